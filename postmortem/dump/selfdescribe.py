@@ -1,0 +1,277 @@
+"""Give a program the types, symbols and unwind tables that lie in the dump itself.
+
+:func:`describe` is all that the rest of the house calls: afterwards
+``prog["init_task"]``, ``prog.symbol()``, ``prog.stack_trace()`` and nearly all
+of ``drgn.helpers.linux`` work without any debug file. DWARF, when it is loaded
+later, is asked first and BTF fills what it lacks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import drgn
+
+from postmortem.dump.btf import Btf, BtfError, BtfTypes
+from postmortem.dump.globals import global_type
+from postmortem.dump.kallsyms import ModuleSymbols, vmlinux_symbols
+from postmortem.findings import Problem
+
+_MAX_BTF_BYTES = 64 << 20
+_MAX_MODULES = 4096
+
+
+@dataclass(frozen=True)
+class Description:
+    """What the dump could say about itself."""
+
+    symbols: bool
+    """Symbols of the kernel proper were found."""
+    types: bool
+    """BTF was found."""
+    unwind: bool
+    """ORC tables were found."""
+    modules: int
+    """Modules whose symbols can be read."""
+    problems: tuple[Problem, ...] = ()
+
+
+def describe(prog: drgn.Program, vmcoreinfo: dict[str, str]) -> Description:
+    """Attach types, symbols, global variables and ORC of the dump to ``prog``.
+
+    :param prog: A program with a core, nothing else.
+    :param vmcoreinfo: The note's lines as key and value.
+    """
+    problems: list[Problem] = []
+    try:
+        symbols = vmlinux_symbols(prog, vmcoreinfo)
+    except (LookupError, ValueError, drgn.FaultError) as exc:
+        problems.append(Problem("symbols", f"kallsyms can't be read: {exc}"))
+        return Description(False, False, False, 0, tuple(problems))
+    prog.register_symbol_finder("kallsyms", symbols, enable_index=0)
+    unwind = _enable_orc(prog)
+    try:
+        types = DumpTypes(prog)
+    except (LookupError, drgn.FaultError) as exc:
+        problems.append(Problem("types", f"no BTF in the dump: {exc}"))
+        return Description(True, False, unwind, 0, tuple(problems))
+    prog.register_type_finder("btf", types.find_type, enable_index=-1)
+    prog.register_object_finder("btf", types.find_object, enable_index=-1)
+    modules = _add_modules(prog, problems)
+    return Description(True, True, unwind, modules, tuple(problems))
+
+
+def _enable_orc(prog: drgn.Program) -> bool:
+    """Let drgn find the ORC tables by their symbols: it wants a module with an address range."""
+    try:
+        start = prog.symbol("_stext").address
+        end = prog.symbol("_end").address
+        module = prog.main_module("kernel", create=True)
+        module.address_range = (start, end)
+        prog.symbol("__start_orc_unwind_ip")
+    except (LookupError, ValueError):
+        return False
+    return True
+
+
+def _add_modules(prog: drgn.Program, problems: list[Problem]) -> int:
+    """Make modules' symbols and ORC known; the list may break off anywhere."""
+    found: list[tuple[drgn.Object, list[tuple[int, int]]]] = []
+    try:
+        for module in _each_module(prog):
+            try:
+                found.append((module, module_regions(module)))
+                _add_unwind_range(prog, module)
+            except (drgn.FaultError, LookupError, ValueError) as exc:
+                problems.append(Problem("module list", f"a module can't be read: {exc}"))
+    except (drgn.FaultError, LookupError) as exc:
+        problems.append(Problem("module list", f"breaks off after {len(found)}: {exc}"))
+    if found:
+        prog.register_symbol_finder("module kallsyms", ModuleSymbols(found), enable_index=-1)
+    return len(found)
+
+
+def _each_module(prog: drgn.Program) -> Iterator[drgn.Object]:
+    """``struct module *`` of each module that is not still loading; bounded, cycle-safe."""
+    head = prog["modules"].address_of_()
+    module_type = prog.type("struct module")
+    unformed = _constant(prog, "MODULE_STATE_UNFORMED")
+    seen = {head.value_()}
+    node = head.next.read_()
+    while node.value_() not in seen:
+        if len(seen) > _MAX_MODULES:
+            raise LookupError("more modules than there can be")
+        seen.add(node.value_())
+        module = drgn.container_of(node, module_type, "list")
+        if unformed is None or module.state.value_() != unformed:
+            yield module
+        node = node.next.read_()
+    if node.value_() != head.value_():
+        raise LookupError("the list runs in a circle")
+
+
+def _constant(prog: drgn.Program, name: str) -> int | None:
+    try:
+        return int(prog.constant(name).value_())
+    except LookupError:
+        return None
+
+
+def module_regions(module: drgn.Object) -> list[tuple[int, int]]:
+    """``(start, end)`` of the memory that a module's sections occupy.
+
+    :param module: ``struct module *``
+    """
+    from drgn.helpers.linux.module import module_address_regions
+
+    return [(start, start + size) for start, size in module_address_regions(module) if size]
+
+
+def _add_unwind_range(prog: drgn.Program, module: drgn.Object) -> None:
+    entry = prog.linux_kernel_loadable_module(module, create=True)
+    if not entry.address_ranges:
+        entry.address_ranges = module_regions(module)
+
+
+class DumpTypes:
+    """Type and object finders over the BTF of vmlinux and, when needed, of each module."""
+
+    def __init__(self, prog: drgn.Program) -> None:
+        """
+        :raises LookupError: the dump has no BTF, or it is damaged.
+        :raises drgn.FaultError: its pages are not in the dump.
+        """
+        self._prog = prog
+        start = prog.symbol("__start_BTF").address
+        size = prog.symbol("__stop_BTF").address - start
+        if not 0 < size <= _MAX_BTF_BYTES:
+            raise BtfError(f"BTF would have {size} bytes")
+        self._vmlinux = BtfTypes(prog, Btf(prog.read(start, size)), self._complete)
+        self._modules: list[_ModuleBtf] | None = None
+        self._objects: dict[str, drgn.Object] = {}
+
+    def _sections(self, name: str) -> Iterator[BtfTypes]:
+        """The types of the kernel, then those of each module that knows the string ``name``."""
+        yield self._vmlinux
+        if self._modules is None:
+            self._modules = []  # looking for them asks for types again
+            self._modules = list(_module_btfs(self._prog))
+        for module in self._modules:
+            types = module.types_if(name, self._vmlinux)
+            if types is not None:
+                yield types
+
+    def find_type(
+        self, prog: drgn.Program, kinds: drgn.TypeKindSet, name: str, filename: str | None
+    ) -> drgn.Type | None:
+        """Find a type as ``Program.register_type_finder()`` describes."""
+        try:
+            for types in self._sections(name):
+                found = types.find(kinds, name)
+                if found is not None:
+                    return found
+        except BtfError:
+            pass
+        return None
+
+    def _complete(self, name: str) -> drgn.Type | None:
+        keyword, _, tag = name.partition(" ")
+        kind = drgn.TypeKind.UNION if keyword == "union" else drgn.TypeKind.STRUCT
+        return self.find_type(self._prog, drgn.TypeKindSet({kind}), tag, None)
+
+    def find_object(
+        self, prog: drgn.Program, name: str, flags: drgn.FindObjectFlags, filename: str | None
+    ) -> drgn.Object | None:
+        """Find an object as ``Program.register_object_finder()`` describes."""
+        key = f"{name} {flags.value}"
+        cached = self._objects.get(key)
+        if cached is not None:
+            return cached
+        found = None
+        try:
+            if flags & drgn.FindObjectFlags.CONSTANT:
+                found = self._constant(name)
+            if found is None and flags & drgn.FindObjectFlags.FUNCTION:
+                found = self._function(name)
+            if found is None and flags & drgn.FindObjectFlags.VARIABLE:
+                found = self._variable(name)
+        except BtfError:
+            return None
+        if found is not None:
+            self._objects[key] = found
+        return found
+
+    def _constant(self, name: str) -> drgn.Object | None:
+        for types in self._sections(name):
+            found = types.constant(name)
+            if found is not None:
+                return found
+        return None
+
+    def _function(self, name: str) -> drgn.Object | None:
+        for types in self._sections(name):
+            found = types.function(name)
+            if found is not None:
+                return self._at_symbol(name, found)
+        return None
+
+    def _variable(self, name: str) -> drgn.Object | None:
+        try:
+            symbol = self._prog.symbol(name)
+        except LookupError:
+            return None
+        found = self._vmlinux.variable(name)
+        if found is None:
+            found = global_type(self._prog, name, symbol.size, self._constant_value)
+        if found is None:
+            return None
+        return drgn.Object(self._prog, found, address=symbol.address)
+
+    def _at_symbol(self, name: str, found: drgn.Type) -> drgn.Object | None:
+        try:
+            return drgn.Object(self._prog, found, address=self._prog.symbol(name).address)
+        except LookupError:
+            return None
+
+    def _constant_value(self, name: str) -> int | None:
+        found = self._vmlinux.constant(name)
+        return None if found is None else int(found.value_())
+
+
+class _ModuleBtf:
+    """A module's BTF, read from memory at once, indexed when a name in it is asked for."""
+
+    def __init__(self, prog: drgn.Program, name: str, data: bytes) -> None:
+        self._prog = prog
+        self.name = name
+        self._data = data
+        self._types: BtfTypes | None = None
+        self._damaged = False
+
+    def types_if(self, name: str, base: BtfTypes) -> BtfTypes | None:
+        """The types, if ``name`` is one of the strings."""
+        if self._damaged or name.encode() + b"\0" not in self._data:
+            return None
+        if self._types is None:
+            try:
+                self._types = base.continued(Btf(self._data, base.btf))
+            except BtfError:
+                self._damaged = True
+        return self._types
+
+
+def _module_btfs(prog: drgn.Program) -> Iterator[_ModuleBtf]:
+    """BTF of all loaded modules (since v5.11, 36e68442d1af): ``struct btf`` in ``btf_idr``."""
+    from drgn.helpers.linux.idr import idr_for_each_entry
+
+    try:
+        for _id, entry in idr_for_each_entry(prog["btf_idr"].address_of_(), "struct btf"):
+            if not entry.kernel_btf.value_() or not entry.base_btf.value_():
+                continue
+            size = entry.data_size.value_()
+            if 0 < size <= _MAX_BTF_BYTES:
+                name = entry.name.string_().decode("ascii", "replace")
+                yield _ModuleBtf(prog, name, prog.read(entry.data.value_(), size))
+    except (drgn.FaultError, LookupError, AttributeError):
+        return
