@@ -1,0 +1,191 @@
+"""Lines on a terminal or in a file: the only place that turns strings into output.
+
+Every string passes :func:`postmortem.render.clean.clean` here. rich decides
+about colours and width and wraps prose; fixed lines (frames, code, log) are
+joined by hand, because a ``-v`` report may have a hundred thousand of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import IO
+
+from rich.console import Console
+from rich.style import Style
+from rich.text import Text
+
+from postmortem.render.clean import clean, clean_prose
+
+MEASURE = 100
+"""Prose is not set wider than this, however wide the terminal is."""
+LABEL = 12
+"""Width of the label column: ``LOAD AVERAGE``."""
+
+_GLUE = "\0"
+"""Stands for a space that no line may break at; :func:`clean` lets none through."""
+
+Part = str | tuple[str, str]
+"""A string, or a string and its style."""
+
+STYLES = {
+    "bad": "bold red",
+    "warn": "bold yellow",
+    "good": "bold green",
+    "heading": "bold",
+    "label": "dim",
+    "aside": "dim",
+    "name": "bold",
+    "module": "cyan",
+    "mark": "bold red",
+}
+
+
+class Page:
+    """Collects lines; :meth:`text` gives them with or without escape sequences."""
+
+    def __init__(self, file: IO[str] | None = None, width: int | None = None) -> None:
+        console = Console(file=file, width=width, highlight=False, markup=False, emoji=False)
+        self._console = console
+        plain = console.no_color or console.is_dumb_terminal
+        self._colours = console.is_terminal and not plain
+        self._styles = {name: Style.parse(style) for name, style in STYLES.items()}
+        self._lines: list[str] = []
+        self.is_terminal = console.is_terminal
+        self.width = max(console.width, 40)
+        self.measure = min(self.width, MEASURE)
+
+    def text(self) -> str:
+        return "\n".join(self._lines) + "\n"
+
+    def blank(self) -> None:
+        if self._lines and self._lines[-1]:
+            self._lines.append("")
+
+    def heading(self, title: str, aside: str = "") -> None:
+        """A section's title, after an empty line."""
+        self.blank()
+        self.line((title, "heading"), *([("  " + aside, "aside")] if aside else []))
+
+    def line(self, *parts: Part) -> None:
+        """One line as it is, never wrapped: a name must not be broken in the middle."""
+        self._lines.append("".join(self._styled(*_split(part)) for part in parts).rstrip())
+
+    def prose(self, *parts: Part, aside: str = "", first: Part = "", rest: str = "") -> None:
+        """A paragraph, wrapped between words.
+
+        ``first`` stands before its first line, ``rest`` before the others;
+        ``aside`` follows in brackets and is kept on one line if it can be.
+        """
+        room = max(self.measure - len(rest), 20)
+        text = Text()
+        for part in parts:
+            string, style = _split(part)
+            lead = " " if len(text) and string[:1].isspace() else ""
+            text.append(lead + clean_prose(string), self._styles.get(style, ""))
+        if aside:
+            aside = f"({clean_prose(aside)})"
+            glued = aside.replace(" ", _GLUE) if len(aside) <= room else aside
+            text.append(" ").append(glued, self._styles["aside"])
+        before = self._styled(*_split(first))
+        for line in text.wrap(self._console, room):
+            line.rstrip()
+            self._lines.append((before + self._spans(line).replace(_GLUE, " ")).rstrip())
+            before = rest
+        if not text:
+            self.line(first)
+
+    def labelled(self, label: str, *parts: Part, wrap: bool = False) -> None:
+        """A value after a right-aligned label, as in crash's banner."""
+        before = f"{label:>{LABEL}}{':' if label else ' '} "
+        if wrap:
+            self.prose(*parts, first=(before, "label"), rest=" " * len(before))
+        else:
+            self.line((before, "label"), *parts)
+
+    def table(
+        self,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[str | int | float | None]],
+        *,
+        indent: str = "  ",
+        cut: bool = True,
+    ) -> None:
+        """Aligned columns; numbers to the right, absent cells ``-``.
+
+        On a terminal that is too narrow the widest texts are cut (``cut``).
+        """
+        cells = [[_cell(value) for value in row[: len(columns)]] for row in rows]
+        for row in cells:
+            row.extend("-" for _ in range(len(columns) - len(row)))
+        titles = [clean(column) for column in columns]
+        widths = [
+            max([len(title), *(len(row[i]) for row in cells)]) for i, title in enumerate(titles)
+        ]
+        if cut and self.is_terminal:
+            widths = _shrunk(widths, self.width - len(indent) - 2 * (len(widths) - 1))
+        right = [
+            any(isinstance(row[i], int | float) for row in rows if i < len(row))
+            for i in range(len(titles))
+        ]
+
+        def lay(row: Sequence[str]) -> str:
+            return "  ".join(
+                _fit(cell, width, to_right)
+                for cell, width, to_right in zip(row, widths, right, strict=True)
+            )
+
+        self.line((indent + lay(titles), "label"))
+        for row in cells:
+            self.line(indent + lay(row))
+
+    def _styled(self, string: str, style: str) -> str:
+        string = clean(string)
+        if not style or not self._colours or not string:
+            return string
+        return self._styles[style].render(string, color_system=self._console._color_system)
+
+    def _spans(self, line: Text) -> str:
+        if not self._colours:
+            return line.plain
+        return "".join(
+            segment.style.render(segment.text, color_system=self._console._color_system)
+            if segment.style
+            else segment.text
+            for segment in line.render(self._console)
+        )
+
+
+def write(text: str, file: IO[str]) -> None:
+    """Write to ``file`` whatever its encoding can say; the rest as escapes."""
+    encoding = getattr(file, "encoding", None) or "utf-8"
+    file.write(text.encode(encoding, "backslashreplace").decode(encoding))
+
+
+def _split(part: Part) -> tuple[str, str]:
+    return (part, "") if isinstance(part, str) else part
+
+
+def _cell(value: str | int | float | None) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.2f}"
+    return clean(str(value))
+
+
+def _fit(cell: str, width: int, to_right: bool) -> str:
+    if len(cell) > width:
+        return cell[: width - 1] + "~"
+    return cell.rjust(width) if to_right else cell.ljust(width)
+
+
+def _shrunk(widths: list[int], room: int, least: int = 8) -> list[int]:
+    """Cap the widest columns at one common width so that all fit in ``room``."""
+    low, high = least, max([least, *widths])
+    while low < high:
+        cap = (low + high + 1) // 2
+        if sum(min(width, cap) for width in widths) <= room:
+            low = cap
+        else:
+            high = cap - 1
+    return [min(width, low) for width in widths]

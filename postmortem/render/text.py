@@ -1,0 +1,457 @@
+"""The report for a person: the verdict on the first screen, everything else below it.
+
+Plain letters only (no boxes, no symbols beyond ASCII): it must read the same
+over a serial console, in a mail and in a pager.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import IO
+
+from postmortem.findings import Block, Evidence, Finding, Kind, Severity, Table, Verdict
+from postmortem.log.report import Report
+from postmortem.render import words
+from postmortem.render.page import Page, Part, write
+from postmortem.result import Analysis, StackFrame, TaskStack
+
+MAX_EVIDENCE = 6
+MAX_STEPS = 4
+MAX_FRAMES = 24
+MAX_ROWS = 15
+MAX_CPUS = 16
+MAX_FINDINGS = 20
+MAX_LOG = 20
+MAX_REPORTS = 10
+MAX_PROBLEMS = 12
+
+SEVERITY_STYLE = {
+    Severity.FATAL: "bad",
+    Severity.ERROR: "bad",
+    Severity.WARNING: "warn",
+    Severity.INFO: "aside",
+}
+
+
+def print_report(analysis: Analysis, file: IO[str], *, verbose: bool = False) -> None:
+    """Write the whole report to ``file``."""
+    page = Page(file)
+    report(page, analysis, verbose=verbose)
+    write(page.text(), file)
+
+
+def print_plugin(analysis: Analysis, file: IO[str], *, verbose: bool = False) -> None:
+    """Write what a plugin that was run by its name had to say: no verdict, no banner."""
+    page = Page(file)
+    for finding in analysis.findings:
+        page.blank()
+        page.prose((finding.title, SEVERITY_STYLE[finding.severity]))
+        _finding_body(page, finding, indent="  ", verbose=True)
+    _blocks(page, analysis.blocks)
+    _tables(page, analysis.tables, verbose=True)
+    if not (analysis.findings or analysis.blocks or analysis.tables):
+        page.line("nothing to report")
+    _limits(page, analysis, verbose=verbose)
+    write(page.text(), file)
+
+
+def report(page: Page, analysis: Analysis, *, verbose: bool = False) -> None:
+    """Lay out the whole report; ``verbose`` leaves nothing out."""
+    main = words.verdict_finding(analysis)
+    _verdict(page, analysis, verbose)
+    _machine(page, analysis, verbose)
+    if main is not None:
+        _blocks(page, main.blocks)
+    _stack(page, analysis, main, verbose)
+    if main is not None:
+        _tables(page, main.tables, verbose)
+    _findings(page, analysis, verbose)
+    _blocks(page, analysis.blocks)
+    _tables(page, analysis.tables, verbose)
+    _cpus(page, analysis, verbose)
+    _reports(page, analysis, verbose)
+    if verbose:
+        _modules(page, analysis)
+    _log_tail(page, analysis, verbose)
+    _limits(page, analysis, verbose)
+    if verbose:
+        _timings(page, analysis)
+
+
+# --- the first screen ----------------------------------------------------------
+
+
+def _verdict(page: Page, analysis: Analysis, verbose: bool) -> None:
+    verdict = analysis.verdict
+    page.prose((verdict.title, _verdict_style(verdict)))
+    page.blank()
+    if verdict.kind is not Kind.NONE:
+        page.labelled("KIND", str(verdict.kind), (f"  ({verdict.confidence})", "aside"))
+    culprit = verdict.culprit
+    if culprit.function or culprit.module:
+        page.labelled("CULPRIT", *_culprit(verdict))
+    if culprit.task or culprit.cpu is not None:
+        page.labelled("TASK", words.task_and_cpu(culprit))
+    if verdict.summary:
+        page.blank()
+        page.prose(verdict.summary, first="  ", rest="  ")
+    _evidence(page, verdict.evidence, verbose)
+    if verdict.next_steps:
+        page.heading("What to look at next")
+        steps = verdict.next_steps if verbose else verdict.next_steps[:MAX_STEPS]
+        for number, step in enumerate(steps, 1):
+            page.prose(step, first=f"  {number}. ", rest=" " * len(f"  {number}. "))
+        _more(page, len(verdict.next_steps) - len(steps), "step")
+    limits = len(analysis.problems)
+    if limits:
+        page.blank()
+        things = "1 thing limits" if limits == 1 else f"{limits} things limit"
+        page.line((f"  {things} this answer: see the end of the report.", "warn"))
+
+
+def _verdict_style(verdict: Verdict) -> str:
+    if verdict.kind is Kind.NONE:
+        return "good"
+    return "warn" if verdict.kind in (Kind.USER_REQUESTED, Kind.WARNING) else "bad"
+
+
+def _culprit(verdict: Verdict) -> list[Part]:
+    culprit = verdict.culprit
+    parts: list[Part] = [(culprit.function or words.ABSENT, "name")]
+    if culprit.module:
+        parts += [" ", (f"[{culprit.module}]", "module")]
+    where = words.source(culprit.file, culprit.line)
+    if where:
+        parts.append(f"  at {where}")
+    return parts
+
+
+def _evidence(page: Page, evidence: tuple[Evidence, ...], verbose: bool) -> None:
+    if not evidence:
+        return
+    page.heading("How we know")
+    shown = evidence if verbose else evidence[:MAX_EVIDENCE]
+    for item in shown:
+        _evidence_item(page, item, "  ")
+    _more(page, len(evidence) - len(shown), "piece", "of evidence")
+
+
+def _evidence_item(page: Page, item: Evidence, indent: str) -> None:
+    page.prose(item.what, aside=item.where, first=f"{indent}- ", rest=f"{indent}  ")
+
+
+# --- sections ------------------------------------------------------------------
+
+
+def _machine(page: Page, analysis: Analysis, verbose: bool) -> None:
+    page.heading("Machine")
+    last = ""
+    for label, value in words.machine(analysis):
+        wrap = label in ("LACKS", "TAINT", "TAINTED BY")
+        page.labelled("" if label == last else label, value, wrap=wrap)
+        last = label
+    if verbose:
+        if analysis.system.version:
+            page.labelled("VERSION", analysis.system.version)
+        if analysis.system.command_line:
+            page.labelled("COMMAND LINE", analysis.system.command_line)
+        page.labelled("TYPES FROM", analysis.types_from)
+        signature = analysis.verdict.signature
+        if signature is not None:
+            page.labelled("SIGNATURE", signature.coarse)
+            page.labelled("", signature.frames)
+            page.labelled("", signature.exact)
+
+
+def _blocks(page: Page, blocks: Iterable[Block]) -> None:
+    for block in blocks:
+        page.heading(block.title)
+        _block_lines(page, block, "  ")
+
+
+def _block_lines(page: Page, block: Block, indent: str) -> None:
+    for number, line in enumerate(block.lines):
+        if number == block.mark:
+            page.line((f"{indent}-> {line}", "mark"))
+        else:
+            page.line(f"{indent}   {line}" if block.mark is not None else f"{indent}{line}")
+
+
+def _stack(page: Page, analysis: Analysis, main: Finding | None, verbose: bool) -> None:
+    """The culprit's stack: unwound from memory, else as the kernel printed it."""
+    if main is not None and any("stack" in block.title.lower() for block in main.blocks):
+        return
+    stack = words.culprit_stack(analysis)
+    if stack is not None:
+        page.heading(f"Stack of {words.task(stack.task)}", _stack_aside(stack))
+        _frames(page, stack.frames, verbose)
+        if stack.note:
+            page.prose(stack.note, first="  ", rest="  ")
+        return
+    found = _report_of(analysis, main)
+    if found is None or not (found.frames or found.pc):
+        return
+    page.heading("Stack", f"from the log, line {found.line}")
+    frames = ((found.pc, *found.frames) if found.pc else found.frames)[
+        : None if verbose else MAX_FRAMES
+    ]
+    segment = None
+    for number, frame in enumerate(frames):
+        if segment is not None and frame.segment != segment:
+            page.line((f"       <{frame.segment.upper()}>", "aside"))
+        segment = frame.segment
+        _frame_line(
+            page,
+            number,
+            ("" if frame.reliable else "? ") + words.frame_name(frame),
+            frame.module,
+            words.source(frame.file, frame.line),
+            inline=frame.inline,
+            style="" if frame.reliable else "aside",
+        )
+    _more(page, len(found.frames) + bool(found.pc) - len(frames), "frame")
+
+
+def _report_of(analysis: Analysis, main: Finding | None) -> Report | None:
+    if main is None or main.log_line is None:
+        return None
+    return next((r for r in analysis.reports if r.line == main.log_line), None)
+
+
+def _stack_aside(stack: TaskStack) -> str:
+    cpu = "" if stack.cpu is None else f"CPU {stack.cpu}"
+    state = f"state {stack.state}" if stack.state else ""
+    return ", ".join(part for part in (cpu, state) if part)
+
+
+def _frames(page: Page, frames: tuple[StackFrame, ...], verbose: bool) -> None:
+    shown = frames if verbose else frames[:MAX_FRAMES]
+    segment = None
+    for number, frame in enumerate(shown):
+        if segment is not None and frame.segment != segment:
+            page.line((f"       <{frame.segment.upper()}>", "aside"))
+        segment = frame.segment
+        _frame_line(
+            page,
+            number,
+            words.frame_name(frame),
+            frame.module,
+            words.source(frame.file, frame.line),
+            inline=frame.inline,
+            interrupted=frame.interrupted,
+        )
+        if verbose:
+            for name, value in frame.locals.items():
+                page.line((f"          {name} = {value}", "aside"))
+    _more(page, len(frames) - len(shown), "frame")
+
+
+def _frame_line(
+    page: Page,
+    number: int,
+    name: str,
+    module: str | None,
+    where: str,
+    *,
+    inline: bool = False,
+    interrupted: bool = False,
+    style: str = "",
+) -> None:
+    style = "mark" if interrupted else style
+    parts: list[Part] = [(f"  {f'#{number}':>4} ", "aside"), (name, style)]
+    plain = 7 + len(name)
+    if module:
+        parts.append((f" [{module}]", "module"))
+        plain += len(module) + 3
+    if inline:
+        parts.append((" (inlined)", "aside"))
+        plain += 10
+    if interrupted:
+        parts.append(("  <- here", "mark"))
+        plain += 9
+    if where and plain + 2 + len(where) > page.width:
+        page.line(*parts)
+        page.line((f"           {where}", "aside"))
+    else:
+        page.line(*parts, *([(f"  {where}", "aside")] if where else []))
+
+
+def _findings(page: Page, analysis: Analysis, verbose: bool) -> None:
+    """All findings but the verdict's, consequences indented under their cause."""
+    others = [f for f in analysis.findings if f.id != analysis.verdict.finding]
+    if not others:
+        return
+    page.heading("Further findings")
+    family = list(words.family(analysis.findings))
+    shown = family if verbose else family[:MAX_FINDINGS]
+    for depth, finding in shown:
+        indent = "  " + "   " * depth
+        mark = "-> " if depth else ""
+        if finding.id == analysis.verdict.finding:
+            consequences = any(analysis.verdict.finding in f.caused_by for f in others)
+            if consequences:
+                page.line(f"{indent}{mark}", (finding.title, "name"), ("  (the verdict)", "aside"))
+            continue
+        page.prose(
+            (finding.title, SEVERITY_STYLE[finding.severity]),
+            aside=_finding_aside(finding),
+            first=indent + mark,
+            rest=indent + " " * len(mark),
+        )
+        if verbose or not depth:
+            _finding_body(page, finding, indent + "  ", verbose=verbose)
+    _more(page, len(family) - len(shown), "finding")
+
+
+def _finding_aside(finding: Finding) -> str:
+    where = "" if finding.log_line is None else f", log line {finding.log_line}"
+    return f"{finding.kind}, {finding.confidence}{where}"
+
+
+def _finding_body(page: Page, finding: Finding, indent: str, *, verbose: bool) -> None:
+    if finding.explanation:
+        page.prose(finding.explanation, first=indent, rest=indent)
+    for item in finding.evidence if verbose else finding.evidence[:2]:
+        _evidence_item(page, item, indent)
+    if not verbose:
+        return
+    for step in finding.next_steps:
+        page.prose(step, first=f"{indent}next: ", rest=f"{indent}      ")
+    for block in finding.blocks:
+        page.line(indent, (block.title, "heading"))
+        _block_lines(page, block, indent + "  ")
+    for table in finding.tables:
+        page.line(indent, (table.title, "heading"))
+        _table_rows(page, table, indent + "  ", verbose)
+
+
+def _tables(page: Page, tables: Iterable[Table], verbose: bool) -> None:
+    for table in tables:
+        page.heading(table.title)
+        _table_rows(page, table, "  ", verbose)
+
+
+def _table_rows(page: Page, table: Table, indent: str, verbose: bool) -> None:
+    rows = table.rows if verbose else table.rows[:MAX_ROWS]
+    if rows:
+        page.table(table.columns, rows, indent=indent, cut=not verbose)
+    else:
+        page.line(indent, ("none", "aside"))
+    _more(page, len(table.rows) - len(rows), "row")
+    if table.note:
+        page.prose((table.note, "aside"), first=indent, rest=indent)
+
+
+def _cpus(page: Page, analysis: Analysis, verbose: bool) -> None:
+    """What each CPU was doing: a line each, or all stacks."""
+    if not analysis.cpus:
+        return
+    if verbose:
+        for stack in analysis.cpus:
+            cpu = "" if stack.cpu is None else f"CPU {stack.cpu}: "
+            page.heading(f"{cpu}{words.task(stack.task)}", f"state {stack.state}")
+            _frames(page, stack.frames, verbose)
+            if stack.note:
+                page.prose(stack.note, first="  ", rest="  ")
+        return
+    page.heading("What the CPUs were doing")
+    busy = [stack for stack in analysis.cpus if not words.is_idle(stack)]
+    idle = len(analysis.cpus) - len(busy)
+    shown = (analysis.cpus if len(analysis.cpus) <= MAX_CPUS else busy)[:MAX_CPUS]
+    for stack in shown:
+        label = f"CPU {stack.cpu}" if stack.cpu is not None else "-"
+        names = " < ".join(
+            frame.function or f"{frame.pc:#x}" for frame in stack.frames[:8] if not frame.inline
+        )
+        page.line(
+            (f"  {label:>7}  ", "label"),
+            f"{words.task(stack.task):<24}  ",
+            (_whole_names(names or stack.note or "no stack", page.measure - 37), "aside"),
+        )
+    rest = len(analysis.cpus) - len(shown)
+    if rest:
+        page.line((f"  ... and {rest} more, {idle} CPUs idle in all (-v shows all)", "aside"))
+
+
+def _whole_names(names: str, room: int) -> str:
+    """As many of ``a < b < c`` as fit; at least the first, whole."""
+    while len(names) > room and " < " in names:
+        names = names.rpartition(" < ")[0]
+    return names
+
+
+def _reports(page: Page, analysis: Analysis, verbose: bool) -> None:
+    """The kernel's own reports; without ``-v`` only those that no finding speaks of."""
+    told = {finding.log_line for finding in analysis.findings}
+    reports = [r for r in analysis.reports if verbose or r.line not in told]
+    if not reports:
+        return
+    page.heading("Kernel reports in the log")
+    shown = reports if verbose else reports[:MAX_REPORTS]
+    for found in shown:
+        asides = [f"{found.count} times"] if found.count > 1 else []
+        if found.consequence_of is not None:
+            asides.append("a consequence")
+        page.prose(
+            found.title,
+            aside=", ".join(asides),
+            first=(f"  {f'line {found.line}':>{LINE}}  ", "label"),
+            rest=" " * (LINE + 4),
+        )
+        if verbose:
+            for text in found.text:
+                page.line(" " * (LINE + 4), (text, "aside"))
+    _more(page, len(reports) - len(shown), "report")
+
+
+LINE = 10
+"""Width of ``line 12345``."""
+
+
+def _modules(page: Page, analysis: Analysis) -> None:
+    modules = analysis.system.modules
+    if not modules:
+        return
+    page.heading("Modules")
+    page.table(
+        ("name", "size", "taints", "base"),
+        [
+            (m.name, m.size, m.taints or None, None if m.base is None else f"{m.base:#x}")
+            for m in modules
+        ],
+        cut=False,
+    )
+
+
+def _log_tail(page: Page, analysis: Analysis, verbose: bool) -> None:
+    lines = analysis.log_tail
+    if not lines:
+        return
+    page.heading("End of the log")
+    for line in lines if verbose else lines[-MAX_LOG:]:
+        page.line("  ", (line, "aside"))
+
+
+def _limits(page: Page, analysis: Analysis, verbose: bool) -> None:
+    """What the answer could not take into account."""
+    if not analysis.problems:
+        return
+    page.heading("What limits this answer")
+    shown = analysis.problems if verbose else analysis.problems[:MAX_PROBLEMS]
+    for problem in shown:
+        page.prose((problem.what, "name"), f": {problem.why}", first="  - ", rest="    ")
+    _more(page, len(analysis.problems) - len(shown), "problem")
+
+
+def _timings(page: Page, analysis: Analysis) -> None:
+    if not analysis.timings:
+        return
+    page.heading("Timings")
+    for stage, seconds in analysis.timings.items():
+        page.labelled(stage, f"{seconds:8.3f} s")
+
+
+def _more(page: Page, count: int, what: str, of: str = "") -> None:
+    if count > 0:
+        what = (what if count == 1 else f"{what}s") + (f" {of}" if of else "")
+        page.line((f"  ... and {count} more {what} (-v shows all)", "aside"))

@@ -1,0 +1,180 @@
+"""Small phrases that the text and the HTML report share. Pure functions of the result."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timezone
+
+from postmortem.findings import Culprit, Finding, TaskRef, Verdict
+from postmortem.log.report import Frame
+from postmortem.result import Analysis, StackFrame, System, TaskStack
+
+ABSENT = "-"
+
+
+def size(count: int) -> str:
+    """Bytes for people: ``256 MiB``, ``27.4 MiB``."""
+    value = float(count)
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{value:.1f}".removesuffix(".0") + f" {unit}"
+        value /= 1024
+    return f"{value:.1f}".removesuffix(".0") + " TiB"
+
+
+def duration(seconds: float) -> str:
+    """Uptime as crash(8) prints it: ``2 days, 03:04:05``."""
+    if not 0 <= seconds < 1e12:
+        return f"{seconds:g} s"
+    minutes, second = divmod(int(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    clock = f"{hour:02}:{minute:02}:{second:02}"
+    return f"{days} day{'s' * (days != 1)}, {clock}" if days else clock
+
+
+def date(unix: int) -> str:
+    """Unix time as a date in UTC; the number itself where it is no date."""
+    try:
+        return datetime.fromtimestamp(unix, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (OverflowError, ValueError, OSError):
+        return f"{unix} (Unix time)"
+
+
+def task(ref: TaskRef) -> str:
+    return f"{ref.comm} (pid {ref.pid})"
+
+
+def task_and_cpu(culprit: Culprit) -> str:
+    """``sh (pid 312) on CPU 1``; empty when neither is known."""
+    who = task(culprit.task) if culprit.task else ""
+    if culprit.cpu is None:
+        return who
+    return f"{who} on CPU {culprit.cpu}" if who else f"CPU {culprit.cpu}"
+
+
+def source(file: str | None, line: int | None) -> str:
+    if not file:
+        return ""
+    return f"{file}:{line}" if line is not None else file
+
+
+def frame_name(frame: StackFrame | Frame) -> str:
+    """``function+0x12``, or the bare address."""
+    address = frame.pc if isinstance(frame, StackFrame) else frame.address
+    if not frame.function:
+        return f"{address:#x}" if address is not None else "?"
+    if frame.offset is None:
+        return frame.function
+    return f"{frame.function}+{frame.offset:#x}"
+
+
+def load(values: Iterable[float]) -> str:
+    return ", ".join(f"{value:.2f}" for value in values)
+
+
+def tasks(system: System) -> str:
+    """``63 (S 40, I 20, R 3)``."""
+    states = sorted(system.task_states.items(), key=lambda item: (-item[1], item[0]))
+    split = ", ".join(f"{state} {count}" for state, count in states)
+    total = ABSENT if system.tasks is None else str(system.tasks)
+    return f"{total} ({split})" if split else total
+
+
+def machine(analysis: Analysis) -> Iterator[tuple[str, str]]:
+    """The system banner, labelled as crash(8) labels it. Only what is known."""
+    source, system = analysis.input, analysis.system
+    state = "" if source.complete else ", INCOMPLETE"
+    yield (
+        "DUMPFILE" if source.kind != "log" else "LOG",
+        (f"{source.path}  ({source.format}, {size(source.size)}{state})"),
+    )
+    for lack in source.lacks:
+        yield "LACKS", lack
+    if system.release:
+        yield "RELEASE", f"{system.release} {system.arch or ''}".strip()
+    elif system.arch:
+        yield "ARCH", system.arch
+    if system.crash_time is not None:
+        yield "DATE", date(system.crash_time)
+    if system.uptime_seconds is not None:
+        yield "UPTIME", duration(system.uptime_seconds)
+    if system.load_average is not None:
+        yield "LOAD AVERAGE", load(system.load_average)
+    if system.tasks is not None or system.task_states:
+        yield "TASKS", tasks(system)
+    if system.cpus is not None:
+        yield "CPUS", str(system.cpus)
+    if system.memory_bytes is not None:
+        yield "MEMORY", size(system.memory_bytes)
+    if system.nodename:
+        yield "NODENAME", system.nodename
+    if system.hardware:
+        yield "HARDWARE", system.hardware
+    for flag in system.taint:
+        yield "TAINT", flag
+    tainting = [f"{module.name} ({module.taints})" for module in system.modules if module.taints]
+    if tainting:
+        yield "TAINTED BY", ", ".join(tainting)
+
+
+def verdict_finding(analysis: Analysis) -> Finding | None:
+    """The finding that the verdict rests on."""
+    return next((f for f in analysis.findings if f.id == analysis.verdict.finding), None)
+
+
+def culprit_stack(analysis: Analysis) -> TaskStack | None:
+    """The stack to read first: that of the culprit's task, else of its CPU."""
+    culprit = analysis.verdict.culprit
+    if culprit.task is not None:
+        for stack in analysis.cpus:
+            if stack.task.pid == culprit.task.pid and (
+                culprit.task.pid != 0 or culprit.cpu in (None, stack.cpu)
+            ):
+                return stack
+    if culprit.cpu is not None:
+        return next((s for s in analysis.cpus if s.cpu == culprit.cpu), None)
+    return None
+
+
+def verdict_line(verdict: Verdict) -> str:
+    """``null-dereference, certain``."""
+    return f"{verdict.kind}, {verdict.confidence}"
+
+
+MAX_DEPTH = 8
+
+
+def family(findings: tuple[Finding, ...]) -> Iterator[tuple[int, Finding]]:
+    """All findings once, each consequence (depth 1 ...) after its cause (depth 0).
+
+    Unknown causes and circles are broken: every finding appears exactly once.
+    """
+    known = {finding.id for finding in findings}
+    children: dict[str, list[Finding]] = {}
+    roots: list[Finding] = []
+    for finding in findings:
+        cause = next((c for c in finding.caused_by if c in known and c != finding.id), None)
+        if cause is None:
+            roots.append(finding)
+        else:
+            children.setdefault(cause, []).append(finding)
+    seen: set[int] = set()
+    # Those left over after the roots' families are circles: they start where they come first.
+    for start in (*roots, *findings):
+        waiting = [(0, start)]
+        while waiting:
+            depth, finding = waiting.pop()
+            if id(finding) in seen:
+                continue
+            seen.add(id(finding))
+            yield min(depth, MAX_DEPTH), finding
+            waiting += [(depth + 1, child) for child in reversed(children.get(finding.id, []))]
+
+
+_IDLE = re.compile(r"swapper/\d+|swapper")
+
+
+def is_idle(stack: TaskStack) -> bool:
+    return stack.task.pid == 0 and _IDLE.fullmatch(stack.task.comm) is not None
