@@ -21,8 +21,8 @@ MEASURE = 100
 LABEL = 12
 """Width of the label column: ``LOAD AVERAGE``."""
 
-_GLUE = "\0"
-"""Stands for a space that no line may break at; :func:`clean` lets none through."""
+_GLUE = "\ue000"
+"""A private-use letter for a space that no line may break at; :func:`clean` lets none through."""
 
 Part = str | tuple[str, str]
 """A string, or a string and its style."""
