@@ -264,7 +264,7 @@ def global_type(
 
 def _sizeof(found: drgn.Type) -> int:
     try:
-        return drgn.sizeof(found)
+        return int(drgn.sizeof(found))
     except TypeError:
         return 0
 

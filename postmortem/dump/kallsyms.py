@@ -64,9 +64,9 @@ def vmlinux_symbols(prog: drgn.Program, vmcoreinfo: dict[str, str]) -> drgn.Symb
         table = find_by_shape(prog, stext)
     # The decoder of drgn (C, 1 us a symbol) has no public name that takes
     # addresses: its public helper knows only VMCOREINFO.
-    from _drgn import _linux_helper_load_builtin_kallsyms as load
+    from _drgn import _linux_helper_load_builtin_kallsyms as load  # type: ignore[import-not-found]
 
-    index: drgn.SymbolIndex = load(  # type: ignore[call-arg]
+    index: drgn.SymbolIndex = load(
         prog,
         table.names,
         table.token_table,
@@ -374,4 +374,4 @@ def _read_strings(prog: drgn.Program, start: int, last: int) -> bytes:
     if last > 1 << 24:
         raise ValueError("module string table is too long")
     tail = prog.read_c_string(start + last, max_size=1024)
-    return prog.read(start, last) + tail + b"\0"
+    return bytes(prog.read(start, last)) + tail + b"\0"

@@ -1,0 +1,141 @@
+"""Kernel stacks: unwound by drgn from ORC, named from kallsyms, told apart by context."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import drgn
+
+from postmortem.result import StackFrame
+
+_MAX_FRAMES = 256
+"""A kernel stack is 16 KiB: more frames than this are recursion or garbage."""
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """What an address in kernel text is."""
+
+    function: str
+    offset: int
+    size: int
+    module: str | None
+
+
+class Symbolizer:
+    """Names of text addresses; each distinct address is looked up once."""
+
+    def __init__(self, prog: drgn.Program) -> None:
+        self._prog = prog
+        self._known: dict[int, Symbol | None] = {}
+
+    @classmethod
+    def of(cls, prog: drgn.Program) -> Symbolizer:
+        """The symbolizer of this program."""
+        cached = prog.cache.get("postmortem symbolizer")
+        if not isinstance(cached, cls):
+            cached = cls(prog)
+            prog.cache["postmortem symbolizer"] = cached
+        return cached
+
+    def symbol(self, address: int) -> Symbol | None:
+        """The function that holds ``address``, ``None`` for what is no kernel text."""
+        if address not in self._known:
+            self._known[address] = self._look_up(address)
+        return self._known[address]
+
+    def caller(self, return_address: int) -> Symbol | None:
+        """The function that made a call: its return address may lie past its end."""
+        found = self.symbol(return_address - 1)
+        if found is None:
+            return None
+        return Symbol(found.function, found.offset + 1, found.size, found.module)
+
+    def _look_up(self, address: int) -> Symbol | None:
+        try:
+            found = self._prog.symbol(address)
+        except LookupError:
+            return None
+        module = None
+        try:
+            name = self._prog.module(address).name
+            module = None if name == "kernel" or "vmlinux" in name else name
+        except LookupError:
+            pass
+        return Symbol(found.name, address - found.address, found.size, module)
+
+
+def describe_trace(prog: drgn.Program, trace: Iterable[drgn.StackFrame]) -> tuple[StackFrame, ...]:
+    """Turn a drgn stack trace into plain frames, innermost first, up to user space."""
+    symbolizer = Symbolizer.of(prog)
+    frames: list[StackFrame] = []
+    for frame in trace:
+        if frame.is_inline:
+            continue
+        try:
+            pc = frame.pc
+        except LookupError:
+            break
+        if _is_user(frame, pc):
+            break
+        interrupted = frame.interrupted or not frames
+        found = symbolizer.symbol(pc) if interrupted else symbolizer.caller(pc)
+        frames.append(
+            StackFrame(
+                function=found.function if found else None,
+                pc=pc,
+                offset=found.offset if found else None,
+                module=found.module if found else None,
+                interrupted=frame.interrupted,
+            )
+        )
+        if len(frames) >= _MAX_FRAMES:
+            break
+    return segmented(frames)
+
+
+def _is_user(frame: drgn.StackFrame, pc: int) -> bool:
+    """Whether the frame ran in user mode: CS tells, unless it is unknown below a low address."""
+    if pc >> 63:
+        return False
+    try:
+        return bool(frame.register("cs") & 3)
+    except (LookupError, ValueError):
+        return True
+
+
+def segmented(frames: list[StackFrame]) -> tuple[StackFrame, ...]:
+    """Name the context of each frame: task, irq, softirq, nmi or exception.
+
+    What runs above an interrupted frame belongs to what interrupted it; the
+    entry code's name tells which (arch/x86/entry/entry_64.S, asm/idtentry.h).
+    """
+    result: list[StackFrame] = []
+    start = 0
+    for number, frame in enumerate(frames):
+        if frame.interrupted and number > start:
+            result += _in_segment(frames[start:number], _entry_kind(frames[number - 1].function))
+            start = number
+    return tuple(result + _in_segment(frames[start:], "task"))
+
+
+_SOFTIRQ_LOOPS = ("__do_softirq", "handle_softirqs")
+
+
+def _in_segment(frames: list[StackFrame], kind: str) -> list[StackFrame]:
+    loops = [number for number, f in enumerate(frames) if f.function in _SOFTIRQ_LOOPS]
+    softirq_end = loops[-1] + 1 if loops else 0
+    return [
+        replace(frame, segment="softirq" if number < softirq_end else kind)
+        for number, frame in enumerate(frames)
+    ]
+
+
+def _entry_kind(function: str | None) -> str:
+    name = function or ""
+    if "nmi" in name:
+        return "nmi"
+    if "interrupt" in name or "sysvec" in name or name in ("ret_from_intr", "common_interrupt"):
+        return "irq"
+    return "exception"
