@@ -55,7 +55,7 @@ class System:
     hardware: str | None = None
     """DMI product line, as the kernel prints it."""
     cpus: int | None = None
-    """Online."""
+    """Present."""
     memory_bytes: int | None = None
     uptime_seconds: float | None = None
     crash_time: int | None = None

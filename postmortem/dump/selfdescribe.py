@@ -79,7 +79,7 @@ def _add_modules(prog: drgn.Program, problems: list[Problem]) -> int:
     """Make modules' symbols and ORC known; the list may break off anywhere."""
     found: list[tuple[drgn.Object, list[tuple[int, int]]]] = []
     try:
-        for module in _each_module(prog):
+        for module in each_module(prog):
             try:
                 found.append((module, module_regions(module)))
                 _add_unwind_range(prog, module)
@@ -92,7 +92,7 @@ def _add_modules(prog: drgn.Program, problems: list[Problem]) -> int:
     return len(found)
 
 
-def _each_module(prog: drgn.Program) -> Iterator[drgn.Object]:
+def each_module(prog: drgn.Program) -> Iterator[drgn.Object]:
     """``struct module *`` of each module that is not still loading; bounded, cycle-safe."""
     head = prog["modules"].address_of_()
     module_type = prog.type("struct module")

@@ -1,0 +1,46 @@
+"""Register sets: of a CPU at the dump, and of the place that an exception interrupted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import drgn
+
+_X86_64 = (
+    "rip rsp rbp rax rbx rcx rdx rsi rdi r8 r9 r10 r11 r12 r13 r14 r15 rflags cs ss".split()
+)
+
+
+@dataclass(frozen=True)
+class InterruptedFrame:
+    """A frame that an exception or interrupt broke into: its registers are whole."""
+
+    pc: int
+    registers: dict[str, int]
+    entry: str | None
+    """The entry code that saved them: ``asm_exc_page_fault`` ..."""
+
+
+def interrupted_frames(trace: drgn.StackTrace) -> list[InterruptedFrame]:
+    """Every interrupted kernel frame of a stack, innermost first.
+
+    The innermost frame of a stack counts only if something was called above it.
+    """
+    result = []
+    entry: str | None = None
+    for number, frame in enumerate(trace):
+        if frame.is_inline:
+            continue
+        if frame.interrupted and number:
+            registers = frame.registers()
+            pc = registers.get("rip", registers.get("pc"))
+            if pc is None or registers.get("cs", 0) & 3:
+                break
+            result.append(InterruptedFrame(pc, registers, entry))
+        try:
+            entry = frame.symbol().name
+        except LookupError:
+            entry = None
+        if number > 300:
+            break
+    return result
