@@ -1,0 +1,100 @@
+"""Initial RAM disks, written as newc cpio archives without root or cpio(1).
+
+A kernel unpacks several archives one after the other: the large, common part is
+made once for each kernel, and the scenario is a second archive of a few hundred
+bytes behind it.
+"""
+
+from __future__ import annotations
+
+import re
+import stat
+import subprocess
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from corpus.kernels import module_image
+
+ROOTFS = Path(__file__).parent / "rootfs"
+DIRECTORIES = ("bin", "dev", "etc", "lib", "modules", "mnt", "proc", "run", "sys", "tmp", "var")
+
+
+class Archive:
+    """A newc cpio archive in the making. Sources: Documentation/driver-api/early-userspace."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._directories: set[str] = set()
+        self._inode = 0
+
+    def _entry(self, name: str, mode: int, data: bytes = b"", device: tuple[int, int] = (0, 0)):
+        self._inode += 1
+        encoded = name.encode() + b"\0"
+        fields = (
+            self._inode, mode, 0, 0, 1, 0, len(data), 0, 0, *device, len(encoded), 0
+        )  # fmt: skip
+        head = b"070701" + b"".join(b"%08X" % value for value in fields) + encoded
+        self._parts += [head, bytes(-len(head) % 4), data, bytes(-len(data) % 4)]
+
+    def directory(self, name: str) -> None:
+        if not name or name == "." or name in self._directories:
+            return
+        self.directory(str(Path(name).parent))
+        self._directories.add(name)
+        self._entry(name, stat.S_IFDIR | 0o755)
+
+    def file(self, name: str, data: bytes, mode: int = 0o755) -> None:
+        self.directory(str(Path(name).parent))
+        self._entry(name, stat.S_IFREG | mode, data)
+
+    def node(self, name: str, major: int, minor: int) -> None:
+        self.directory(str(Path(name).parent))
+        self._entry(name, stat.S_IFCHR | 0o600, device=(major, minor))
+
+    def program(self, program: Path, name: str) -> None:
+        """Add *program* of the host and the shared libraries it needs."""
+        self.file(name, program.read_bytes())
+        listing = subprocess.run(["ldd", str(program)], capture_output=True, text=True)
+        for library in sorted(set(re.findall(r"(/\S+) \(0x", listing.stdout))):
+            self.file(library.lstrip("/"), Path(library).read_bytes())
+
+    def bytes(self) -> bytes:
+        trailer = Archive()
+        trailer._entry("TRAILER!!!", 0)
+        data = b"".join(self._parts + trailer._parts)
+        return data + bytes(-len(data) % 512)
+
+
+def segv() -> bytes:
+    """The program segv, see rootfs/segv.c."""
+    with tempfile.TemporaryDirectory(prefix="pm-") as scratch:
+        program = Path(scratch) / "segv"
+        source = ROOTFS / "segv.c"
+        command = ["gcc", "-O1", "-static", "-nostdlib", "-o", str(program), str(source)]
+        subprocess.run(command, check=True)
+        return program.read_bytes()
+
+
+def base(busybox: Path, modules: Iterable[Path], extra: Mapping[str, Path] | None = None) -> bytes:
+    """The common part: busybox, our /init and kernel modules (in the order of loading)."""
+    archive = Archive()
+    for name in DIRECTORIES:
+        archive.directory(name)
+    archive.node("dev/console", 5, 1)
+    archive.file("bin/busybox", busybox.read_bytes())
+    archive.file("init", (ROOTFS / "init").read_bytes())
+    archive.file("bin/segv", segv())
+    for number, module in enumerate(modules):
+        name = module.name.removesuffix(".xz")
+        archive.file(f"modules/{number:02}-{name}", module_image(module), 0o644)
+    for name, path in (extra or {}).items():
+        archive.program(path, name)
+    return archive.bytes()
+
+
+def scenario(script: str) -> bytes:
+    """The small part: what this guest shall do, as the program /bin/trigger."""
+    archive = Archive()
+    archive.file("bin/trigger", b"#!/bin/sh\n" + script.encode() + b"\n")
+    return archive.bytes()

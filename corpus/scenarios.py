@@ -1,0 +1,108 @@
+"""The scenarios of scenarios.toml, read and checked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from postmortem.findings import Kind
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+FILE = Path(__file__).parent / "scenarios.toml"
+ANYWHERE = -1
+
+
+class ScenarioError(Exception):
+    """The scenario file says something that cannot be."""
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What a correct analysis of this scenario says. See scenarios.toml for the members."""
+
+    kind: Kind
+    also: tuple[Kind, ...] = ()
+    function: str | None = None
+    module: str | None = None
+    task: str | None = None
+    """A shell pattern; ``None`` where the task has no part in it."""
+    cpu: int | None = None
+    fatal: bool = True
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One way in which a machine breaks. See scenarios.toml for the members."""
+
+    name: str
+    about: str
+    kernels: tuple[str, ...]
+    arguments: str
+    memory_mib: int
+    cpu: int
+    until: str
+    seconds: float
+    truth: Truth
+    fault: str | None = None
+    trigger: str | None = None
+    before: str = ""
+    host: str | None = None
+    initrd: bool = True
+    vmcoreinfo: bool = True
+    module_btf: bool = True
+    formats: tuple[str, ...] = field(default=())
+
+    @property
+    def script(self) -> str:
+        """The shell script that becomes /bin/trigger in the guest."""
+        pin = "" if self.cpu == ANYWHERE else f"taskset -p {1 << self.cpu:x} $$ > /dev/null\n"
+        action = self.trigger or f"echo {self.fault} > /proc/pm_fault"
+        return "\n".join(part.strip("\n") for part in (pin, self.before, action) if part.strip())
+
+    def digest(self, *ingredients: bytes) -> str:
+        """Changes whenever a capture of this scenario would."""
+        written = json.dumps(asdict(self), sort_keys=True).encode()
+        return hashlib.sha256(b"\0".join((written, *ingredients))).hexdigest()[:16]
+
+
+def load(file: Path = FILE) -> dict[str, Scenario]:
+    """All scenarios by name, in the order of the file."""
+    document = tomllib.loads(file.read_text())
+    defaults = document.pop("defaults")
+    return {name: _scenario(name, {**defaults, **given}) for name, given in document.items()}
+
+
+def _scenario(name: str, given: dict[str, Any]) -> Scenario:
+    try:
+        unknown = set(given) - {one.name for one in fields(Scenario)}
+        if unknown:
+            raise ScenarioError(f"[{name}] has unknown members: {', '.join(sorted(unknown))}")
+        if ("fault" in given) == ("trigger" in given) and given.get("initrd", True):
+            raise ScenarioError(f"[{name}] needs either a fault or a trigger")
+        truth = _truth(given)
+        members = {key: tuple(value) if isinstance(value, list) else value
+                   for key, value in given.items() if key != "truth"}  # fmt: skip
+        return Scenario(name=name, truth=truth, **members)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ScenarioError(f"[{name}]: {error}") from error
+
+
+def _truth(given: dict[str, Any]) -> Truth:
+    """The truth with what follows from the way the trigger is run."""
+    said = dict(given["truth"])
+    said["kind"] = Kind(said["kind"])
+    said["also"] = tuple(Kind(kind) for kind in said.get("also", ()))
+    said["names"] = tuple(said.get("names", ()))
+    said["task"] = said.get("task", "trigger") or None
+    cpu = said.get("cpu", given["cpu"] if said["kind"] is not Kind.NONE else ANYWHERE)
+    said["cpu"] = None if cpu == ANYWHERE else cpu
+    return Truth(**said)
