@@ -1,0 +1,337 @@
+"""The kdump-compressed format: headers, page bitmaps and page descriptors.
+
+The format is makedumpfile's (``diskdump_mod.h``): one block with ``struct
+disk_dump_header``, ``sub_hdr_size`` blocks with ``struct kdump_sub_header``,
+notes and VMCOREINFO, two page bitmaps (pages that exist, pages that were
+saved), one ``struct page_desc`` per saved page, and the page data.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from postmortem.dump.source import Source
+
+SIGNATURE = b"KDUMP   "
+
+FLAG_ZLIB, FLAG_LZO, FLAG_SNAPPY, FLAG_INCOMPLETE = 0x1, 0x2, 0x4, 0x8
+FLAG_EXCLUDED_VMEMMAP, FLAG_ZSTD = 0x10, 0x20
+
+DESCRIPTOR = struct.Struct("<QIIQ")
+"""``struct page_desc``: offset, size, flags, page_flags."""
+
+MAX_BLOCK_SIZE = 1 << 18
+MAX_NOTES_BYTES = 64 << 20
+MAX_VMCOREINFO_BYTES = 1 << 20
+_CHUNK = 1 << 20
+
+
+class BadKdumpError(Exception):
+    """The headers contradict themselves or the size of the file."""
+
+
+@dataclass(frozen=True)
+class Utsname:
+    """``struct new_utsname`` of the kernel that died."""
+
+    sysname: str
+    nodename: str
+    release: str
+    version: str
+    machine: str
+    domainname: str
+
+
+@dataclass(frozen=True)
+class KdumpHeader:
+    """Both headers. Sizes and offsets in bytes, pfn ranges half open."""
+
+    version: int
+    utsname: Utsname
+    timestamp: float | None
+    """Seconds since the epoch when the dump was written; ``None`` when not recorded."""
+    status: int
+    block_size: int
+    sub_header_blocks: int
+    bitmap_blocks: int
+    max_pfn: int
+    nr_cpus: int
+    is_64bit: bool
+    order: str
+    phys_base: int
+    dump_level: int | None
+    split: bool
+    start_pfn: int
+    end_pfn: int
+    vmcoreinfo_offset: int
+    vmcoreinfo_size: int
+    note_offset: int
+    note_size: int
+
+    @property
+    def compression(self) -> str:
+        """How pages are compressed."""
+        for flag, name in (
+            (FLAG_ZLIB, "zlib"),
+            (FLAG_LZO, "lzo"),
+            (FLAG_SNAPPY, "snappy"),
+            (FLAG_ZSTD, "zstd"),
+        ):
+            if self.status & flag:
+                return name
+        return "none"
+
+    @property
+    def incomplete(self) -> bool:
+        """makedumpfile ran out of space and said so."""
+        return bool(self.status & FLAG_INCOMPLETE)
+
+    @property
+    def bitmap_offset(self) -> int:
+        return (1 + self.sub_header_blocks) * self.block_size
+
+    @property
+    def bitmap_size(self) -> int:
+        """Bytes of both bitmaps."""
+        return self.bitmap_blocks * self.block_size
+
+    @property
+    def has_two_bitmaps(self) -> bool:
+        """Whether the first half tells which pages exist, the second which were saved."""
+        return self.max_pfn <= self.bitmap_size * 8 // 2
+
+    @property
+    def first_pfn(self) -> int:
+        """The first page that can lie in this file."""
+        return self.start_pfn if self.split else 0
+
+    @property
+    def last_pfn(self) -> int:
+        """One past the last page that can lie in this file."""
+        return min(self.end_pfn, self.max_pfn) if self.split else self.max_pfn
+
+    @property
+    def saved_bitmap(self) -> tuple[int, int]:
+        """Offset and size of the bitmap of saved pages."""
+        if self.has_two_bitmaps:
+            half = self.bitmap_blocks // 2 * self.block_size
+            return self.bitmap_offset + half, half
+        return self.bitmap_offset, self.bitmap_size
+
+    @property
+    def descriptors_offset(self) -> int:
+        return self.bitmap_offset + self.bitmap_size
+
+
+def read_header(source: Source) -> KdumpHeader:
+    """Read and check the two headers; raises :class:`BadKdumpError`."""
+    head = source.pread(464, 0)
+    if not head.startswith(SIGNATURE):
+        raise BadKdumpError("it has no kdump signature")
+    for order, wide in (("<", True), (">", True), ("<", False), (">", False)):
+        at = 424 if wide else 412
+        if len(head) < at + 40:
+            continue
+        fields = struct.unpack_from(order + "IiiIIIIIIi", head, at)
+        status, block_size, sub_blocks, bitmap_blocks, max_pfn = fields[:5]
+        (version,) = struct.unpack_from(order + "i", head, 8)
+        if (
+            0 <= version < 64
+            and 512 <= block_size <= MAX_BLOCK_SIZE
+            and block_size & (block_size - 1) == 0
+            and 0 < sub_blocks < (1 << 20)
+            and 0 < bitmap_blocks < (1 << 28)
+        ):
+            break
+    else:
+        raise BadKdumpError(
+            "it ends inside the header" if len(head) < 464 else "its header makes no sense"
+        )
+    time_at = 408 if wide else 404
+    seconds, micros = struct.unpack_from(order + ("qq" if wide else "ii"), head, time_at)
+    sub = _read_sub_header(source, order, wide, version, block_size)
+    wide_pfn = version >= 6
+    max_pfn = sub.max_pfn if wide_pfn and sub.max_pfn else max_pfn
+    if max_pfn > bitmap_blocks * block_size * 8:
+        raise BadKdumpError("its page bitmap is too small for the memory it claims to hold")
+    return KdumpHeader(
+        version=version,
+        utsname=_utsname(head[12:402]),
+        timestamp=seconds + micros / 1e6 if 0 < seconds < 1 << 34 else None,
+        status=status,
+        block_size=block_size,
+        sub_header_blocks=sub_blocks,
+        bitmap_blocks=bitmap_blocks,
+        max_pfn=max_pfn,
+        nr_cpus=max(fields[9], 0),
+        is_64bit=wide,
+        order=order,
+        phys_base=sub.phys_base,
+        dump_level=sub.dump_level if version >= 1 else None,
+        split=version >= 2 and bool(sub.split),
+        start_pfn=sub.start_pfn,
+        end_pfn=sub.end_pfn,
+        vmcoreinfo_offset=sub.vmcoreinfo_offset if version >= 3 else 0,
+        vmcoreinfo_size=sub.vmcoreinfo_size if version >= 3 else 0,
+        note_offset=sub.note_offset if version >= 4 else 0,
+        note_size=sub.note_size if version >= 4 else 0,
+    )
+
+
+@dataclass(frozen=True)
+class _SubHeader:
+    phys_base: int
+    dump_level: int
+    split: int
+    start_pfn: int
+    end_pfn: int
+    vmcoreinfo_offset: int
+    vmcoreinfo_size: int
+    note_offset: int
+    note_size: int
+    max_pfn: int
+
+
+def _read_sub_header(
+    source: Source, order: str, wide: bool, version: int, block_size: int
+) -> _SubHeader:
+    # 32-bit kernels align the 64-bit members to 4 bytes (i386) or 8 (arm);
+    # neither is analysed, so i386's layout only has to name the dump.
+    layout = struct.Struct(order + ("QiiQQQQQQQQQQQ" if wide else "IiiIIQIQIQIQQQ"))
+    data = source.pread(layout.size, block_size)
+    if len(data) < layout.size:
+        raise BadKdumpError("it ends inside the header")
+    (
+        phys_base,
+        dump_level,
+        split,
+        start_pfn,
+        end_pfn,
+        vmcoreinfo_offset,
+        vmcoreinfo_size,
+        note_offset,
+        note_size,
+        _erase_offset,
+        _erase_size,
+        start_pfn_64,
+        end_pfn_64,
+        max_pfn_64,
+    ) = layout.unpack(data)
+    if version >= 6:
+        start_pfn, end_pfn = start_pfn_64, end_pfn_64
+    return _SubHeader(
+        phys_base,
+        dump_level,
+        split,
+        start_pfn,
+        end_pfn,
+        vmcoreinfo_offset,
+        vmcoreinfo_size,
+        note_offset,
+        note_size,
+        max_pfn_64,
+    )
+
+
+def _utsname(data: bytes) -> Utsname:
+    parts = [data[i : i + 65].split(b"\0", 1)[0] for i in range(0, 390, 65)]
+    return Utsname(*(part.decode("utf-8", "replace") for part in parts))
+
+
+def read_blob(source: Source, offset: int, size: int, limit: int) -> bytes:
+    """Notes or VMCOREINFO; empty when the header points outside the file or size is absurd."""
+    if not 0 < size <= limit or offset <= 0 or offset + size > source.size:
+        return b""
+    return source.pread(size, offset)
+
+
+def count_pages(source: Source, offset: int, size: int) -> int:
+    """Set bits of a page bitmap."""
+    total = 0
+    for at in range(offset, offset + size, _CHUNK):
+        data = source.pread(min(_CHUNK, offset + size - at), at)
+        if not data:
+            break
+        total += int.from_bytes(data, "little").bit_count()
+    return total
+
+
+def lost_bytes(source: Source, header: KdumpHeader) -> int:
+    """How far the page data reaches behind the end of the file.
+
+    Pages are written in ascending order, so the last descriptors tell. All
+    zero pages share one early copy; a few thousand descriptors are looked at.
+    """
+    offset, size = header.saved_bitmap
+    pages = count_pages(source, offset, size)
+    end = header.descriptors_offset + pages * DESCRIPTOR.size
+    if end > source.size:
+        return end - source.size
+    start = max(header.descriptors_offset, end - 65536 * DESCRIPTOR.size)
+    words = array("Q", source.pread((end - start) // 24 * 24, start))
+    if sys.byteorder != "little":
+        words.byteswap()
+    ends = (at + (size & 0xFFFFFFFF) for at, size in zip(words[0::3], words[1::3], strict=True))
+    return max(max(ends, default=0) - source.size, 0)
+
+
+def bitmap_runs(
+    source: Source, offset: int, size: int, first_pfn: int, end_pfn: int
+) -> Iterator[tuple[int, int]]:
+    """Half-open pfn ranges of set bits in ``[first_pfn, end_pfn)``, ascending."""
+    start = stop = -1
+    end_pfn = min(end_pfn, size * 8)
+    for at in range(first_pfn // 8, (end_pfn + 7) // 8, _CHUNK):
+        data = source.pread(min(_CHUNK, size - at), offset + at)
+        if not data:
+            break
+        for run_start, run_end in _byte_runs(data, at * 8):
+            low, high = max(run_start, first_pfn), min(run_end, end_pfn)
+            if low >= high:
+                continue
+            if low == stop:
+                stop = high
+                continue
+            if stop > start:
+                yield start, stop
+            start, stop = low, high
+    if stop > start:
+        yield start, stop
+
+
+def _byte_runs(data: bytes, base: int) -> Iterator[tuple[int, int]]:
+    """Runs of set bits (bit 0 of byte 0 is page ``base``); neighbours may touch."""
+    position, length = 0, len(data)
+    while position < length:
+        byte = data[position]
+        if byte == 0 or byte == 0xFF:
+            end = position + 1
+            while data[end : end + 4096] == data[position : position + 1] * 4096:
+                end += 4096
+            while end < length and data[end] == byte:
+                end += 1
+            if byte:
+                yield base + position * 8, base + end * 8
+            position = end
+            continue
+        for low, high in _BIT_RUNS[byte]:
+            yield base + position * 8 + low, base + position * 8 + high
+        position += 1
+
+
+def _bit_runs(byte: int) -> tuple[tuple[int, int], ...]:
+    runs: list[tuple[int, int]] = []
+    for bit in range(8):
+        if byte >> bit & 1:
+            if runs and runs[-1][1] == bit:
+                runs[-1] = (runs[-1][0], bit + 1)
+            else:
+                runs.append((bit, bit + 1))
+    return tuple(runs)
+
+
+_BIT_RUNS = tuple(_bit_runs(byte) for byte in range(256))

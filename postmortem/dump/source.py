@@ -1,0 +1,55 @@
+"""Bytes of a dump by position, whatever wraps them (a plain file, flattened records)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Protocol
+
+
+def shown(path: str | os.PathLike[str]) -> str:
+    """A path for a message: nothing in it can reach the terminal as a control code."""
+    return "".join(c if c.isprintable() else "?" for c in os.fsdecode(path))
+
+
+class Source(Protocol):
+    """Positional reads over the image of a dump. A read past the end is short."""
+
+    @property
+    def size(self) -> int:
+        """Bytes in the image."""
+        ...
+
+    def pread(self, count: int, offset: int) -> bytes:
+        """At most ``count`` bytes from ``offset``."""
+        ...
+
+
+class PlainFile:
+    """A file as it lies on the disk.
+
+    Reads go through pread(2), never mmap(2): a file that shrinks under a
+    mapping kills the process, and mapped pages count as resident memory.
+    """
+
+    def __init__(self, path: Path, fd: int | None = None) -> None:
+        self.path = path
+        self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC) if fd is None else fd
+        self._size = os.lseek(self.fd, 0, os.SEEK_END)
+
+    @property
+    def size(self) -> int:
+        return self._size
+
+    def pread(self, count: int, offset: int) -> bytes:
+        if count <= 0 or not 0 <= offset < self._size:
+            return b""
+        return os.pread(self.fd, min(count, self._size - offset), offset)
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def __del__(self) -> None:
+        self.close()
