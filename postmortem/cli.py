@@ -167,6 +167,7 @@ def _output_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.pass_context
 def analyze(
     ctx: click.Context,
+    /,
     files: tuple[str, ...],
     as_json: bool,
     output: str | None,
@@ -196,7 +197,9 @@ def plugins(ctx: click.Context, as_json: bool, plugin: tuple[str, ...]) -> int:
     if as_json:
         from postmortem.render.json import dump, plain
 
-        dump({"plugins": [_described(p) for p in found], "problems": plain(problems)}, sys.stdout)
+        listed = {"plugins": [_described(p) for p in found], "problems": plain(problems)}
+        with _open_output() as file:
+            dump(listed, file)
         return EXIT_LIMITED if problems else EXIT_OK
     from postmortem.render.page import Page, write
 
@@ -210,7 +213,8 @@ def plugins(ctx: click.Context, as_json: bool, plugin: tuple[str, ...]) -> int:
         indent="",
         cut=False,
     )
-    write(page.text(), sys.stdout)
+    with _open_output() as file:
+        write(page.text(), file)
     for problem in problems:
         _complain(f"{problem.what}: {problem.why}")
     return EXIT_LIMITED if problems else EXIT_OK
@@ -235,6 +239,7 @@ def _plugin_command(item: Plugin) -> click.Command:
     @click.pass_context
     def run(
         ctx: click.Context,
+        /,
         files: tuple[str, ...],
         as_json: bool,
         output: str | None,
@@ -348,33 +353,32 @@ def _show(
 
 
 @contextlib.contextmanager
-def _open_output(output: str | None) -> Iterator[IO[str]]:
-    if output is None or output == "-":
-        yield sys.stdout
-        return
+def _open_output(output: str | None = None) -> Iterator[IO[str]]:
+    """Standard output, or the file ``output``."""
     try:
-        with Path(output).open("w", encoding="utf-8") as file:
-            yield file
-    except BrokenPipeError:
-        raise
+        if output is None or output == "-":
+            yield sys.stdout
+            sys.stdout.flush()
+        else:
+            with Path(output).open("w", encoding="utf-8") as file:
+                yield file
+    except BrokenPipeError as exc:
+        raise ReaderLeft from exc
     except OSError as exc:
-        raise UsageError(f"{output} can't be written: {exc.strerror or exc}") from exc
+        name = output or "standard output"
+        raise UsageError(f"{name} can't be written: {exc.strerror or exc}") from exc
+
+
+class ReaderLeft(Exception):
+    """Nobody reads our output any more. Not an OSError, which click would handle itself."""
 
 
 # --- the way out -----------------------------------------------------------------
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
-    """Run a command line; every way out gives its exit status (docs/json.md lists them)."""
-    status = _run(args)
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        status = _silence()
-    except OSError as exc:
-        _complain(f"the output can't be written: {exc.strerror}")
-        status = EXIT_USAGE
-    sys.exit(status)
+    """Run a command line and leave with its exit status."""
+    sys.exit(_run(args))
 
 
 def _run(args: Sequence[str] | None) -> int:
@@ -391,8 +395,9 @@ def _run(args: Sequence[str] | None) -> int:
         return EXIT_USAGE
     except (click.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        return _silence()
+    except ReaderLeft:
+        _silence_stdout()
+        return EXIT_BROKEN_PIPE
     except MemoryError:
         _complain("not enough memory for this input")
         return EXIT_UNREADABLE
@@ -411,8 +416,7 @@ def _complain(text: str) -> None:
         print(f"postmortem: {clean(text)}", file=sys.stderr)
 
 
-def _silence() -> int:
-    """The reader of our output left: nothing more to say, not even at interpreter exit."""
+def _silence_stdout() -> None:
+    """Let the interpreter's last flush go nowhere instead of failing loudly."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return EXIT_BROKEN_PIPE

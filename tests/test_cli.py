@@ -1,0 +1,341 @@
+"""The command line: what it prints where, and with which exit status it leaves."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from render.samples import CRASH, HEALTHY
+
+from postmortem import __version__, cli
+from postmortem.errors import UnknownInputError, UnreadableInputError, UsageError
+from postmortem.result import Analysis
+
+Run = Callable[..., int]
+
+
+@dataclass
+class Options:
+    """As postmortem.analysis.Options."""
+
+    vmlinux: Path | None = None
+    debug_dirs: Sequence[Path] = ()
+    debuginfod: bool = True
+    plugin_files: Sequence[Path] = ()
+    progress: Any = None
+    only: Sequence[str] | None = None
+
+
+@dataclass
+class Fake:
+    """Stands for postmortem.analysis: gives ``result`` and remembers what it was asked."""
+
+    result: Analysis | BaseException = HEALTHY
+    paths: list[Path] = field(default_factory=list)
+    options: Options = field(default_factory=Options)
+    read: bytes = b""
+
+    def analyze(self, paths: Sequence[Path], options: Options) -> Analysis:
+        self.paths, self.options = list(paths), options
+        if self.paths[0].is_file():
+            self.read = self.paths[0].read_bytes()
+        if isinstance(self.result, BaseException):
+            raise self.result
+        return replace(self.result, input=replace(self.result.input, path=str(paths[0])))
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Fake:
+    fake = Fake()
+    module = ModuleType("postmortem.analysis")
+    module.analyze = fake.analyze  # type: ignore[attr-defined]
+    module.Options = Options  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "postmortem.analysis", module)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.delenv("POSTMORTEM_DEBUG", raising=False)
+    return fake
+
+
+def run(*args: str) -> int:
+    with pytest.raises(SystemExit) as left:
+        cli.main(args)
+    assert isinstance(left.value.code, int)
+    return left.value.code
+
+
+def sentence(capsys: pytest.CaptureFixture[str]) -> str:
+    """What stands on stderr: one sentence of ours, and at most click's hint after it."""
+    out, err = capsys.readouterr()
+    assert out == ""
+    lines = err.splitlines()
+    assert lines[0].startswith("postmortem: ")
+    assert all(line.startswith("Try 'postmortem") for line in lines[1:])
+    return lines[0].removeprefix("postmortem: ")
+
+
+# --- exit statuses
+
+
+def test_analysed_is_0(fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("analyze", "vmcore") == 0
+    assert capsys.readouterr().out.startswith("no crash")
+
+
+def test_analysed_with_limits_is_1(fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
+    fake.result = CRASH
+    assert run("analyze", "vmcore") == 1
+    assert "What limits this answer" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (UsageError("wrong vmlinux"), 2),
+        (UnknownInputError("not a dump"), 3),
+        (UnreadableInputError("no permission"), 4),
+    ],
+)
+def test_an_error_is_one_sentence_and_its_status(
+    fake: Fake, capsys: pytest.CaptureFixture[str], error: Exception, status: int
+) -> None:
+    fake.result = error
+    assert run("analyze", "vmcore") == status
+    assert sentence(capsys) == str(error)
+
+
+def test_an_error_can_not_inject_escapes(fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
+    fake.result = UnknownInputError("\x1b[2Jfile is not a dump")
+    run("analyze", "x")
+    assert sentence(capsys) == r"\x1b[2Jfile is not a dump"
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("analyze",),
+        ("analyze", "--unknown", "x"),
+        ("nonsense", "x"),
+        ("analyze", "-", "-"),
+        ("analyze", "--json", "-o", "x.html", "vmcore"),
+        ("analyze", "-o", "/nowhere/x", "vmcore"),
+        ("plugins", "--plugin", "/nowhere/x.py"),
+    ],
+)
+def test_a_bad_command_line_is_2(
+    fake: Fake, capsys: pytest.CaptureFixture[str], args: tuple[str, ...]
+) -> None:
+    assert run(*args) == 2
+    sentence(capsys)
+
+
+def test_a_defect_of_ours_is_70_without_traceback(
+    fake: Fake, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake.result = ZeroDivisionError("oh")
+    assert run("analyze", "x") == 70
+    assert "ZeroDivisionError: oh" in sentence(capsys)
+
+
+def test_debugging_shows_the_traceback(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POSTMORTEM_DEBUG", "1")
+    fake.result = ZeroDivisionError("oh")
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["analyze", "x"])
+
+
+def test_control_c_is_130_and_silent(fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
+    fake.result = KeyboardInterrupt()
+    assert run("analyze", "x") == 130
+    out, err = capsys.readouterr()
+    assert out + err.strip() == ""
+
+
+def test_too_little_memory_is_said(fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
+    fake.result = MemoryError()
+    assert run("analyze", "x") == 4
+    assert "memory" in sentence(capsys)
+
+
+# --- options and outputs
+
+
+def test_options_reach_the_analysis(fake: Fake) -> None:
+    run(
+        "analyze", "--vmlinux", "v", "--debug-dir", "a", "--debug-dir", "b", "--no-debuginfod",
+        "--plugin", "p.py", "one", "two",
+    )  # fmt: skip
+    assert fake.paths == [Path("one"), Path("two")]
+    asked = replace(fake.options, progress=None)
+    assert asked == Options(Path("v"), (Path("a"), Path("b")), False, (Path("p.py"),))
+
+
+def test_json_is_one_document(fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
+    run("analyze", "--json", "vmcore")
+    assert json.loads(capsys.readouterr().out)["schema"] == "postmortem/1"
+
+
+@pytest.mark.parametrize(
+    ("name", "start"), [("r.html", "<!DOCTYPE html>"), ("r.json", "{"), ("r.txt", "no crash")]
+)
+def test_the_name_of_the_output_chooses_the_format(
+    fake: Fake, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, start: str
+) -> None:
+    assert run("analyze", "-o", str(tmp_path / name), "vmcore") == 0
+    assert (tmp_path / name).read_text().startswith(start)
+    assert capsys.readouterr().out == ""
+
+
+def test_standard_input_is_kept_as_a_file(
+    fake: Fake, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff\0dump")))
+    assert run("analyze", "-") == 0
+    assert fake.read == b"\xff\0dump"
+    assert not fake.paths[0].exists()
+    assert "standard input" in capsys.readouterr().out
+
+
+def test_an_error_in_standard_input_names_it(
+    fake: Fake, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"x")))
+
+    def refuse(paths: Sequence[Path], options: Options) -> Analysis:
+        raise UnknownInputError(f"{paths[0]} is not a dump")
+
+    monkeypatch.setattr(sys.modules["postmortem.analysis"], "analyze", refuse)
+    assert run("analyze", "-") == 3
+    assert sentence(capsys) == "standard input is not a dump"
+
+
+# --- commands and plugins
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--version") == 0
+    assert capsys.readouterr().out == f"postmortem {__version__}\n"
+
+
+def test_a_misspelt_command_gets_a_suggestion(
+    fake: Fake, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("analyse", "x")
+    assert "did you mean 'analyze'?" in sentence(capsys)
+
+
+def test_a_file_in_place_of_a_command_gets_a_suggestion(
+    fake: Fake, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "vmcore"
+    file.touch()
+    run(str(file))
+    assert f"postmortem analyze {file}" in sentence(capsys)
+
+
+@pytest.fixture
+def plugin_file(tmp_path: Path) -> str:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from postmortem.plugin import plugin\n"
+        "@plugin('mine', needs=('dump',))\n"
+        "def mine(ctx):\n"
+        "    '''Looks at what is mine.'''\n"
+        "    yield from ()\n"
+    )
+    return str(file)
+
+
+def test_a_plugin_is_a_command(
+    fake: Fake, plugin_file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--plugin", plugin_file, "mine", "vmcore") == 0
+    assert fake.options.only == ("mine",)
+    assert fake.options.plugin_files == (Path(plugin_file),)
+    assert capsys.readouterr().out == "nothing to report\n"
+
+
+def test_its_docstring_is_its_help(
+    fake: Fake, plugin_file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--plugin", plugin_file, "mine", "--help") == 0
+    assert "Looks at what is mine." in capsys.readouterr().out
+
+
+def test_plugins_are_listed(
+    fake: Fake, plugin_file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("plugins", "--plugin", plugin_file) == 0
+    (line,) = [x for x in capsys.readouterr().out.splitlines() if x.startswith("mine ")]
+    assert "dump" in line
+    assert "Looks at what is mine." in line
+
+
+def test_plugins_are_listed_for_machines(
+    fake: Fake, plugin_file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("plugins", "--json", "--plugin", plugin_file)
+    listed = json.loads(capsys.readouterr().out)["plugins"]
+    (mine,) = [item for item in listed if item["name"] == "mine"]
+    assert mine["needs"] == ["dump"]
+
+
+# --- the process
+
+
+def process(*args: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", *args], capture_output=True, text=True, check=False, **options
+    )
+
+
+def test_help_imports_nothing_heavy() -> None:
+    done = process(
+        "import sys\n"
+        "from postmortem.cli import main\n"
+        "try:\n"
+        "    main(['--help'])\n"
+        "finally:\n"
+        "    heavy = {'drgn', 'capstone', 'rich', 'elftools', 'postmortem.analysis'}\n"
+        "    print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
+    )
+    assert done.stderr == "[]\n"
+    assert "analyze" in done.stdout
+
+
+def test_a_reader_that_leaves_is_no_error() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as closed:
+        done = subprocess.run(
+            [sys.executable, "-m", "postmortem", "plugins"],
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_a_full_disk_is_said() -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("no /dev/full here")
+    with full.open("w") as file:
+        done = subprocess.run(
+            [sys.executable, "-m", "postmortem", "plugins"],
+            stdout=file,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert done.stderr.startswith("postmortem: standard output can't be written")

@@ -1,0 +1,186 @@
+"""Discovery of plugins, what happens when one fails, and the guide's examples."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from postmortem.errors import UsageError
+from postmortem.findings import Block, Finding, Problem, Table
+from postmortem.log.report import Record
+from postmortem.plugin import Context, Result, discover, plugin, run_plugin
+from postmortem.result import Input, System
+
+GUIDE = Path(__file__).parents[1] / "docs" / "plugins.md"
+
+TINY = """
+from postmortem.findings import Block
+from postmortem.plugin import plugin
+
+@plugin("{name}")
+def tiny(ctx):
+    '''Does next to nothing.
+
+    More about it.'''
+    yield Block("tiny", ("line",))
+"""
+
+
+@pytest.fixture(autouse=True)
+def empty_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No plugins of the user who runs the tests."""
+    config = tmp_path / "config"
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(config))
+    return config
+
+
+def context(*texts: str) -> Context:
+    records = tuple(Record(line, text) for line, text in enumerate(texts, 1))
+    return Context(Input("console.log", "log", "kernel log", 1, True), System(), records)
+
+
+def write_plugin(path: Path, name: str = "tiny") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(TINY.format(name=name))
+    return path
+
+
+# --- discovery
+
+
+def test_a_file_is_loaded_by_its_path(tmp_path: Path) -> None:
+    found, problems = discover([write_plugin(tmp_path / "mine.py")])
+    (item,) = [p for p in found if p.name == "tiny"]
+    assert (item.needs, item.summary) == (("log",), "Does next to nothing.")
+    assert item.origin == str(tmp_path / "mine.py")
+    assert problems == []
+
+
+def test_the_users_folder_is_searched(empty_home: Path) -> None:
+    write_plugin(empty_home / "postmortem" / "plugins" / "mine.py", "from-home")
+    assert "from-home" in {p.name for p in discover()[0]}
+
+
+def test_an_entry_point_is_a_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
+    @plugin("elsewhere")
+    def elsewhere(ctx: Context) -> Iterator[Result]:
+        yield Block("x", ())
+
+    class Entry:
+        name = "their-package"
+
+        def load(self) -> object:
+            return elsewhere
+
+    monkeypatch.setattr(
+        importlib.metadata,
+        "entry_points",
+        lambda group: [Entry()] if group == "postmortem.plugins" else [],
+    )
+    (item,) = [p for p in discover()[0] if p.name == "elsewhere"]
+    assert item.origin == "entry point their-package"
+
+
+def test_a_broken_plugin_of_the_user_is_a_problem_and_no_more(empty_home: Path) -> None:
+    folder = empty_home / "postmortem" / "plugins"
+    write_plugin(folder / "good.py", "good")
+    (folder / "bad.py").write_text("import nothing_of_this_name")
+    found, problems = discover()
+    assert "good" in {p.name for p in found}
+    (problem,) = problems
+    assert "bad.py" in problem.what
+    assert "nothing_of_this_name" in problem.why
+
+
+def test_two_of_one_name_are_told(empty_home: Path) -> None:
+    folder = empty_home / "postmortem" / "plugins"
+    write_plugin(folder / "one.py", "same")
+    write_plugin(folder / "two.py", "same")
+    found, problems = discover()
+    assert [p.name for p in found].count("same") == 1
+    assert "the name same is taken" in problems[0].why
+
+
+@pytest.mark.parametrize("text", ["x = 1", "raise ValueError('no')", "syntax error here"])
+def test_a_named_file_without_a_plugin_is_an_error_of_the_user(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "bad.py"
+    file.write_text(text)
+    with pytest.raises(UsageError, match=r"bad\.py"):
+        discover([file])
+
+
+def test_a_missing_file_is_an_error_of_the_user(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="absent"):
+        discover([tmp_path / "absent.py"])
+
+
+# --- running
+
+
+def test_what_a_plugin_yielded_before_it_failed_is_kept() -> None:
+    @plugin("fails")
+    def fails(ctx: Context) -> Iterator[Result]:
+        yield Block("kept", ())
+        raise KeyError("task_struct")
+
+    ctx = context("x")
+    (result,) = run_plugin(fails.__postmortem_plugin__, ctx)  # type: ignore[attr-defined]
+    assert result == Block("kept", ())
+    assert ctx.problems == [Problem("plugin fails", "KeyError: 'task_struct'")]
+
+
+def test_a_need_says_why_it_is_not_met() -> None:
+    ctx = context()
+    assert ctx.lacks("log") == "there is no kernel log"
+    assert ctx.lacks("symbol:jiffies") == "the input is a log, not a dump"
+    assert context("x").lacks("log") is None
+
+
+def test_an_unknown_need_is_refused() -> None:
+    with pytest.raises(ValueError, match="moon"):
+        plugin("x", needs=("moon",))
+
+
+# --- the guide
+
+
+def examples() -> list[str]:
+    return re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+
+
+@pytest.fixture
+def guide_plugin(tmp_path: Path) -> Iterator[list[Result]]:
+    file = tmp_path / "segfaults.py"
+    file.write_text(examples()[0])
+    (item,) = [p for p in discover([file])[0] if p.name == "segfaults"]
+    ctx = context(
+        "systemd[1]: started",
+        "worker[4711]: segfault at 18 ip 00007f1 sp 00007ff error 4 in libfoo.so[7f1+1000]",
+        "worker[4712]: segfault at 0 ip 00007f1 sp 00007ff error 6 in libfoo.so[7f1+1000]",
+    )
+    yield run_plugin(item, ctx)
+    assert ctx.problems == []
+
+
+def test_the_guides_example_finds_what_it_says(guide_plugin: list[Result]) -> None:
+    finding, table = guide_plugin
+    assert isinstance(finding, Finding)
+    assert isinstance(table, Table)
+    assert finding.title == "2 user processes died of a segmentation fault"
+    assert [item.where for item in finding.evidence] == ["log line 2", "log line 3"]
+    assert table.rows == ((4711, "worker", "0x18", 4), (4712, "worker", "0x0", 6))
+
+
+def test_the_guides_first_example_has_about_thirty_lines() -> None:
+    assert len(examples()[0].splitlines()) <= 32
+
+
+def test_the_guides_second_example_loads(tmp_path: Path) -> None:
+    file = tmp_path / "threads.py"
+    file.write_text(examples()[1])
+    (item,) = [p for p in discover([file])[0] if p.name == "threads"]
+    assert (item.needs, item.in_analysis) == (("dump", "types"), False)
