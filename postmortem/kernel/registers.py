@@ -6,10 +6,6 @@ from dataclasses import dataclass
 
 import drgn
 
-_X86_64 = (
-    "rip rsp rbp rax rbx rcx rdx rsi rdi r8 r9 r10 r11 r12 r13 r14 r15 rflags cs ss".split()
-)
-
 
 @dataclass(frozen=True)
 class InterruptedFrame:

@@ -209,9 +209,7 @@ class TaskReader:
                 yield from self._threads(leader, threads, node_at, found)
             node = self._u64(raw, "tasks")
 
-    def _threads(
-        self, leader: Task, head: int, node_at: int, found: TaskList
-    ) -> Iterator[Task]:
+    def _threads(self, leader: Task, head: int, node_at: int, found: TaskList) -> Iterator[Task]:
         node = self._prog.read_u64(head)
         while node != head:
             address = node - node_at

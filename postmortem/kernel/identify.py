@@ -1,0 +1,198 @@
+"""What an address is: a symbol, a slab object, a stack, a poison value, or nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import drgn
+
+from postmortem.kernel.stacks import Symbolizer
+
+_PAGE = 4096
+
+POISONS = (
+    # include/linux/poison.h; the 64-bit offset is CONFIG_ILLEGAL_POINTER_VALUE.
+    (0xDEAD000000000100, 0x40, "LIST_POISON1: the entry was already removed from its list"),
+    (0xDEAD000000000122, 0x40, "LIST_POISON2: the entry was already removed from its list"),
+    (0xDEAD000000000200, 0x40, "LIST_POISON2 of older kernels: already removed from its list"),
+    (0xDEAD000000000300, 0x100, "TIMER_ENTRY_STATIC: no pending timer"),
+    (0xDEAD000000000400, 0x100, "PAGE_POOL signature"),
+)
+_POISON_BYTES = {
+    0x6B: "POISON_FREE: slab memory that was freed",
+    0x5A: "POISON_INUSE: slab memory that was never initialised",
+    0xA5: "POISON_END: end of a poisoned slab object",
+    0xBB: "SLUB_RED_INACTIVE: red zone of a free slab object",
+    0xCC: "SLUB_RED_ACTIVE or POISON_FREE_INITMEM: red zone, or freed init memory",
+    0xAA: "PAGE_POISON: a page that was freed",
+    0x75: "poison of freed vmap memory",
+}
+_POISON_REACH = 0x10000
+"""A pointer into poisoned memory is dereferenced with an offset of at most this."""
+
+
+@dataclass(frozen=True)
+class Poison:
+    """A value that the kernel writes to make misuse visible."""
+
+    value: int
+    meaning: str
+    freed: bool
+    """It marks freed memory."""
+
+
+@dataclass(frozen=True)
+class SlabObject:
+    """An object of the slab allocator."""
+
+    cache: str
+    address: int
+    size: int
+    """Bytes of an object of this cache."""
+    allocated: bool | None
+    """``None`` if the free lists can't be read."""
+    offset: int
+    """Of the address that was asked for, from the object's start."""
+
+    def __str__(self) -> str:
+        state = {True: "allocated", False: "free", None: "state not known"}[self.allocated]
+        return f"slab object {self.address:#x}+{self.offset:#x} of {self.cache} ({state})"
+
+
+def poison(value: int) -> Poison | None:
+    """The poison that ``value`` is, or lies a member's offset beyond."""
+    for start, reach, meaning in POISONS:
+        if start <= value < start + reach:
+            return Poison(start, meaning, freed=False)
+    top = value >> 56
+    # The lowest bytes may have an offset added: the upper five bytes must agree.
+    if top in _POISON_BYTES and value >> 24 == int.from_bytes(bytes([top]) * 5, "big"):
+        pattern = int.from_bytes(bytes([top]) * 8, "big")
+        if -0x100 <= value - pattern < _POISON_REACH:
+            return Poison(pattern, _POISON_BYTES[top], freed=top in (0x6B, 0xAA, 0x75))
+    return None
+
+
+def is_canonical(address: int, virtual_bits: int = 57) -> bool:
+    """Whether the CPU accepts the address at all: its upper bits are all equal."""
+    upper = address >> (virtual_bits - 1)
+    return upper in (0, (1 << (65 - virtual_bits)) - 1)
+
+
+def slab_object(prog: drgn.Program, address: int) -> SlabObject | None:
+    """The slab object that holds ``address``, ``None`` if none does or it can't be told."""
+    from drgn.helpers.linux.slab import slab_object_info
+
+    if not address >> 63:
+        return None
+    try:
+        info = slab_object_info(prog, address)
+    except (drgn.FaultError, LookupError, ValueError, AttributeError):
+        return None
+    except Exception as exc:
+        # A corrupted free list is what one looks for here: ValidationError and
+        # its kin must not hide the object itself.
+        if type(exc).__module__.split(".")[0] != "drgn":
+            raise
+        return None
+    if info is None or not info.slab_cache:
+        return None
+    try:
+        name = info.slab_cache.name.string_().decode("utf-8", "replace")
+        size = int(info.slab_cache.object_size.value_())
+    except (drgn.FaultError, LookupError, AttributeError):
+        return None
+    return SlabObject(name, info.address, size, info.allocated, address - info.address)
+
+
+def identify(prog: drgn.Program, value: int) -> str | None:
+    """Say in a few words what a register's value is; ``None`` for a plain number."""
+    if value < _PAGE:
+        return None
+    found = poison(value)
+    if found is not None:
+        return found.meaning
+    if not value >> 63:
+        return None
+    symbol = Symbolizer.of(prog).symbol(value)
+    if symbol is not None:
+        module = f" [{symbol.module}]" if symbol.module else ""
+        return f"{symbol.function}+{symbol.offset:#x}{module}"
+    slab = slab_object(prog, value)
+    if slab is not None:
+        return str(slab)
+    return _task_stack(prog, value)
+
+
+def _task_stack(prog: drgn.Program, value: int) -> str | None:
+    from postmortem.kernel.tasks import all_tasks
+
+    for task, low, high in stack_ranges(prog):
+        if low <= value < high:
+            owner = all_tasks(prog).by_address[task]
+            return f"stack of task {owner.pid} ({owner.comm})+{value - low:#x}"
+    return None
+
+
+def stack_ranges(prog: drgn.Program) -> list[tuple[int, int, int]]:
+    """``(task address, lowest byte, end)`` of every task's kernel stack; cached."""
+    cached = prog.cache.get("postmortem stacks")
+    if not isinstance(cached, list):
+        from postmortem.kernel.tasks import all_tasks
+
+        cached = []
+        try:
+            offset = drgn.offsetof(prog.type("struct task_struct"), "stack")
+            size = int(prog["THREAD_SIZE"])
+            for task in all_tasks(prog).tasks:
+                low = prog.read_u64(task.address + offset)
+                if low:
+                    cached.append((task.address, low, low + size))
+        except (drgn.FaultError, LookupError):
+            pass
+        prog.cache["postmortem stacks"] = cached
+    return cached
+
+
+def member_at(type_: drgn.Type, offset: int, depth: int = 6) -> str | None:
+    """The member of a struct that starts at ``offset`` bytes: ``"lock.owner"``.
+
+    A union gives its first member. ``None`` if the offset lies outside, or in
+    the middle of a scalar.
+    """
+    if depth == 0:
+        return None
+    resolved = type_.unaliased()
+    if resolved.kind == drgn.TypeKind.ARRAY:
+        return _element_at(resolved, offset, depth)
+    if resolved.kind not in (drgn.TypeKind.STRUCT, drgn.TypeKind.UNION):
+        return "" if offset == 0 else None
+    if not resolved.is_complete() or resolved.members is None:
+        return None
+    for member in resolved.members:
+        start = member.bit_offset // 8
+        try:
+            size = drgn.sizeof(member.type)
+        except TypeError:
+            continue
+        if start <= offset < start + size:
+            inner = member_at(member.type, offset - start, depth - 1)
+            if inner is None:
+                continue
+            path = ".".join(part for part in (member.name, inner) if part).replace(".[", "[")
+            # The start of an array is the array.
+            return path.removesuffix("[0]") if offset == start else path
+    return None
+
+
+def _element_at(array: drgn.Type, offset: int, depth: int) -> str | None:
+    try:
+        size = drgn.sizeof(array.type)
+    except TypeError:
+        return None
+    if not size:
+        return None
+    inner = member_at(array.type, offset % size, depth - 1)
+    if inner is None:
+        return None
+    return f"[{offset // size}]" + (f".{inner}" if inner else "")

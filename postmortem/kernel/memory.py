@@ -1,0 +1,159 @@
+"""Where the memory went: totals, slab caches, the largest processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import drgn
+
+from postmortem.findings import TaskRef
+from postmortem.kernel.tasks import all_tasks
+
+_MAX_CACHES = 4096
+
+
+@dataclass(frozen=True)
+class SlabCache:
+    """What one slab cache occupies."""
+
+    name: str
+    object_size: int
+    """Bytes of an object without red zones and padding."""
+    objects: int
+    """All objects, free and allocated."""
+    slabs: int
+    bytes: int
+    """Pages of all slabs."""
+
+
+@dataclass(frozen=True)
+class TaskMemory:
+    """What one process occupies."""
+
+    task: TaskRef
+    rss_bytes: int
+    """Resident set: anonymous, file and shared memory pages."""
+    swap_bytes: int
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Totals in bytes; ``None`` where a counter does not exist or can't be read."""
+
+    total: int | None
+    free: int | None
+    anonymous: int | None
+    file: int | None
+    shmem: int | None
+    slab_reclaimable: int | None
+    slab_unreclaimable: int | None
+    page_tables: int | None
+    kernel_stacks: int | None
+    vmalloc: int | None = None
+
+
+def memory(prog: drgn.Program) -> Memory:
+    """Read the machine-wide counters (``vm_zone_stat``, ``vm_node_stat``)."""
+    page = int(prog["PAGE_SIZE"])
+    return Memory(
+        total=_total(prog, page),
+        free=_counter(prog, "vm_zone_stat", ("NR_FREE_PAGES",), page),
+        anonymous=_counter(prog, "vm_node_stat", ("NR_ANON_MAPPED",), page),
+        file=_counter(prog, "vm_node_stat", ("NR_FILE_PAGES",), page),
+        shmem=_counter(prog, "vm_node_stat", ("NR_SHMEM",), page),
+        slab_reclaimable=_counter(prog, "vm_node_stat", ("NR_SLAB_RECLAIMABLE_B",), page),
+        slab_unreclaimable=_counter(prog, "vm_node_stat", ("NR_SLAB_UNRECLAIMABLE_B",), page),
+        # Moved from the zone to the node in v5.11 (f0c0c115fb81).
+        page_tables=_counter(prog, "vm_node_stat", ("NR_PAGETABLE",), page)
+        or _counter(prog, "vm_zone_stat", ("NR_PAGETABLE",), page),
+        kernel_stacks=_counter(prog, "vm_node_stat", ("NR_KERNEL_STACK_KB",), 1024)
+        or _counter(prog, "vm_zone_stat", ("NR_KERNEL_STACK_KB",), 1024),
+    )
+
+
+def _total(prog: drgn.Program, page: int) -> int | None:
+    from drgn.helpers.linux.mm import totalram_pages
+
+    try:
+        return int(totalram_pages(prog)) * page
+    except (drgn.FaultError, LookupError):
+        return None
+
+
+def _counter(prog: drgn.Program, table: str, names: tuple[str, ...], unit: int) -> int | None:
+    for name in names:
+        try:
+            index = prog.constant(name).value_()
+            value = int(prog[table][index].counter.value_())
+        except (drgn.FaultError, LookupError, AttributeError):
+            continue
+        # Per-CPU parts that are not folded in yet can make a sum negative.
+        return max(value, 0) * unit
+    return None
+
+
+def slab_caches(prog: drgn.Program) -> list[SlabCache]:
+    """All slab caches, the largest first; those that can't be read are left out.
+
+    Counted from ``kmem_cache_node`` (CONFIG_SLUB_DEBUG), which costs nothing
+    like a walk of the slabs.
+    """
+    from drgn.helpers.linux.slab import for_each_slab_cache, slab_cache_order
+
+    page = int(prog["PAGE_SIZE"])
+    result: list[SlabCache] = []
+    for number, cache in enumerate(for_each_slab_cache(prog)):
+        if number >= _MAX_CACHES:
+            break
+        try:
+            slabs = objects = 0
+            for node in _nodes(cache):
+                slabs += node.nr_slabs.counter.value_()
+                objects += node.total_objects.counter.value_()
+            result.append(
+                SlabCache(
+                    name=cache.name.string_().decode("utf-8", "replace"),
+                    object_size=int(cache.object_size.value_()),
+                    objects=int(objects),
+                    slabs=int(slabs),
+                    bytes=int(slabs * (page << int(slab_cache_order(cache)))),
+                )
+            )
+        except (drgn.FaultError, LookupError, AttributeError):
+            continue
+    return sorted(result, key=lambda cache: cache.bytes, reverse=True)
+
+
+def _nodes(cache: drgn.Object) -> list[drgn.Object]:
+    """``struct kmem_cache_node *`` of each NUMA node that the cache uses."""
+    from drgn.helpers.linux.nodemask import for_each_online_node
+
+    prog = cache.prog_
+    result = []
+    for number in for_each_online_node(prog):
+        try:
+            # v7.1 put node and barn into one array element per node.
+            node = cache.per_node[number].node
+        except AttributeError:
+            node = cache.node[number]
+        if node:
+            result.append(node)
+    return result
+
+
+def largest_tasks(prog: drgn.Program, count: int = 10) -> list[TaskMemory]:
+    """Processes with the largest resident set, largest first."""
+    from drgn.helpers.linux.mm import task_rss
+
+    page = int(prog["PAGE_SIZE"])
+    found = []
+    for task in all_tasks(prog).tasks:
+        if not task.mm or task.pid != task.tgid:
+            continue
+        try:
+            rss = task_rss(drgn.Object(prog, "struct task_struct *", task.address))
+        except (drgn.FaultError, LookupError, AttributeError, ValueError):
+            continue
+        found.append(TaskMemory(task.ref, max(rss.total, 0) * page, max(rss.swap, 0) * page))
+    found.sort(key=lambda item: item.rss_bytes, reverse=True)
+    return found[:count]
