@@ -18,6 +18,7 @@ from types import MappingProxyType
 from postmortem.dump import elf, kdump, vmcoreinfo
 from postmortem.dump.compressed import Progress, Unpacked
 from postmortem.dump.flattened import FlattenedFile
+from postmortem.dump.linear import map_linear
 from postmortem.dump.memory import ElfMemory, KdumpMemory, Memory, PhysicalRange
 from postmortem.dump.recognise import Format, Input, InputKind, recognise
 from postmortem.dump.source import PlainFile, Source, shown
@@ -267,6 +268,8 @@ def _open_elf(
         # dump-guest-memory without paging writes p_vaddr = p_paddr: drgn
         # would read physical memory through a NULL pointer.
         program.add_memory_segment(0, USER_SPACE_END, _unmapped)
+        if image is source:
+            map_linear(program, memory, source.fd, vmcoreinfo.parse(text))
     lacks = []
     if memory.zero_filled_bytes:
         lacks.append(

@@ -106,7 +106,8 @@ class ElfMemory(Memory):
         self.truncated_bytes = 0
         """Bytes of segments behind the end of the file."""
         self.zero_filled_bytes = 0
-        self._pieces_of_file: list[tuple[int, int, int]] = []
+        self.pieces: list[tuple[int, int, int]] = []
+        """``(physical address, bytes, file offset)``, ascending, not overlapping."""
         position = 0
         for load in sorted(loads, key=lambda load: (load.paddr, -load.memsz)):
             size = min(load.filesz, load.memsz)
@@ -119,20 +120,20 @@ class ElfMemory(Memory):
             self.memory_bytes += load.memsz - skip
             self.zero_filled_bytes += load.memsz - max(size, skip)
             if skip < kept:
-                self._pieces_of_file.append((load.paddr + skip, kept - skip, load.offset + skip))
+                self.pieces.append((load.paddr + skip, kept - skip, load.offset + skip))
                 self.saved_bytes += kept - skip
             position = load.paddr + load.memsz
         self.end = position
 
     def ranges(self) -> Iterator[PhysicalRange]:
-        for address, size, _ in self._pieces_of_file:
+        for address, size, _ in self.pieces:
             yield PhysicalRange(address, address + size)
 
     def read(self, address: int, size: int) -> bytes:
-        index = bisect_right(self._pieces_of_file, (address, 1 << 64, 0)) - 1
+        index = bisect_right(self.pieces, (address, 1 << 64, 0)) - 1
         if index < 0:
             return b""
-        start, length, offset = self._pieces_of_file[index]
+        start, length, offset = self.pieces[index]
         if address >= start + length:
             return b""
         return self.source.pread(min(size, start + length - address), offset + address - start)
