@@ -1,0 +1,348 @@
+"""What follows a header: CPU line, registers, Code, stacks, module list.
+
+:func:`read_body` turns the messages of one report into a :class:`Body`, whatever
+the architecture. It never fails: what it doesn't understand it leaves out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from postmortem.findings import TaskRef
+from postmortem.log.code import CodeReader
+from postmortem.log.frames import FrameReader, parse_frame
+from postmortem.log.registers import read_registers
+from postmortem.log.report import Code, Frame, Record
+
+
+@dataclass
+class Trace:
+    """One stack of a report, with the program counter printed before it."""
+
+    title: str
+    line: int
+    owner: str = ""
+    """Whose: empty for the report's own, else ``cpu 1`` or ``task kworker/0:1``."""
+    pc: Frame | None = None
+    frames: list[Frame] = field(default_factory=list)
+    user_pc: bool = False
+    """The CPU was in user mode when it was stopped."""
+    index: int = 0
+    """Position in the report's messages."""
+
+
+@dataclass
+class Body:
+    """Everything in a report that is not particular to its kind."""
+
+    traces: list[Trace] = field(default_factory=list)
+    pc: Frame | None = None
+    link: Frame | None = None
+    """LR or ra: who called the function that jumped to nowhere."""
+    task: TaskRef | None = None
+    cpu: int | None = None
+    taint: str | None = None
+    release: str | None = None
+    hardware: str | None = None
+    arch: str | None = None
+    registers: dict[str, int] = field(default_factory=dict)
+    code: Code | None = None
+    modules: tuple[str, ...] = ()
+    ended: bool = False
+    """An end-of-report line was seen."""
+    panic: str | None = None
+    workqueue: str | None = None
+    held: list[Frame] = field(default_factory=list)
+    """Lock acquisitions in ``at:`` form, in order."""
+
+
+_ADDRESS = r"(?:\[?<?[0-9a-fx]{8,18}>?\]?\s*)"
+_PC = (
+    # (architecture, pattern); the rest of the line is parsed as a frame
+    ("x86_64", re.compile(rf"RIP: (?P<cs>[0-9a-f]{{4}}):{_ADDRESS}{{0,2}}(?P<rest>.*)")),
+    ("x86_64", re.compile(rf"RIP: {_ADDRESS}{{0,2}}(?P<rest>[A-Za-z_].*)")),
+    ("x86_64", re.compile(rf"RIP {_ADDRESS}{{1,2}}(?P<rest>.*)")),
+    ("i386", re.compile(rf"EIP: (?:(?P<cs>[0-9a-f]{{4}}):)?{_ADDRESS}{{0,2}}(?P<rest>.*)")),
+    ("i386", re.compile(r"EIP is at (?P<rest>.*)")),
+    ("x86", re.compile(rf"IP: {_ADDRESS}{{0,2}}(?P<rest>.*)")),
+    ("arm", re.compile(r"PC is at (?P<rest>.*)", re.I)),
+    ("aarch64", re.compile(rf"pc : {_ADDRESS}?(?P<rest>(?!lr)\S.*)")),
+    ("riscv", re.compile(r"epc : (?P<rest>[A-Za-z_].*)")),
+    ("mips", re.compile(r"epc   : [0-9a-f]{8,16} (?P<rest>.*)")),
+    ("loongarch", re.compile(r"ERA: [0-9a-f]{8,16} (?P<rest>.*)")),
+    ("ppc64", re.compile(r"NIP \[[0-9a-f]{8,16}\] (?P<rest>.*)")),
+    ("s390", re.compile(r"Krnl PSW : [0-9a-f]{8,16} [0-9a-f]{8,16} \(?(?P<rest>.*)")),
+)
+_LINK = re.compile(
+    rf"(?:LR is at |lr : {_ADDRESS}?|ra : |ra    : [0-9a-f]{{8,16}} |RA: [0-9a-f]{{8,16}} |LR \[[0-9a-f]{{8,16}}\] )"
+    r"(?P<rest>[A-Za-z_].*)"
+)
+_ARCH_MARKS = (
+    ("x86_64", re.compile(r"R(?:IP|SP|AX):")),
+    ("i386", re.compile(r"E(?:IP|SP|AX):")),
+    ("aarch64", re.compile(r"pstate: |x29: |ESR = 0x|Mem abort info")),
+    ("arm", re.compile(r"Flags: nz|Mode SVC_32|pc : \[<[0-9a-f]{8}>\]", re.I)),
+    ("riscv", re.compile(r"epc ?: |status: [0-9a-f]{8,16} badaddr:")),
+    ("ppc64", re.compile(r"NIP: |GPR00: |LE PAGE_SIZE=|Instruction dump:")),
+    ("s390", re.compile(r"Krnl (?:PSW|GPRS|Code)")),
+    ("mips", re.compile(r"\$ 0   : |epc   : |BadVA : ")),
+    ("loongarch", re.compile(r"ERA: |ESTAT: |BADV: ")),
+)
+_CPU = re.compile(
+    r"CPU: (?P<cpu>\d+) (?:UID: \d+ )?PID: (?P<pid>\d+) Comm: (?P<comm>.{1,64}?) "
+    r"(?:(?P<clean>Not tainted)|Tainted: (?P<taint>[A-Z -]{1,40}?)) +(?P<release>\S+)"
+)
+_CPU_CUT = re.compile(r"CPU: (?P<cpu>\d+) (?:UID: \d+ )?PID: (?P<pid>\d+) Comm: (?P<comm>\S{1,64})")
+_PID = re.compile(
+    r"Pid: (?P<pid>\d+), comm: +(?P<comm>.{1,32}?) (?:(?P<clean>Not tainted)|Tainted: (?P<taint>[A-Z -]{1,40}?)) +(?P<release>\S+)"
+)
+_PROCESS = re.compile(r"Process (?P<comm>.{1,32}) \(pid: (?P<pid>\d+)")
+_TASK = re.compile(r"task:(?P<comm>.{1,64}?) +state:(?P<state>\S) ")
+_HARDWARE = re.compile(r"Hardware name: ?(?P<name>.*)")
+_MODULES = re.compile(r"Modules linked in:(?P<list>.*)")
+_MODULE = re.compile(r"(?P<name>[a-z][\w-]*)(?P<flags>\([A-Z+-]+\))?$", re.I)
+_TITLE = re.compile(
+    r"\s*(?P<title>(?:Call [Tt]race|(?:stack )?[Bb]acktrace|Trace)(?: \([^)]{1,60}\))?:)(?P<rest>.*)"
+)
+_NMI = re.compile(r"NMI backtrace for cpu (?P<cpu>\d+)|Sending NMI |Task dump for CPU (?P<dump>\d+)")
+_AT = re.compile(r".{0,400}?(?:\bat: |\bat:|\}, at: )(?P<rest>\[?<?.*)")
+_END = re.compile(r"---\[ end (?:trace|Kernel panic)")
+_PANIC = re.compile(r"Kernel panic - not syncing: ?(?P<message>.*)")
+_WORKQUEUE = re.compile(r"Workqueue: (?P<name>\S+) (?P<work>\S+)")
+
+
+def read_body(records: Sequence[Record], arch: str | None = None) -> Body:
+    """Read the messages of one report (header included, it does no harm)."""
+    return _BodyReader(arch).read(records)
+
+
+class _BodyReader:
+    def __init__(self, arch: str | None) -> None:
+        self.body = Body(arch=arch)
+        self.trace: Trace | None = None
+        self.reader = FrameReader()
+        self.title = ""
+        self.owner = ""
+        self.owner_pc: Frame | None = None
+        self.user_pc = False
+        self.code = CodeReader()
+        self.modules: list[str] = []
+        self.in_modules = False
+        self.index = 0
+
+    def read(self, records: Sequence[Record]) -> Body:
+        for self.index, record in enumerate(records):
+            self._line(record, record.text.strip())
+        body = self.body
+        body.arch = self._arch(records) or body.arch
+        body.code = self.code.result(body.arch or "x86_64")
+        body.modules = tuple(dict.fromkeys(self.modules))
+        body.traces = [trace for trace in body.traces if trace.frames or trace.pc]
+        return body
+
+    def _line(self, record: Record, text: str) -> None:
+        if not text:
+            return
+        if self.in_modules:
+            if self._module_line(text):
+                return
+            self.in_modules = False
+        if "+0x" in text or "<" in text or self.trace is not None:
+            if self._pc(record, text) or self._frame(record, record.text):
+                return
+        elif self._pc(record, text):
+            return
+        self._about(record, text)
+
+    # --- stacks ------------------------------------------------------------------
+
+    def _frame(self, record: Record, text: str) -> bool:
+        if not self.reader.feed(text):
+            return False
+        if self.reader.frames:
+            if self.trace is None:
+                self._open(self.title, record)
+            assert self.trace is not None
+            self.trace.frames = self.reader.frames
+        return True
+
+    def _open(self, title: str, record: Record) -> None:
+        self.trace = Trace(title.rstrip(": ") or "Call Trace", record.line, self.owner,
+                           self.owner_pc, user_pc=self.user_pc, index=self.index)
+        self.owner_pc = None
+        self.user_pc = False
+        self.body.traces.append(self.trace)
+
+    def _close(self) -> None:
+        self.trace = None
+        self.reader = FrameReader()
+
+    def _pc(self, record: Record, text: str) -> bool:
+        for arch, pattern in _PC:
+            match = pattern.match(text)
+            if match is None:
+                continue
+            rest = match["rest"]
+            trailing = "RSP" in rest or text.startswith("RIP [") or text.startswith("RIP  ")
+            user = (match.groupdict().get("cs") or "").endswith(("3", "b"))
+            if user:
+                if self.trace is None or not self.trace.frames:
+                    self.user_pc = True
+                self._close()
+                self.title = ""
+                return True
+            frame = parse_frame(rest)
+            if frame is None and self.body.pc is None and not self.body.traces:
+                # A jump to nowhere: RIP: 0010:0x0
+                bare = re.search(r"0x[0-9a-f]{1,16}", text)
+                frame = Frame(None, address=int(bare[0], 16)) if bare else None
+            if frame is None:
+                return True
+            if self.trace is not None and self.trace.frames:
+                if not trailing and arch != "x86":
+                    self.reader.frames.append(
+                        Frame(frame.function, frame.offset, frame.size, frame.module,
+                              frame.address, segment=self.reader.segment, file=frame.file, line=frame.line))
+                return True
+            if self.owner:
+                self.owner_pc = frame
+            elif self.body.pc is None or self.body.pc.function is None:
+                self.body.pc = frame
+                self.owner_pc = frame
+            elif not self.body.traces:
+                self.owner_pc = self.owner_pc or frame
+            else:
+                self.owner_pc = frame
+            return True
+        return False
+
+    # --- everything else ---------------------------------------------------------
+
+    def _about(self, record: Record, text: str) -> None:
+        body = self.body
+        match = _TITLE.match(text)
+        if match is not None:
+            self._close()
+            self.title = match["title"]
+            if self.title.lower().startswith(("call trace", "backtrace")):
+                self._open(self.title, record)
+            if match["rest"].strip():
+                self._frame(record, match["rest"])
+            return
+        match = _NMI.match(text)
+        if match is not None:
+            self._close()
+            cpu = match["cpu"] or match["dump"]
+            if cpu:
+                self.owner = f"cpu {cpu}"
+                self.owner_pc = None
+                self.user_pc = False
+            return
+        match = _TASK.match(text)
+        if match is not None:
+            self._close()
+            self.owner = f"task {match['comm'].strip()}"
+            return
+        if text.endswith(":") and not text.endswith("::"):
+            self._close()
+            self.title = text
+            return
+        if self._about_task(text):
+            return
+        if text.startswith("Hardware name:"):
+            body.hardware = body.hardware or text[14:].strip()
+        elif text.startswith("Modules linked in:"):
+            self.in_modules = True
+            self._module_line(text[18:])
+        elif _END.match(text):
+            body.ended = True
+            self._close()
+        elif text.startswith("Workqueue: "):
+            match = _WORKQUEUE.match(text)
+            if match is not None and body.workqueue is None:
+                body.workqueue = match["work"]
+        elif "Kernel panic" in text:
+            match = _PANIC.search(text)
+            if match is not None:
+                body.panic = body.panic or match["message"]
+                self._close()
+        elif " at: " in text or " at:" in text:
+            match = _AT.match(text)
+            frame = parse_frame(match["rest"]) if match else None
+            if frame is not None:
+                body.held.append(frame)
+        elif self.code.feed(text):
+            pass
+        else:
+            match = _LINK.match(text)
+            if match is not None:
+                body.link = body.link or parse_frame(match["rest"])
+            elif not self.user_pc:
+                read_registers(text, body.registers)
+
+    def _about_task(self, text: str) -> bool:
+        body = self.body
+        match = _CPU.search(text) or _PID.search(text) or _CPU_CUT.search(text)
+        if match is not None:
+            if self.trace is not None and self.trace.frames:
+                self._close()  # "CPU: .." begins the next dump
+            groups = match.groupdict()
+            if self.owner and not self.owner.startswith("task"):
+                return True
+            if body.task is None:
+                body.task = TaskRef(int(match["pid"]), match["comm"].strip())
+                body.cpu = int(groups["cpu"]) if groups.get("cpu") else body.cpu
+            if body.release is None and groups.get("release"):
+                body.release = groups["release"]
+                if groups.get("taint"):
+                    body.taint = groups["taint"].replace(" ", "").replace("-", "")
+            return True
+        match = _PROCESS.match(text)
+        if match is not None and body.task is None:
+            body.task = TaskRef(int(match["pid"]), match["comm"].strip())
+            return True
+        return False
+
+    def _module_line(self, text: str) -> bool:
+        text = re.sub(r"\[last unloaded:.*", "", text)
+        words = text.split()
+        names = [match["name"] for match in map(_MODULE.match, words) if match]
+        if len(names) != len(words) or (words and self.modules and len(words) == 1 and ":" in text):
+            return False
+        self.modules.extend(names[:2000])
+        return bool(words) or not text.strip()
+
+    def _arch(self, records: Sequence[Record]) -> str | None:
+        for record in records:
+            for arch, pattern in _ARCH_MARKS:
+                if pattern.search(record.text):
+                    return arch
+        return None
+
+
+_FITS = re.compile(
+    r"\s+\S"  # indented: a frame, a register line, a continuation
+    r"|$"
+    r"|(?:\[<[0-9a-f(]|\(?\[<|\[[0-9a-f]{8,16}\]|\([\w+]+\+0x|<)"
+    r"|[\w.$]{1,200}\+0x"
+    r"|[\w.$]{1,200} from "
+    r"|(?:(?:R|E)?(?:IP|SP|AX|BP|SI|BX|DI|DX|CX)|[CD]R\d|R\d\d|FS|CS|DS|GS|ORIG_RAX|EFLAGS|PKRU|MSR|NIP|LR|GPR\d\d|CFAR|REGS|XER|CR)\b ?[:\[ ]"
+    r"|(?:x\d{1,2}|r\d{1,2}|[ast]\d{1,2}|sp|pc|lr|fp|ip|gp|tp|ra|epc|psr|pstate|pmr_save|status|badaddr|cause|\$ ?\d+|Hi|Lo|Status|Cause|BadVA|PrId|ERA|RA|CRMD|PRMD|EUEN|ECFG|ESTAT|BADV|PRID) *[:\[]"
+    r"|Krnl |R:\d|Code:|code:|Instruction dump|Call [Tt]race|Trace|Backtrace|stack backtrace|Stack|Last Breaking"
+    r"|CPU: \d|Pid: |Hardware name|Modules linked|Workqueue|Tainted|task:|task\.|Process |Comm|Mem abort|Data abort|  ESR"
+    r"|Internal error|Oops|PGD|pgd|#PF|\*p|Kernel panic|Kernel Offset|Rebooting|Dumping ftrace|Exception stack|Flags: |Control: |Table"
+    r"|(?:Allocated|Freed|Read|Write|allocated|freed|read|write|Use-after-free|Out-of-bounds|Uninit|Local variable|Bytes|Memory|Data copied|value changed|Reported by)\b"
+    r"|(?:The buggy|which belongs|Memory state|page:|flags:|raw:|page_owner|head:|addr |The physical|Last potentially|Second to last|kfence-#|CPU\b)"
+    r"|>?[0-9a-f]{8,16}: |object|slab|page |pages|count |mapping|aops|ino:|name:|dentry"
+    r"|(?:but task|which lock|other info|Possible |Chain|the existing|-> #|\d+ locks? held|no locks|and this task|stack |locks held|\#\d|hardirqs|softirqs|irq event|Preemption|\*\*\*|---|===|...  )"
+    r"|(?:KASAN|kasan|general protection|invalid opcode|BUG:|WARNING:|INFO:|NMI|rcu|Sending NMI|\(detected|Showing|Mem-Info|Node |Swap|Total swap|active_anon|free:)"
+    r"|(?:oom|Out of memory|Tasks state|\[ +pid|\[ *\d+\]|Memory cgroup|memory:|swap:|kmem:|anon |file |cpu=|cpuset|gfp)"
+    r"|\S+ invoked oom|note: |SMP:|Stopping|\[ *\w|\]|\S.{0,60}(?:/\d+ (?:is|just|\[))|.{0,80}:$"
+)
+
+
+def fits(text: str) -> bool:
+    """Could this message belong to the body of a report? Generous: noise is dropped later."""
+    return _FITS.match(text) is not None

@@ -1,0 +1,134 @@
+"""The ``Code:`` line: bytes around the program counter, and what they mean."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from postmortem.log.report import Code
+
+_LINE = re.compile(r"(?:Code|code): ?(?P<words>.*)|Instruction dump:(?P<dump>.*)")
+_WORD = re.compile(r"[<(]?(?P<hex>[0-9a-f]{2}|[0-9a-f]{4}|[0-9a-f]{8})[>)]?$")
+_UNIT = {"x86_64": 1, "i386": 1}
+"""Bytes of an instruction unit; all others print words of 2 or 4 bytes."""
+
+MAX_WORDS = 256
+
+
+class CodeReader:
+    """Collects the words of a ``Code:`` line and its continuation lines."""
+
+    def __init__(self) -> None:
+        self.words: list[str] = []
+        self._open = False
+        self._done = False
+
+    def feed(self, text: str) -> bool:
+        """Take a line if it is part of the dump; only the first dump is kept."""
+        match = _LINE.match(text)
+        if match is not None:
+            words = match["words"] if match["words"] is not None else match["dump"]
+            if words.startswith(("Unable to access", "Bad ")):
+                return True
+            if not self._done and not any("<" in w or "(" in w for w in self.words):
+                self.words = []
+                self._open = True
+                self._take(words or "")
+            return True
+        if self._open and text and all(map(_WORD.match, text.split())):
+            return self._take(text)
+        self._open = False
+        return False
+
+    def _take(self, text: str) -> bool:
+        for word in text.split()[:MAX_WORDS - len(self.words)]:
+            if not _WORD.match(word):
+                self._open = False
+                break
+            self.words.append(word)
+        return True
+
+    def result(self, arch: str) -> Code | None:
+        """The bytes in memory order; ``None`` without a marked word."""
+        data = bytearray()
+        trap = None
+        for word in self.words:
+            digits = word.strip("<>()")
+            if word != digits:
+                trap = len(data)
+            raw = bytes.fromhex(digits)
+            # Words are printed as numbers; memory is little endian except on these.
+            data += raw if arch in ("s390", "mips") or len(raw) == 1 else raw[::-1]
+        return None if trap is None else Code(bytes(data), trap, arch)
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One disassembled instruction."""
+
+    offset: int
+    """From the start of the dump, bytes."""
+    data: bytes
+    text: str
+    trapping: bool = False
+
+
+def disassemble(code: Code) -> list[Instruction]:
+    """All instructions of the dump, the trapping one marked.
+
+    Where instructions have many lengths the dump begins in the middle of one:
+    the start is chosen so that an instruction boundary falls on the trap.
+    """
+    import capstone  # only here: most callers never disassemble
+
+    engine = _engine(capstone, code)
+    if engine is None:
+        return []
+    starts = range(min(15, code.trap + 1)) if code.arch in ("x86_64", "i386") else (code.trap % 2,)
+    before: list[Instruction] = []
+    for start in starts:
+        before = _run(engine, code.data[start:code.trap], start)
+        end = before[-1].offset + len(before[-1].data) if before else start
+        if end == code.trap and not any(i.text == "(bad)" for i in before):
+            break
+    after = _run(engine, code.data[code.trap:], code.trap)
+    if after:
+        after[0] = Instruction(after[0].offset, after[0].data, after[0].text, True)
+    return [*before, *after]
+
+
+def _engine(capstone: object, code: Code) -> object | None:
+    c = capstone
+    table = {
+        "x86_64": ("CS_ARCH_X86", ("CS_MODE_64",)),
+        "i386": ("CS_ARCH_X86", ("CS_MODE_32",)),
+        "aarch64": ("CS_ARCH_ARM64", ("CS_MODE_ARM",)),
+        "arm": ("CS_ARCH_ARM", ("CS_MODE_ARM",)),
+        "riscv": ("CS_ARCH_RISCV", ("CS_MODE_RISCV64", "CS_MODE_RISCVC")),
+        "ppc64": ("CS_ARCH_PPC", ("CS_MODE_64", "CS_MODE_LITTLE_ENDIAN")),
+        "s390": ("CS_ARCH_SYSZ", ("CS_MODE_BIG_ENDIAN",)),
+        "mips": ("CS_ARCH_MIPS", ("CS_MODE_MIPS64", "CS_MODE_BIG_ENDIAN")),
+    }
+    if code.arch not in table:
+        return None
+    name, modes = table[code.arch]
+    mode = 0
+    for part in modes:
+        mode |= getattr(c, part)
+    engine: object = c.Cs(getattr(c, name), mode)  # type: ignore[attr-defined]
+    return engine
+
+
+def _run(engine: object, data: bytes, base: int) -> list[Instruction]:
+    found: list[Instruction] = []
+    at = 0
+    while at < len(data) and len(found) < MAX_WORDS:
+        done = at
+        for _, size, mnemonic, operands in engine.disasm_lite(data[at:], base + at):  # type: ignore[attr-defined]
+            found.append(Instruction(base + done, data[done:done + size], f"{mnemonic} {operands}".strip()))
+            done += size
+        if done == at:  # capstone gives up at the first byte that it doesn't know
+            found.append(Instruction(base + at, data[at:at + 1], "(bad)"))
+            done += 1
+        at = done
+    return found

@@ -1,0 +1,131 @@
+"""One line of a stack trace, on every architecture, raw or already symbolised."""
+
+from __future__ import annotations
+
+import re
+
+from postmortem.log.report import Frame
+
+_SYMBOL = r"[A-Za-z_.$][\w.$]{0,250}"
+_RUST = r"<[^\n+]{1,400}?>(?:::[\w<>:{}#$., ]{1,200})?|_R[\w.$]{1,400}"
+
+# [<ffffffff81234567>] ? name+0x12/0x345 [module build-id] (P) file.c:12
+_FRAME = re.compile(
+    r"\s*\(?(?:\[<?[0-9a-f]{1,16}>?\]\s+)?(?:\[<?(?P<address>[0-9a-f]{1,16}|\(_*ptrval_*\))>?\]:?\s*\(?)?"
+    r"(?P<doubt>\? +)?"
+    rf"(?P<function>{_SYMBOL}|{_RUST})\+(?P<offset>0x[0-9a-f]{{1,8}})(?:/(?P<size>0x[0-9a-f]{{1,8}}))?\)?"
+    r"(?:\s+\[(?P<module>[\w-]{1,64})(?:\((?P<flags>[A-Z]+)\))?(?:\s+(?P<build>[0-9a-f]{8,40}))?\])?"
+    r"(?P<tail>.*)$"
+)
+_BARE = re.compile(r"\s*\(?\[<?(?P<address>[0-9a-f]{8,16})>?\]\)?\s*(?P<doubt>\? *)?(?:0x(?P=address))?\s*$")
+_BARE_HEX = re.compile(r"\s+(?P<doubt>\? +)?0x(?P<address>[0-9a-f]{8,16})\s*$")
+_ARM = re.compile(
+    rf"\s*(?:\[<(?P<address>[0-9a-f]{{8}})>\]\s+)?(?P<doubt>\? ?)?\(?(?P<function>{_SYMBOL})(?:\s+\[(?P<module>[\w-]+)\])?\)?"
+    rf"\s+from\s+(?:\[<(?P<from>[0-9a-f]{{8}})>\]\s+)?\(?(?P<caller>{_SYMBOL})\+(?P<offset>0x[0-9a-f]+)"
+    r"/(?P<size>0x[0-9a-f]+)(?:\s+\[(?P<caller_module>[\w-]+)(?:\s[0-9a-f]+)?\])?\)?(?P<tail>.*)$"
+)
+# decode_stacktrace.sh and syzbot: name (file.c:12) module / name file.c:12 [inline]
+_PATH = r"(?:[\w.+-]+/){0,20}[\w.+-]+\.(?:c|h|S|rs|cc)"
+_SYMBOLISED = re.compile(
+    r"\s*(?:\[<?(?P<address>[0-9a-f]{8,16})>?\]\s*)?(?:\[< +inline +>\]\s*)?(?P<doubt>\? +)?"
+    rf"(?P<function>{_SYMBOL}) \(?(?P<file>{_PATH}):(?P<line>\d{{1,6}})\b(?P<tail>.*)$"
+)
+_SOURCE = re.compile(rf"\(?(?P<file>{_PATH}):(?P<line>\d{{1,6}})")
+_MARKS = re.compile(r"\s*(?:</?(?P<mark>#?[A-Za-z0-9_]+)> *|<<(?P<old>EOE)>> *)")
+_SEGMENTS = {"IRQ": "irq", "SOFTIRQ": "softirq", "NMI": "nmi", "TASK": "task",
+             "EOI": "task", "EOE": "task"}
+
+
+class FrameReader:
+    """Reads the lines of one stack; knows on which stack of the CPU they are."""
+
+    def __init__(self, segment: str = "task") -> None:
+        self.segment = segment
+        self.frames: list[Frame] = []
+        self._arm_expects: str | None = None
+
+    def feed(self, text: str) -> bool:
+        """Take a line if it is part of a stack."""
+        rest, marked = self._marks(text)
+        if marked and not rest.strip():
+            return True
+        frames = self._parse(rest)
+        self.frames.extend(frames)
+        return bool(frames) or marked
+
+    def _marks(self, text: str) -> tuple[str, bool]:
+        marked = False
+        for _ in range(3):
+            match = _MARKS.match(text)
+            if match is None:
+                break
+            name = match["mark"] or match["old"] or ""
+            closing = match[0].lstrip().startswith("</")
+            if name in _SEGMENTS:
+                self.segment = "task" if closing else _SEGMENTS[name]
+            elif name.startswith("#") or name in ("ENTRY_TRAMPOLINE", "SYSENTER", "UNK"):
+                self.segment = "task" if closing else "exception"
+            else:
+                break
+            text, marked = text[match.end():], True
+        return text, marked
+
+    def _parse(self, text: str) -> list[Frame]:
+        if " from " in text:
+            match = _ARM.match(text)
+            if match is not None:
+                return self._arm(match)
+        match = _FRAME.match(text) if "+0x" in text else None
+        if match is not None:
+            return [_raw(match, self.segment)]
+        match = _SYMBOLISED.match(text) if "." in text else None
+        if match is not None:
+            inline = "[inline]" in match["tail"] or "inline  " in text
+            return [Frame(match["function"], address=_address(match["address"]),
+                          reliable=not match["doubt"], segment=self.segment,
+                          file=match["file"], line=int(match["line"]), inline=inline)]
+        match = _BARE.match(text) or _BARE_HEX.match(text)
+        if match is not None:
+            return [Frame(None, address=_address(match["address"]),
+                          reliable=not match["doubt"], segment=self.segment)]
+        return []
+
+    def _arm(self, match: re.Match[str]) -> list[Frame]:
+        caller = Frame(match["caller"], int(match["offset"], 16), int(match["size"], 16),
+                       match["caller_module"], _address(match["from"]),
+                       segment=self.segment, reliable=not match["doubt"])
+        callee = match["function"]
+        known = bool(self.frames) and self.frames[-1].function == callee
+        if known:
+            return [caller]
+        return [Frame(callee, module=match["module"], address=_address(match["address"]),
+                      segment=self.segment, reliable=not match["doubt"]), caller]
+
+
+def _raw(match: re.Match[str], segment: str) -> Frame:
+    tail = match["tail"]
+    source = _SOURCE.search(tail) if "." in tail else None
+    return Frame(
+        function=match["function"],
+        offset=int(match["offset"], 16),
+        size=int(match["size"], 16) if match["size"] else None,
+        module=match["module"],
+        address=_address(match["address"]),
+        reliable=not match["doubt"] and "(unreliable)" not in tail,
+        segment=segment,
+        file=source["file"] if source else None,
+        line=int(source["line"]) if source else None,
+        inline="[inline]" in tail,
+    )
+
+
+def _address(text: str | None) -> int | None:
+    if not text or not text.strip("0") or "ptrval" in text:
+        return None
+    return int(text, 16)
+
+
+def parse_frame(text: str, segment: str = "task") -> Frame | None:
+    """One frame, or ``None``: for a line that stands alone (RIP, last function ...)."""
+    reader = FrameReader(segment)
+    return reader.frames[0] if reader.feed(text) and reader.frames else None

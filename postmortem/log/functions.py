@@ -1,0 +1,161 @@
+"""Which function is to blame, and what a bug is called for ever.
+
+Used for stacks from a log and for stacks unwound from a dump alike: both give
+the same answer for the same frames.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from functools import cache, lru_cache
+
+from postmortem.findings import Kind, Signature
+from postmortem.log import rules
+from postmortem.log.report import Frame
+
+SIGNATURE_FRAMES = 5
+"""How many frames below the machinery the middle level of a signature has."""
+
+
+@cache
+def _pattern(name: str) -> re.Pattern[str]:
+    source: Iterable[str]
+    if name == "machinery":
+        source = (pattern for group in rules.MACHINERY.values() for pattern in group)
+    else:
+        source = getattr(rules, name)
+    return re.compile("|".join(f"(?:{pattern})" for pattern in source))
+
+
+@cache
+def _suffixes() -> re.Pattern[str]:
+    return re.compile(rf"(?:{rules.SUFFIXES})+$")
+
+
+@cache
+def _replacements() -> tuple[tuple[re.Pattern[str], str], ...]:
+    return tuple((re.compile(f"(?:{pattern})"), new) for pattern, new in rules.PREFIXES)
+
+
+@cache
+def _aliases() -> tuple[tuple[re.Pattern[str], str], ...]:
+    return tuple((re.compile(f"(?:{pattern})$"), new) for pattern, new in rules.ALIASES)
+
+
+@lru_cache(maxsize=8192)
+def normalise(name: str) -> str:
+    """The name as the source has it: no compiler suffix, no wrapper prefix."""
+    if "." in name or "$" in name:
+        name = _suffixes().sub("", name) or name
+    for pattern, new in _replacements():
+        match = pattern.match(name)
+        if match is not None and match.end() < len(name):
+            name = new + name[match.end():]
+    for pattern, new in _aliases():
+        if pattern.match(name):
+            return new
+    return name
+
+
+@lru_cache(maxsize=8192)
+def plain(name: str) -> str:
+    """The name without compiler suffixes only."""
+    if name.startswith("__pfx_"):
+        name = name[6:]
+    return _suffixes().sub("", name) or name
+
+
+@lru_cache(maxsize=8192)
+def is_machinery(name: str, also: str = "") -> bool:
+    """Is this function in stacks because of how the kernel works, not because of the bug?
+
+    :param also: name of a further list in :mod:`postmortem.log.rules`.
+    """
+    name = plain(name)
+    if _pattern("machinery").fullmatch(name):
+        return True
+    return bool(also) and _pattern(also).fullmatch(name) is not None
+
+
+def is_anchor(name: str) -> bool:
+    """Does this function only dispatch to the one above it in the stack?"""
+    return _pattern("ANCHORS").fullmatch(plain(name)) is not None
+
+
+_STALLS = {Kind.SOFT_LOCKUP, Kind.HARD_LOCKUP, Kind.RCU_STALL}
+_HANGS = {Kind.HUNG_TASK}
+
+
+def guilty_frame(frames: Sequence[Frame], kind: Kind) -> Frame | None:
+    """The frame to blame. ``frames`` start with the program counter, if there is one."""
+    candidates = [frame for frame in frames if frame.reliable and frame.function]
+    if kind in _STALLS:
+        return _anchored(candidates)
+    also = "HANG_MACHINERY" if kind in _HANGS else ""
+    for frame in candidates:
+        assert frame.function is not None
+        if normalise(frame.function) == "synchronize_rcu" and kind in _HANGS:
+            return frame
+        if not is_machinery(frame.function, also):
+            return frame
+    return None
+
+
+def _anchored(frames: Sequence[Frame]) -> Frame | None:
+    """A stalled CPU may be seen anywhere in its loop: blame what the dispatcher called."""
+    previous: Frame | None = None
+    for frame in frames:
+        assert frame.function is not None
+        if previous is not None and is_anchor(frame.function):
+            return previous
+        if not is_machinery(frame.function, "STALL_MACHINERY"):
+            previous = frame
+    return previous
+
+
+_CLASSES: tuple[tuple[frozenset[Kind], str], ...] = (
+    (frozenset({Kind.NULL_DEREFERENCE, Kind.BAD_POINTER, Kind.GENERAL_PROTECTION, Kind.USE_AFTER_FREE,
+                Kind.OUT_OF_BOUNDS, Kind.KASAN, Kind.KMSAN, Kind.LIST_CORRUPTION,
+                Kind.BAD_EXECUTION}), "bad-access"),
+    (frozenset(_STALLS), "stall"),
+    (frozenset(_HANGS), "hang"),
+    (frozenset({Kind.STACK_OVERFLOW}), "stack-overflow"),
+    (frozenset({Kind.DOUBLE_FREE}), "invalid-free"),
+)
+
+
+def bug_class(kind: Kind) -> str:
+    """Kinds that are faces of one bug share a class, and so a coarse signature."""
+    for kinds, name in _CLASSES:
+        if kind in kinds:
+            return name
+    return str(kind)
+
+
+def stable(name: str) -> str:
+    """The name for signatures: what differs between compilers is gone."""
+    name = normalise(name)
+    return name[4:] if name.startswith(rules.SYSCALL) and len(name) > 4 else name
+
+
+def signature(kind: Kind, guilty: str | None, frames: Sequence[Frame]) -> Signature:
+    """Three levels of "the same bug", from the guilty function and the stack.
+
+    :param frames: the program counter and the stack, innermost first.
+    """
+    names = [stable(f.function) for f in frames if f.reliable and f.function and not f.inline]
+    function = stable(guilty) if guilty else "unknown"
+    start = names.index(function) if function in names else 0
+    below = [name for name in names[start:] if not is_machinery(name)]
+    coarse = f"{bug_class(kind)}:{function}"
+    return Signature(
+        exact=f"{kind}:{function}:{_hash(below)}",
+        frames=f"{kind}:{function}:{_hash(below[:SIGNATURE_FRAMES])}",
+        coarse=coarse,
+    )
+
+
+def _hash(names: Sequence[str]) -> str:
+    return hashlib.sha1("\n".join(names).encode(), usedforsecurity=False).hexdigest()[:12]

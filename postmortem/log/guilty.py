@@ -1,0 +1,111 @@
+"""Where in a report the guilty function is: one small function per way of finding it.
+
+``Form.find`` names the way. Each gives the frames to search, innermost first;
+:func:`postmortem.log.functions.guilty_frame` then skips the machinery.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from postmortem.findings import Kind
+from postmortem.log.body import Body, Trace
+from postmortem.log.functions import guilty_frame, is_machinery
+from postmortem.log.headers import Form
+from postmortem.log.report import Frame
+
+_ABOUT_OTHERS = ("allocated", "freed", "last potentially", "second to last", "uninit was",
+                 "local variable", "page last", "->", "object allocated", "last call_rcu")
+
+
+def main_trace(body: Body) -> Trace | None:
+    """The stack of the report itself, not where an object was allocated, not other CPUs."""
+    own = [t for t in body.traces if not t.title.lower().startswith(_ABOUT_OTHERS)]
+    for trace in own:
+        if not trace.owner and trace.frames:
+            return trace
+    for trace in own:
+        if trace.frames:
+            return trace
+    return None
+
+
+def _with_pc(body: Body) -> list[Frame]:
+    trace = main_trace(body)
+    frames = list(trace.frames) if trace else []
+    pc = trace.pc if trace is not None and trace.pc is not None else body.pc
+    if pc is not None and pc.function:
+        return [pc, *frames]
+    if pc is not None and body.link is not None:
+        return [body.link, *frames]  # it jumped to nowhere: the caller is known from LR
+    return frames
+
+
+def _trace(body: Body) -> list[Frame]:
+    trace = main_trace(body)
+    return list(trace.frames) if trace else []
+
+
+def _stall(body: Body) -> list[Frame]:
+    """The stack of the CPU that stalled: the report's own, unless another CPU's was asked for."""
+    best: list[Frame] = []
+    for trace in body.traces:
+        pc = [trace.pc] if trace.pc is not None and trace.pc.function else []
+        frames = [*pc, *trace.frames]
+        useful = [f for f in frames if f.reliable and f.function
+                  and not is_machinery(f.function, "STALL_MACHINERY")]
+        if useful and not _idle(frames):
+            return frames
+        best = best or frames
+    return best
+
+
+_IDLE = {"default_idle", "do_idle", "cpu_startup_entry", "arch_cpu_idle", "default_idle_call",
+         "mwait_idle", "acpi_idle_enter", "cpuidle_enter", "rcu_gp_kthread", "rcu_gp_fqs_loop"}
+
+
+def _idle(frames: list[Frame]) -> bool:
+    return any(frame.function in _IDLE for frame in frames if frame.reliable)
+
+
+def _hang(body: Body) -> list[Frame]:
+    for trace in body.traces:
+        if trace.frames:
+            return list(trace.frames)
+    return []
+
+
+def _lock(body: Body) -> list[Frame]:
+    return [*body.held[:1], *_trace(body)]
+
+
+def _released(body: Body) -> list[Frame]:
+    for trace in body.traces:
+        if trace.title.endswith(("at", "at:")) and trace.frames:
+            return list(trace.frames)
+    return [*body.held[:1], *_trace(body)]
+
+
+def _inner_lock(body: Body) -> list[Frame]:
+    return [*body.held[-1:], *_trace(body)]
+
+
+def _nothing(body: Body) -> list[Frame]:
+    return []
+
+
+_WAYS: dict[str, Callable[[Body], list[Frame]]] = {
+    "pc": _with_pc, "trace": _trace, "caller": _trace, "badpage": _trace, "leak": _trace,
+    "stall": _stall, "hang": _hang, "lock": _lock, "lock-changed": _lock, "lock-state": _lock,
+    "held": _lock, "held-inner": _inner_lock, "released": _released,
+}
+
+
+def frames_of(form: Form, body: Body) -> list[Frame]:
+    """The frames in which this kind of report has its guilty function."""
+    return _WAYS.get(form.find, _nothing)(body)
+
+
+def find_guilty(form: Form, kind: Kind, body: Body) -> Frame | None:
+    """The guilty frame, or ``None``."""
+    return guilty_frame(frames_of(form, body), kind)

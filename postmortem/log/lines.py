@@ -1,0 +1,175 @@
+"""What stands before a message on its line: time, level, caller, and a lot of noise.
+
+One line of a capture becomes one :class:`Record`, or several where the console
+glued two messages together. Every pattern is anchored and linear.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator
+
+from postmortem.log.report import Record
+
+MAX_LINE = 16_384
+"""Characters of one line that are looked at; the rest of a longer line is dropped."""
+
+_LEVELS = {
+    name: number
+    for number, names in enumerate(
+        ("emerg", "alert", "crit", "err error", "warn warning", "notice", "info", "debug")
+    )
+    for name in names.split()
+}
+
+# The common case in one match: <6>[   12.345678][  T123] message
+_PRINTK = re.compile(
+    r"(?:<(?P<level>\d{1,4})>)?"
+    r"\[{1,2} *(?P<time>\d{1,9}\.\d{3,9}) *\]"
+    r"(?:\[ *(?P<caller>[TC]\d{1,9})(?:@\w+)?\])?"
+    r" ?"
+)
+_VENDOR_CALLER = re.compile(r" *\[\d+: *[^\]:]{1,16}: *(?P<pid>\d{1,9})\] ?")
+
+# Where a second message starts inside a line. printk prints microseconds, so six digits.
+_GLUED = re.compile(r"(?<=[^<>0-9])(?:<\d{1,3}>)?\[ *\d{1,7}\.\d{6}\](?=[ \[])")
+
+_MONTH = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
+_ISO = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?"
+_KERNEL = r"(?:\S{1,255} )?kernel(?:\[\d+\])?: ?"
+
+# Tried in turn at the start of what is left until none fits. Only the groups level, time
+# and caller mean anything; all the rest is thrown away.
+_NOISE = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"(?:> ?)+",  # quoted mail
+        r"\(XEN\) ",
+        r"\[HYP\] ?",
+        # RFC 5424: <0>1 2024-05-01T10:00:00.1Z host kernel - - - message
+        rf"<(?P<level>\d{{1,3}})>1 {_ISO} \S{{1,255}} kernel \S{{1,48}} \S{{1,48}} (?:-|\[[^\]]{{0,200}}\]) ?",
+        # RFC 3164 and journalctl -o short: May  1 10:00:00 host kernel: message
+        rf"(?:<(?P<level>\d{{1,3}})>)?{_MONTH} [ \d]?\d (?:\d{{4}} )?\d\d:\d\d:\d\d(?:\.\d{{1,6}})? {_KERNEL}",
+        rf"{_ISO} {_KERNEL}",  # journalctl -o short-iso, rsyslog
+        # journalctl -o short-monotonic: [   12.345678] host kernel: message
+        rf"\[ *(?P<time>\d{{1,9}}\.\d{{6}})\] \S{{1,64}} kernel: ",
+        rf"{_ISO} (?=[\[<])",  # CI and serial loggers put their own clock first
+        rf"{_ISO},(?P<time>\d{{1,9}}\.\d{{6}}) ?",
+        rf"\[{_ISO}\] ?",
+        # dmesg -T, dmesg -H
+        rf"\[(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) {_MONTH} [ \d]\d \d\d:\d\d:\d\d \d{{4}}\] ?",
+        rf"\[(?:{_MONTH}[ \d]{{1,3}}\d\d:\d\d|  ?\+ *\d{{1,6}}\.\d{{6}}|< *\d{{1,6}}\.\d{{6}}>)\] ?",
+        r"\[\d\d:\d\d:\d\d(?:\.\d{1,6})?\] ?",
+        # dmesg -x: kern  :warn  : message
+        r"(?:kern|user|daemon|syslog) *:(?P<level>emerg|alert|crit|err|warn|notice|info|debug) *: ?",
+        r"<(?P<level>\d{1,4})>",
+        r"\[ *(?P<caller>[TC]\d{1,9})(?:@\w+)?\] ?",
+        r"c#?\d{1,3} +(?P<time>\d{1,7}\.\d{6})! ?",  # a 3270 console shows [ ] as c !
+        r"c#\d{1,3}! ?",
+    )
+)
+
+_ANSI = re.compile(r"\x1b(?:\[[0-9;?]{0,16}[ -/]?[@-~]|[()][A-Z0-9]|[=>A-Z])")
+_CONTROL = {n: None for n in range(32) if n not in (9,)} | {127: None}
+_ENTITY = re.compile(r"&(?:lt|gt|amp|quot|#39);")
+
+
+def clean(line: str) -> str:
+    """Drop what a terminal would have swallowed: CR, NUL, colours, backspaces."""
+    if "\x1b" in line:
+        line = _ANSI.sub("", line)
+    if not line.isprintable():
+        line = line.translate(_CONTROL)
+    if "&" in line and ("&lt;" in line or "&gt;" in line):
+        line = _ENTITY.sub(lambda match: html.unescape(match[0]), line)
+    return line
+
+
+def records_of_line(raw: bytes, number: int) -> Iterator[Record]:
+    """The messages on one line (without its newline) of a text capture.
+
+    :param number: 1-based line number in the original.
+    """
+    line = raw[:MAX_LINE].decode("utf-8", "replace")
+    if not line.isprintable() or "&" in line:
+        line = clean(line)
+    # Nearly every line has its only bracketed time at its start.
+    if line.count(".") > 1 and "] " in line[2:]:
+        cuts = [match.start() for match in _GLUED.finditer(line, 1)]
+    else:
+        match = _GLUED.search(line, 1) if "." in line else None
+        cuts = [match.start()] if match else []
+    if not cuts:
+        yield _record(line, number)
+        return
+    start = 0
+    for cut in [*cuts, len(line)]:
+        part = line[start:cut]
+        if part.strip() and not _only_prefix(part):
+            yield _record(part, number)
+            start = cut
+        elif not part.strip():
+            start = cut
+
+
+def _only_prefix(part: str) -> bool:
+    """Is this the start of a prefix that goes on (syslog's stamp before printk's)?"""
+    record = _record(part, 0)
+    return not record.text.strip()
+
+
+def _record(line: str, number: int) -> Record:
+    level: int | None = None
+    time: float | None = None
+    caller: str | None = None
+    at = 0
+    match = _PRINTK.match(line)
+    if match is None or line.startswith(" kernel: ", match.end()):
+        for _ in range(6):  # a log of a log of a log is the most that was seen
+            found = _noise(line, at)
+            if found is None:
+                match = _PRINTK.match(line, at)
+                break
+            groups = found.groupdict()
+            if groups.get("level"):
+                level = _level(groups["level"])
+            if groups.get("time"):
+                time = float(groups["time"])
+            if groups.get("caller"):
+                caller = groups["caller"]
+            at = found.end()
+            match = _PRINTK.match(line, at)
+            if match is not None:
+                break
+    if match is not None:
+        at = match.end()
+        time = float(match["time"])
+        caller = match["caller"] or caller
+        if match["level"]:
+            level = _level(match["level"])
+        if caller is None and line.startswith("[", at):
+            inner = re.compile(r"\[ *([TC]\d{1,9})\] ?").match(line, at)
+            if inner:
+                caller, at = inner[1], inner.end()
+        if caller is None and line.startswith((" [", "["), at):
+            vendor = _VENDOR_CALLER.match(line, at)
+            if vendor:
+                caller, at = "T" + vendor["pid"], vendor.end()
+    return Record(number, line[at:], time, level, caller)
+
+
+def _noise(line: str, at: int) -> re.Match[str] | None:
+    if at >= len(line) or line[at] == " ":
+        return None
+    for pattern in _NOISE:
+        found = pattern.match(line, at)
+        if found is not None and found.end() > at:
+            return found
+    return None
+
+
+def _level(text: str) -> int | None:
+    if text.isdigit():
+        return int(text) & 7  # a syslog priority is facility * 8 + level
+    return _LEVELS.get(text)

@@ -1,0 +1,76 @@
+"""Which report is only the consequence of an earlier one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from postmortem.findings import Kind
+from postmortem.log.report import Report
+
+NEAR = 120.0
+"""Seconds: a consequence follows its cause at most this far behind."""
+_STALLS = {Kind.SOFT_LOCKUP, Kind.HARD_LOCKUP, Kind.RCU_STALL, Kind.HUNG_TASK, Kind.WORKQUEUE_STALL}
+_DEADLY = {
+    Kind.NULL_DEREFERENCE, Kind.BAD_POINTER, Kind.GENERAL_PROTECTION, Kind.BUG, Kind.INVALID_OPCODE,
+    Kind.LIST_CORRUPTION, Kind.STACK_OVERFLOW, Kind.DIVIDE_ERROR, Kind.BAD_EXECUTION,
+    Kind.OUT_OF_BOUNDS, Kind.MEMORY_CORRUPTION, Kind.DOUBLE_FREE, Kind.SCHEDULING_WHILE_ATOMIC,
+}
+"""Kinds after which a CPU or task is gone, with whatever locks it held."""
+
+# What a panic message says of its cause; None: whatever came before.
+_PANICS: tuple[tuple[str, frozenset[Kind] | None], ...] = (
+    ("hung_task:", frozenset({Kind.HUNG_TASK})),
+    ("softlockup:", frozenset({Kind.SOFT_LOCKUP})),
+    ("Hard LOCKUP", frozenset({Kind.HARD_LOCKUP})),
+    ("RCU Stall", frozenset({Kind.RCU_STALL})),
+    ("Fatal exception", None),
+    ("panic_on_warn", None),
+    ("kasan.fault=panic", None),
+    ("sysrq triggered crash", frozenset({Kind.USER_REQUESTED})),
+    ("Out of memory", frozenset({Kind.OOM})),
+    ("System is deadlocked on memory", frozenset({Kind.OOM})),
+)
+
+
+def link(reports: Iterable[Report]) -> list[Report]:
+    """Set ``consequence_of`` where an earlier report explains a later one."""
+    linked: list[Report] = []
+    for report in reports:
+        cause = _cause(report, linked)
+        linked.append(report if cause is None else replace(report, consequence_of=cause))
+    return linked
+
+
+def _cause(report: Report, earlier: list[Report]) -> int | None:
+    for index in range(len(earlier) - 1, max(-1, len(earlier) - 50), -1):
+        candidate = earlier[index]
+        if not _near(candidate, report):
+            return None
+        if _explains(candidate, report):
+            return index if candidate.consequence_of is None else candidate.consequence_of
+    return None
+
+
+def _near(first: Report, second: Report) -> bool:
+    if first.time is None or second.time is None:
+        return second.line - first.line < 3000
+    return -1.0 <= second.time - first.time <= NEAR
+
+
+def _explains(first: Report, second: Report) -> bool:
+    if second.title.startswith("kernel panic: ") and not first.title.startswith("kernel panic: "):
+        message = second.title[len("kernel panic: "):]
+        for words, kinds in _PANICS:
+            if message.startswith(words):
+                return kinds is None or first.kind in kinds
+        if second.kind is Kind.INIT_KILLED:
+            return first.kind in _DEADLY or (first.kind is Kind.OOM)
+        return first.kind in _DEADLY and first.task == second.task
+    if second.kind in _STALLS:
+        return first.kind in _DEADLY or (first.kind in _STALLS and first.kind is not Kind.HUNG_TASK
+                                         and second.kind is not first.kind)
+    if second.kind in _DEADLY and first.kind in _DEADLY:
+        # A second oops of the same task, or while the first one was being printed.
+        return first.task is not None and first.task == second.task
+    return False

@@ -1,0 +1,193 @@
+"""From the messages of one report to its :class:`~postmortem.log.report.Report`."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+from postmortem.findings import Kind
+from postmortem.log.body import Body, read_body
+from postmortem.log.functions import guilty_frame, is_machinery, normalise, plain, signature
+from postmortem.log.guilty import frames_of, main_trace
+from postmortem.log.headers import Form
+from postmortem.log.report import Frame, Record, Report, Stack
+from postmortem.log.split import Section
+
+MAX_TEXT = 400
+"""Messages kept in ``Report.text``."""
+CORRUPTED = "corrupted"
+"""What a title names instead of a function that isn't there."""
+
+_CLEAN = (
+    (re.compile(r"\b(?:0x)?(?=[0-9a-f]*\d)[0-9a-f]{6,16}\b"), "ADDR"),
+    (re.compile(r"\+0x[0-9a-f]+(?:/0x[0-9a-f]+)?"), ""),
+    (re.compile(r"CPU#\d+"), "CPU"),
+    (re.compile(r"(?<![\w.])\d+(?![\w])|(?<=[^\w])\d+(?=[^\w]|$)"), "NUM"),
+    (re.compile(r"(?<=\.)\d+\b"), "NUM"),
+)
+
+
+@cache
+def _details(form: Form) -> tuple[re.Pattern[str], ...]:
+    return tuple(map(re.compile, form.details))
+
+
+def parse_section(section: Section, arch: str | None = None) -> Report:
+    """One report. Never fails: what can't be known is absent, and ``corrupted`` says why."""
+    form = section.form
+    body = read_body(section.records, arch)
+    detail = _detail(section)
+    kind = _kind(form, body, detail)
+    frames = frames_of(form, body)
+    guilty = guilty_frame(frames, kind)
+    function = normalise(guilty.function) if guilty and guilty.function else _named(detail)
+    why = _corruption(section, body, function)
+    title, alts = _titles(form, kind, detail, function)
+    trace = main_trace(body)
+    sharp = guilty_frame([f for f in frames if not f.inline], kind)
+    sharp_name = sharp.function if sharp and sharp.function else function
+    return Report(
+        kind=kind,
+        title=title,
+        line=section.records[0].line,
+        end_line=section.records[-1].line,
+        text=tuple(record.text for record in section.records[:MAX_TEXT]),
+        type=_type(form, title),
+        alt_titles=alts,
+        time=section.records[0].time,
+        function=function,
+        module=guilty.module if guilty else None,
+        pc=(trace.pc if trace else None) or body.pc,
+        task=body.task,
+        cpu=_cpu(body, detail),
+        taint=body.taint,
+        release=body.release,
+        hardware=body.hardware,
+        arch=body.arch,
+        frames=tuple(trace.frames) if trace else (),
+        stacks=tuple(Stack(" ".join(filter(None, (t.owner, t.title))), tuple(t.frames), t.line)
+                     for t in body.traces if t is not trace),
+        registers=body.registers,
+        fault_address=_address(detail, body),
+        code=body.code,
+        modules=body.modules,
+        detail=detail,
+        corrupted=why,
+        truncated=section.interrupted is not None,
+        signature=signature(kind, sharp_name or _signed(form, detail, title), frames),
+    )
+
+
+def _detail(section: Section) -> dict[str, str]:
+    detail = {k: v for k, v in section.header.match.groupdict().items() if v}
+    for header in section.joined:
+        for key, value in header.match.groupdict().items():
+            if value:
+                detail.setdefault(key, value)
+    patterns = _details(section.form)
+    if patterns:
+        for record in section.records:
+            for pattern in patterns:
+                match = pattern.search(record.text)
+                if match is not None:
+                    for key, value in match.groupdict().items():
+                        if value:
+                            detail.setdefault(key, value)
+    if "address2" in detail:
+        detail["address"] = detail.pop("address2")
+    if "message" not in detail and section.form.name == "rust":
+        detail["message"] = section.records[min(section.at + 1, len(section.records) - 1)].text
+    return detail
+
+
+_NULL_PAGE = 0x1000
+
+
+def _kind(form: Form, body: Body, detail: dict[str, str]) -> Kind:
+    kind = form.kind
+    if kind in (Kind.BAD_POINTER, Kind.NULL_DEREFERENCE):
+        if "instruction fetch" in detail.get("access", ""):
+            return Kind.BAD_EXECUTION
+        address = _address(detail, body)
+        if address is not None and kind is Kind.BAD_POINTER and address < _NULL_PAGE:
+            return Kind.NULL_DEREFERENCE
+    return kind
+
+
+def _address(detail: dict[str, str], body: Body) -> int | None:
+    text = detail.get("address", "")
+    try:
+        return int(text, 16)
+    except ValueError:
+        return body.registers.get("cr2")
+
+
+def _named(detail: dict[str, str]) -> str | None:
+    for key in ("named", "function"):
+        name = detail.get(key)
+        if name:
+            name = plain(name.split("+")[0])
+            if not is_machinery(name):
+                return normalise(name)
+    return None
+
+
+def _cpu(body: Body, detail: dict[str, str]) -> int | None:
+    for key in ("cpu", "cpu2"):
+        if detail.get(key, "").isdigit():
+            return int(detail[key])
+    return body.cpu
+
+
+def _corruption(section: Section, body: Body, function: str | None) -> str | None:
+    form = section.form
+    if form.brief:
+        return None
+    if section.interrupted:
+        return f"cut short: {section.interrupted}"
+    if form.find == "none":
+        return None if body.traces else "it has no stack"
+    if not any(trace.frames for trace in body.traces):
+        return "it has no stack"
+    if form.find != "race" and function is None:
+        return "no function to blame in its stack"
+    return None
+
+
+def _titles(form: Form, kind: Kind, detail: dict[str, str],
+            function: str | None) -> tuple[str, tuple[str, ...]]:
+    fields = _Fields({key: tidy(value) for key, value in detail.items()})
+    fields["function"] = function or CORRUPTED
+    fields["pair"] = " / ".join(normalise(detail[k].split("+")[0]) for k in ("first", "second") if k in detail)
+    if "access" in detail:
+        fields["access"] = detail["access"]
+    if fields.get("tag"):
+        fields["tag"] = fields["tag"].strip("[ ")
+    title = " ".join(form.title.format_map(fields).split())[:120]
+    alts = tuple(alt.format_map(fields)[:120] for alt in form.alt)
+    return title, alts
+
+
+class _Fields(dict[str, str]):
+    def __missing__(self, key: str) -> str:
+        return ""
+
+
+def tidy(text: str) -> str:
+    """Numbers and addresses out of a message, so that titles of one bug are equal."""
+    for pattern, new in _CLEAN:
+        text = pattern.sub(new, text)
+    return text.strip().rstrip(".").strip()
+
+
+def _type(form: Form, title: str) -> str:
+    return form.type
+
+
+def _signed(form: Form, detail: dict[str, str], title: str) -> str:
+    """What a signature names where there is no function."""
+    parts = [detail[k] for k in ("constraint", "order", "bank", "device") if k in detail]
+    if "first" in detail:
+        parts = sorted(normalise(detail[k].split("+")[0]) for k in ("first", "second") if k in detail)
+    text = " ".join([form.name, *parts]) if parts else title
+    return re.sub(r"[^\w/]+", "-", text.lower()).strip("-")

@@ -1,0 +1,224 @@
+"""From a stream of messages to the messages of one report each.
+
+Reports of different CPUs come mixed: where the prefix has a caller id, each
+caller has its own open report. Where it has none, a message continues the open
+report as long as it looks like part of one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from postmortem.log.body import fits
+from postmortem.log.headers import Form, Header, match_header
+from postmortem.log.report import Record
+
+MAX_RECORDS = 3000
+"""Messages of one report that are kept."""
+MAX_STRANGERS = 15
+"""So many messages that don't fit end a report."""
+MAX_GAP = 40.0
+"""Seconds without a message end a report."""
+MAX_AFTER_END = 40
+"""Messages after ``---[ end trace ]---`` that may still be registers of the report."""
+_JOIN = 30
+"""A further header line must come within so many messages of the first."""
+
+_CUT = re.compile(r"-{4,20}\[ cut here \]-{4,20}|8<--- cut here ---")
+_END = re.compile(r"-{2,4}\[ end (?:trace|Kernel panic)")
+_RULE = re.compile(r"={30,}$")
+_BOOT = re.compile(r"(?:Linux version \d|Booting Linux on physical CPU)")
+_FRAME = re.compile(r"\+0x[0-9a-f]+(?:/0x|\b)")
+_WIDE = re.compile(r"Sending NMI |NMI backtrace for cpu|Task dump for CPU|Showing (?:all|busy)|Workqueue: ")
+_DROPPED = re.compile(r"\*\* \d+ printk messages dropped \*\*")
+
+
+@dataclass
+class Section:
+    """The messages of one report."""
+
+    header: Header
+    records: list[Record]
+    at: int
+    """Index of the header message in ``records``."""
+    caller: str | None
+    frames: int = 0
+    strangers: int = 0
+    ended: bool = False
+    after_end: int = 0
+    wide: bool = False
+    interrupted: str | None = None
+    """Why it isn't whole: what came between."""
+    joined: list[Header] = field(default_factory=list)
+    rules: int = 0
+    last_time: float | None = None
+    closed: bool = False
+
+    @property
+    def form(self) -> Form:
+        return self.header.form
+
+    def takes_header(self, header: Header) -> bool:
+        """Is this header only a further line of the same report?"""
+        if self.frames or self.ended or len(self.records) - self.at > _JOIN:
+            # A stall prints its second header after the first one's stacks.
+            return self.form.name == header.form.name and header.form.name in header.form.continues and (
+                header.form.wide or header.form.brief)
+        return self.form.name in header.form.continues
+
+
+class Splitter:
+    """Feed it messages in order; it gives back sections as they end."""
+
+    def __init__(self) -> None:
+        self._open: dict[str | None, Section] = {}
+        self._cut: dict[str | None, list[Record]] = {}
+        self._last: Section | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is open: the caller may skip ahead to the next header."""
+        return not self._open and not self._cut
+
+    def feed(self, record: Record) -> list[Section]:
+        """Take one message; the sections that ended with it, oldest first."""
+        text = record.text
+        stripped = text.lstrip()
+        header = match_header(stripped)
+        if header is not None:
+            return self._header(record, header)
+        if _CUT.match(stripped):
+            # The header comes after the cut, with a message or two between.
+            done = self._end_of(record.caller, "another report began")
+            self._cut[record.caller] = [record]
+            return done
+        if record.caller in self._cut:
+            pending = self._cut[record.caller]
+            pending.append(record)
+            if len(pending) > 12:
+                del self._cut[record.caller]
+            return []
+        return self._plain(record, stripped)
+
+    def finish(self) -> list[Section]:
+        """The input is at its end."""
+        done = sorted(self._open.values(), key=lambda s: s.records[0].line)
+        for section in done:
+            if not section.ended and not section.frames and not section.form.brief:
+                section.interrupted = section.interrupted or "the log ends"
+        self._open.clear()
+        self._cut.clear()
+        return done
+
+    def _header(self, record: Record, header: Header) -> list[Section]:
+        section = self._open.get(record.caller)
+        if section is None and record.caller is None and self._last is not None and not self._last.closed:
+            section = self._last
+        if section is not None and (section.takes_header(header) or self._same_event(section, header)):
+            section.joined.append(header)
+            self._append(section, record)
+            return []
+        before = self._cut.pop(record.caller, [])
+        done = self._end_of(record.caller, "another report began")
+        new = Section(header, [*before, record], len(before), record.caller,
+                      last_time=record.time)
+        self._open[record.caller] = new
+        self._last = new
+        if len(self._open) > 64:  # a garbled log; a machine has no 64 reports at once
+            oldest = min(self._open, key=lambda key: self._open[key].records[-1].line)
+            done += self._end_of(oldest, "too many reports at once")
+        return done
+
+    def _same_event(self, section: Section, header: Header) -> bool:
+        """panic() that interrupts a warning before its stack: the stack is the warning's."""
+        name = header.form.name
+        return (name.startswith("panic") and not section.frames and not section.ended
+                and not section.form.name.startswith("panic") and not section.form.brief
+                and len(section.records) - section.at <= _JOIN)
+
+    def _plain(self, record: Record, text: str) -> list[Section]:
+        section = self._open.get(record.caller)
+        if section is None:
+            section = self._foreign(record)
+        if section is None:
+            return []
+        if _BOOT.match(text):
+            return self._end_all("the machine restarted")
+        if (record.time is not None and section.last_time is not None
+                and not -1.0 < record.time - section.last_time < MAX_GAP):
+            return self._end_of(section.caller, None if section.frames else "nothing more came")
+        if section.ended:
+            return self._after_end(section, record, text)
+        if not fits(record.text):
+            section.strangers += 1
+            if section.strangers > MAX_STRANGERS * (4 if record.caller else 1):
+                return self._end_of(section.caller, None if section.frames else "other messages came between")
+            if record.caller is None:
+                self._append(section, record)
+            else:
+                self._append(section, record)
+            return []
+        if _FRAME.search(text):
+            section.frames += 1
+            section.strangers = 0
+        self._append(section, record)
+        if _END.match(text):
+            section.ended = True
+        elif _RULE.match(text):
+            section.rules += 1
+            if section.frames and section.rules >= 1 and section.form.name.startswith(("kasan", "kmsan", "kcsan", "kfence", "ubsan")):
+                return self._end_of(section.caller, None)
+        elif _WIDE.match(text):
+            section.wide = True
+        if len(section.records) >= MAX_RECORDS:
+            return self._end_of(section.caller, None)
+        return []
+
+    def _foreign(self, record: Record) -> Section | None:
+        """A message of somebody who has no report open."""
+        last = self._last
+        if last is None or last.closed:
+            return None
+        if record.caller is None:
+            return last  # a line that lost its prefix
+        if last.wide or last.caller is None:
+            return last
+        return None
+
+    def _after_end(self, section: Section, record: Record, text: str) -> list[Section]:
+        section.after_end += 1
+        if section.after_end > MAX_AFTER_END or not fits(record.text):
+            return self._end_of(section.caller, None)
+        self._append(section, record)
+        return []
+
+    def _append(self, section: Section, record: Record) -> None:
+        if len(section.records) < MAX_RECORDS:
+            section.records.append(record)
+        if record.time is not None:
+            section.last_time = record.time
+
+    def _end_of(self, caller: str | None, why: str | None) -> list[Section]:
+        section = self._open.pop(caller, None)
+        if section is None:
+            return []
+        section.closed = True
+        if why and not section.frames and not section.form.brief:
+            section.interrupted = section.interrupted or why
+        return [section]
+
+    def _end_all(self, why: str) -> list[Section]:
+        done: list[Section] = []
+        for caller in list(self._open):
+            done += self._end_of(caller, why)
+        return sorted(done, key=lambda s: s.records[0].line)
+
+
+def split(records: Iterable[Record]) -> Iterator[Section]:
+    """All reports in a stream of messages, in the order in which they end."""
+    splitter = Splitter()
+    for record in records:
+        yield from splitter.feed(record)
+    yield from splitter.finish()
