@@ -363,8 +363,11 @@ def _open_output(output: str | None = None) -> Iterator[IO[str]]:
             with Path(output).open("w", encoding="utf-8") as file:
                 yield file
     except BrokenPipeError as exc:
+        _silence_stdout()
         raise ReaderLeft from exc
     except OSError as exc:
+        if output is None:
+            _silence_stdout()
         name = output or "standard output"
         raise UsageError(f"{name} can't be written: {exc.strerror or exc}") from exc
 
@@ -396,10 +399,13 @@ def _run(args: Sequence[str] | None) -> int:
     except (click.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
     except ReaderLeft:
-        _silence_stdout()
         return EXIT_BROKEN_PIPE
     except MemoryError:
         _complain("not enough memory for this input")
+        return EXIT_UNREADABLE
+    except OSError as exc:
+        _silence_stdout()
+        _complain(f"input or output failed: {exc}")
         return EXIT_UNREADABLE
     except Exception as exc:
         if os.environ.get("POSTMORTEM_DEBUG") == "1":
