@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
 from postmortem.dump import elf, kdump, vmcoreinfo
 from postmortem.dump.compressed import Progress, Unpacked
+from postmortem.dump.flattened import SIGNATURE as FLATTENED_SIGNATURE
 from postmortem.dump.flattened import FlattenedFile
 from postmortem.dump.linear import map_linear
 from postmortem.dump.memory import ElfMemory, KdumpMemory, Memory, PhysicalRange
@@ -290,7 +292,7 @@ def _open_elf(
         outer_compression=None,
         size=source.size,
         arch=header.machine,
-        written_by="QEMU" if said.qemu else None,
+        written_by="makedumpfile" if memory.zero_filled_bytes else "QEMU" if said.qemu else None,
         osrelease=values.get("OSRELEASE", ""),
         build_id=vmcoreinfo.build_id(values),
         vmcoreinfo=MappingProxyType(values),
@@ -491,7 +493,65 @@ def _kdump_info(
 
 
 def _open_split(given: Input) -> Core:
-    raise UnknownInputError("split dumps: later")
+    """One Program per part reads the pages; one over them all translates addresses.
+
+    libkdumpfile is given one file only. The first part's Program walks the
+    kernel's page tables by itself and asks the others for what they hold, so
+    nothing is copied.
+    """
+    names = [shown(path) for path in given.paths]
+    sources = [PlainFile(path) for path in given.paths]
+    images: list[tuple[Source, kdump.KdumpHeader]] = []
+    contents: list[_KdumpContents] = []
+    for source, name in zip(sources, names, strict=True):
+        head = source.pread(len(FLATTENED_SIGNATURE), 0)
+        image: Source = FlattenedFile(source) if head == FLATTENED_SIGNATURE else source
+        header = kdump.read_header(image)
+        contents.append(_describe_kdump(header, image, name))
+        images.append((image, header))
+    text = contents[0].text
+    if not vmcoreinfo.is_plausible(text):
+        raise UnknownInputError(f"{names[0]} is a part of a split dump without VMCOREINFO")
+    platform = drgn.Platform(drgn.Architecture.X86_64)
+    programs = []
+    with _environment("DRGN_PREFER_PGTABLE_READER", "1"):
+        for source, name in zip(sources, names, strict=True):
+            part = drgn.Program(platform, vmcoreinfo=text)
+            _set_core(part, source, name)
+            programs.append(part)
+    main = programs[0]
+    for part, (_, header) in zip(programs[1:], images[1:], strict=True):
+        start, end = header.first_pfn * header.block_size, header.last_pfn * header.block_size
+        if start < end:
+            main.add_memory_segment(start, end - start, _from_part(part), physical=True)
+    memory = KdumpMemory(main, images)
+    described = replace(contents[0], lost_bytes=sum(part.lost_bytes for part in contents))
+    size = sum(source.size for source in sources)
+    info = _kdump_info(given, images[0][1], described, memory, text, "note", size)
+    info = replace(info, format=f"{info.format}, split ({len(sources)} parts)")
+    return Core(main, info, memory, (*sources, *programs))
+
+
+def _from_part(part: drgn.Program) -> Callable[[int, int, int, bool], bytes]:
+    def read(address: int, count: int, offset: int, physical: bool) -> bytes:
+        data: bytes = part.read(address, count, physical=True)
+        return data
+
+    return read
+
+
+@contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    """libdrgn looks into the environment when a core is set."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 # /proc/kcore

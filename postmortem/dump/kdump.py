@@ -249,15 +249,36 @@ def read_blob(source: Source, offset: int, size: int, limit: int) -> bytes:
     return source.pread(size, offset)
 
 
-def count_pages(source: Source, offset: int, size: int) -> int:
-    """Set bits of a page bitmap."""
+def count_pages(source: Source, offset: int, first_pfn: int, end_pfn: int) -> int:
+    """Set bits for ``[first_pfn, end_pfn)`` in the page bitmap at ``offset``."""
+    if end_pfn <= first_pfn:
+        return 0
+    first, last = first_pfn // 8, (end_pfn - 1) // 8
     total = 0
-    for at in range(offset, offset + size, _CHUNK):
-        data = source.pread(min(_CHUNK, offset + size - at), at)
+    for at in range(first, last + 1, _CHUNK):
+        data = bytearray(source.pread(min(_CHUNK, last + 1 - at), offset + at))
         if not data:
             break
+        if at == first:
+            data[0] &= 0xFF << first_pfn % 8 & 0xFF
+        if at + len(data) == last + 1:
+            data[-1] &= 0xFF >> (7 - (end_pfn - 1) % 8)
         total += int.from_bytes(data, "little").bit_count()
     return total
+
+
+def saved_pages(source: Source, header: KdumpHeader) -> int:
+    """Pages that this file holds, by its bitmap."""
+    offset, size = header.saved_bitmap
+    return count_pages(source, offset, header.first_pfn, min(header.last_pfn, size * 8))
+
+
+def existing_pages(source: Source, header: KdumpHeader) -> int | None:
+    """Pages of memory that the machine had; ``None`` when there is no bitmap for it."""
+    if not header.has_two_bitmaps:
+        return None
+    half = header.bitmap_size // 2
+    return count_pages(source, header.bitmap_offset, 0, min(header.max_pfn, half * 8))
 
 
 def lost_bytes(source: Source, header: KdumpHeader) -> int:
@@ -266,9 +287,7 @@ def lost_bytes(source: Source, header: KdumpHeader) -> int:
     Pages are written in ascending order, so the last descriptors tell. All
     zero pages share one early copy; a few thousand descriptors are looked at.
     """
-    offset, size = header.saved_bitmap
-    pages = count_pages(source, offset, size)
-    end = header.descriptors_offset + pages * DESCRIPTOR.size
+    end = header.descriptors_offset + saved_pages(source, header) * DESCRIPTOR.size
     if end > source.size:
         return end - source.size
     start = max(header.descriptors_offset, end - 65536 * DESCRIPTOR.size)

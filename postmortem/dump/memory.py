@@ -148,14 +148,10 @@ class KdumpMemory(Memory):
         self.program = program
         self.images = tuple(images)
         for source, header in self.images:
-            offset, size = header.saved_bitmap
-            self.saved_bytes += kdump.count_pages(source, offset, size) * header.block_size
+            self.saved_bytes += kdump.saved_pages(source, header) * header.block_size
         source, header = self.images[0]
-        self.memory_bytes = self.saved_bytes
-        if header.has_two_bitmaps:
-            half = header.bitmap_blocks // 2 * header.block_size
-            pages = kdump.count_pages(source, header.bitmap_offset, half)
-            self.memory_bytes = pages * header.block_size
+        existing = kdump.existing_pages(source, header)
+        self.memory_bytes = self.saved_bytes if existing is None else existing * header.block_size
 
     def ranges(self) -> Iterator[PhysicalRange]:
         for source, header in self.images:

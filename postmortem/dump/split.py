@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from postmortem.dump import kdump
@@ -27,22 +28,32 @@ class Part:
 
     path: Path
     header: kdump.KdumpHeader
+    notes: bytes
+    """Digest of the CPUs' registers and VMCOREINFO."""
 
     def same_dump(self, other: Part) -> bool:
         """Parts of one dump differ in nothing but the range of pages.
 
-        The timestamp is the time of the crash or of makedumpfile's start, to
-        the microsecond, and the same in all parts.
+        The registers that the CPUs died with are in every part, and are
+        never the same twice.
         """
         mine, others = self.header, other.header
         return (
-            mine.timestamp == others.timestamp
+            self.notes == other.notes
+            and mine.timestamp == others.timestamp
             and mine.utsname == others.utsname
+            and mine.dump_level == others.dump_level
+            and mine.compression == others.compression
             and mine.max_pfn == others.max_pfn
             and mine.block_size == others.block_size
             and mine.bitmap_blocks == others.bitmap_blocks
             and mine.phys_base == others.phys_base
         )
+
+    def overlaps(self, other: Part) -> bool:
+        """Whether both claim the same pages."""
+        mine, others = self.header, other.header
+        return mine.start_pfn < others.end_pfn and others.start_pfn < mine.end_pfn
 
 
 def read_part(path: Path) -> Part | None:
@@ -55,20 +66,34 @@ def read_part(path: Path) -> Part | None:
         image: Source = source
         head = source.pread(len(FLATTENED_SIGNATURE), 0)
         if head == FLATTENED_SIGNATURE:
-            image = FlattenedFile(source, stop_after=1 << 16)
+            image = FlattenedFile(source)
         elif not head.startswith(kdump.SIGNATURE):
             return None
         header = kdump.read_header(image)
+        if not header.split:
+            return None
+        notes = _digest(image, header)
     except (kdump.BadKdumpError, OSError):
         return None
     finally:
         source.close()
-    return Part(path, header) if header.split else None
+    return Part(path, header, notes)
+
+
+def _digest(image: Source, header: kdump.KdumpHeader) -> bytes:
+    notes = kdump.read_blob(image, header.note_offset, header.note_size, kdump.MAX_NOTES_BYTES)
+    text = kdump.read_blob(
+        image, header.vmcoreinfo_offset, header.vmcoreinfo_size, kdump.MAX_VMCOREINFO_BYTES
+    )
+    return sha256(notes + text).digest()
 
 
 def find_neighbours(part: Part) -> list[Part]:
-    """The parts of the same dump beside this file (any name, same directory)."""
-    found = []
+    """The parts of the same dump beside this file (any name, same directory).
+
+    What overlaps a part that is already there belongs to another copy.
+    """
+    found: list[Part] = []
     try:
         paths = sorted(part.path.parent.iterdir())[:MAX_NEIGHBOURS]
     except OSError:
@@ -80,7 +105,11 @@ def find_neighbours(part: Part) -> list[Part]:
         except OSError:
             continue
         other = read_part(path)
-        if other is not None and part.same_dump(other):
+        if (
+            other is not None
+            and part.same_dump(other)
+            and not any(other.overlaps(known) for known in (part, *found))
+        ):
             found.append(other)
     return found
 
@@ -91,16 +120,17 @@ def order_parts(parts: Sequence[Part]) -> tuple[tuple[Part, ...], tuple[str, ...
     unique: list[Part] = []
     for part in ordered:
         if unique and part.header.start_pfn == unique[-1].header.start_pfn:
-            continue
+            # A second copy, or after an empty part (small dumps have those) the next one.
+            unique.pop()
         unique.append(part)
     missing = []
     block = unique[0].header.block_size
     position = 0
     for part in unique:
         start, end = part.header.start_pfn, part.header.end_pfn
-        if end <= start:
+        if end < start:
             raise UsageError(
-                f"{shown(part.path)} says it holds no pages: copy this part of the split dump again"
+                f"{shown(part.path)} claims an impossible range of pages: copy this part of the split dump again"
             )
         if start < position:
             raise UsageError(
