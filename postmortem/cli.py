@@ -128,11 +128,9 @@ def _input_options(function: Callable[..., Any]) -> Callable[..., Any]:
             help="Look for debug information here too (repeatable).",
         ),
         click.option(
-            "--no-debuginfod",
-            "debuginfod",
-            flag_value=False,
+            "--debuginfod/--no-debuginfod",
             default=True,
-            help="Ask no debuginfod server, even if DEBUGINFOD_URLS names one.",
+            help="Ask the servers in DEBUGINFOD_URLS, or none.",
         ),
     )
     for option in reversed(options):
