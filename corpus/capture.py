@@ -14,6 +14,7 @@ import argparse
 import fcntl
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -24,7 +25,8 @@ from dataclasses import asdict
 from fnmatch import fnmatch
 from pathlib import Path
 
-from corpus import initrd, module, truth
+from corpus import initrd, module, tools, truth
+from corpus.flattened import FlattenedError, rearrange
 from corpus.guest import Guest, GuestError
 from corpus.kernels import KERNELS, FetchError, Tree, default_cache, fetch
 from corpus.scenarios import Scenario, ScenarioError, load
@@ -36,6 +38,17 @@ ENDS = {
 }
 BUSYBOX = Path("/bin/busybox")
 
+# Enough for Debian's cloud kernels with makedumpfile in their initrd.
+CRASH_KERNEL_MIB = 112
+CRASH_KERNEL_SECONDS = 60
+
+# An emulated machine breaks by itself now and then.
+RETRIES = 1
+
+CAPTURE_ERRORS = (
+    FetchError, FlattenedError, GuestError, subprocess.SubprocessError, truth.TruthError
+)  # fmt: skip
+
 
 @contextmanager
 def one_at_a_time(cache: Path) -> Iterator[None]:
@@ -45,8 +58,9 @@ def one_at_a_time(cache: Path) -> Iterator[None]:
         yield
 
 
-def folder(cache: Path, tree: Tree, scenario: Scenario) -> Path:
-    return cache / tree.release / scenario.name
+def folder(cache: Path, tree: Tree, scenario: Scenario, road: str) -> Path:
+    suffix = "" if road == "outside" else f".{road}"
+    return cache / tree.release / f"{scenario.name}{suffix}"
 
 
 def is_captured(target: Path, digest: str) -> bool:
@@ -68,58 +82,111 @@ def guest_initrd(tree: Tree, scenario: Scenario) -> bytes:
     modules = tree.with_dependencies(["qemu_fw_cfg"])
     if scenario.fault:
         modules.append(module.build(tree, btf=scenario.module_btf))
-    return initrd.base(BUSYBOX, modules) + initrd.scenario(scenario.script)
+    return initrd.base(BUSYBOX, modules).bytes() + initrd.scenario(scenario.script)
 
 
-def capture(tree: Tree, scenario: Scenario, cache: Path) -> Path:
+def capture(tree: Tree, scenario: Scenario, road: str, cache: Path) -> Path:
     """Run *scenario* on the kernel of *tree*; give the folder with what it left."""
-    target = folder(cache, tree, scenario)
+    target = folder(cache, tree, scenario, road)
     partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    console = partial / "console.log"
-    with tempfile.TemporaryDirectory(prefix="pm-") as scratch:
-        image = None
-        if scenario.initrd:
-            image = Path(scratch) / "initrd"
-            image.write_bytes(guest_initrd(tree, scenario))
-        with one_at_a_time(cache), Guest(
-            kernel=tree.image,
-            initrd=image,
-            arguments=scenario.arguments,
-            console=console,
-            memory_mib=scenario.memory_mib,
-            arch=tree.kernel.arch,
-            vmcoreinfo=scenario.vmcoreinfo,
-        ) as guest:
-            if scenario.host:
-                guest.wait_for("pm: host", scenario.seconds)
-                guest.qmp.run(scenario.host)
-            guest.wait_for(ENDS.get(scenario.until, scenario.until), scenario.seconds)
-            guest.dump(partial / "vmcore")
-            # Which of the formats there are depends on how QEMU was built.
-            for name in sorted(guest.dump_formats().intersection(scenario.formats)):
-                guest.dump(partial / f"vmcore.{name}", name)
-    for dump in partial.glob("vmcore*"):
-        dump.chmod(0o644)
-    said = console.read_text(errors="replace")
+    ROADS[road](tree, scenario, cache, partial)
+    console, report = (
+        (partial / name).read_text(errors="replace") for name in ("console.log", "report.log")
+    )
+    truth.confirms(scenario, console)
     document = {
         "scenario": scenario.name,
         "about": scenario.about,
         "kernel": tree.kernel.name,
-        "road": "outside",
+        "road": road,
         "digest": digest(scenario, tree),
         "truth": asdict(scenario.truth),
-        "machine": truth.machine(said) if scenario.initrd else None,
+        "machine": truth.machine(report or console) if scenario.initrd else None,
     }
+    (partial / "report.log").unlink()
     (partial / "truth.json").write_text(json.dumps(document, indent=1) + "\n")
     shutil.rmtree(target, ignore_errors=True)
     partial.rename(target)
     return target
 
 
+def from_outside(tree: Tree, scenario: Scenario, cache: Path, target: Path) -> None:
+    """Let QEMU write the memory of the guest, as ``virsh dump --memory-only`` does."""
+    with tempfile.TemporaryDirectory(prefix="pm-") as scratch:
+        image = None
+        if scenario.initrd:
+            image = Path(scratch) / "initrd"
+            image.write_bytes(guest_initrd(tree, scenario))
+        with (
+            one_at_a_time(cache),
+            Guest(
+                kernel=tree.image,
+                initrd=image,
+                arguments=scenario.arguments,
+                console=target / "console.log",
+                report=target / "report.log",
+                memory_mib=scenario.memory_mib,
+                arch=tree.kernel.arch,
+                vmcoreinfo=scenario.vmcoreinfo,
+            ) as guest,
+        ):
+            if scenario.host:
+                guest.wait_for("pm: host", scenario.seconds)
+                guest.qmp.run(scenario.host)
+            guest.wait_for(ENDS.get(scenario.until, scenario.until), scenario.seconds)
+            guest.dump(target / "vmcore")
+            # Which of the formats there are depends on how QEMU was built.
+            for name in sorted(guest.dump_formats().intersection(scenario.formats)):
+                guest.dump(target / f"vmcore.{name}", name)
+    for dump in target.glob("vmcore*"):
+        dump.chmod(0o644)
+
+
+def by_kdump(tree: Tree, scenario: Scenario, cache: Path, target: Path) -> None:
+    """Let a second kernel in the guest save the memory of the first, filtered."""
+    program = tools.makedumpfile(cache)
+    modules = tree.with_dependencies(["virtio_pci", "virtio_blk"])
+    crash = initrd.crash(BUSYBOX, modules, program, scenario.makedumpfile)
+    with tempfile.TemporaryDirectory(prefix="pm-") as scratch:
+        image = Path(scratch) / "initrd"
+        image.write_bytes(
+            guest_initrd(tree, scenario) + initrd.with_crash_kernel(tree.image, crash)
+        )
+        disk = Path(scratch) / "disk"
+        with disk.open("wb") as empty:
+            empty.truncate(1 << 30)
+        with one_at_a_time(cache), Guest(
+            kernel=tree.image,
+            initrd=image,
+            arguments=f"{scenario.arguments} crashkernel={CRASH_KERNEL_MIB}M",
+            console=target / "console.log",
+            report=target / "report.log",
+            memory_mib=scenario.memory_mib + CRASH_KERNEL_MIB,
+            arch=tree.kernel.arch,
+            devices=(
+                "-drive", f"file={disk},if=none,id=disk,format=raw,cache=unsafe",
+                "-device", "virtio-blk-pci,drive=disk",
+            ),
+        ) as guest:  # fmt: skip
+            if scenario.host:
+                guest.wait_for("pm: host", scenario.seconds)
+                guest.qmp.run(scenario.host)
+            guest.wait_for("pm: saved", scenario.seconds + CRASH_KERNEL_SECONDS)
+            guest.wait_for_end(20)
+        with disk.open("rb") as stream:
+            size = rearrange(stream, target / "vmcore")
+            if "flattened" in scenario.formats:
+                stream.seek(0)
+                (target / "vmcore.flattened").write_bytes(stream.read(size))
+
+
+ROADS = {"outside": from_outside, "kdump": by_kdump}
+
+
 def chosen(
-    scenarios: dict[str, Scenario], kernels: Sequence[str], only: Sequence[str]
+    scenarios: dict[str, Scenario], kernels: Sequence[str], only: Sequence[str], road: str
 ) -> list[tuple[str, Scenario]]:
     """Pairs of kernel name and scenario, as the command line asks for them."""
     for pattern in only:
@@ -131,6 +198,7 @@ def chosen(
         if not kernels or kernel in kernels
         for scenario in scenarios.values()
         if kernel in scenario.kernels
+        and (road != "kdump" or scenario.can_kdump)
         and (not only or any(fnmatch(scenario.name, pattern) for pattern in only))
     ]
 
@@ -142,6 +210,8 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--kernel", action="append", choices=[*KERNELS], default=[])
     parser.add_argument("--only", action="append", default=[], metavar="SCENARIO",
                         help="name or pattern; may be repeated")  # fmt: skip
+    parser.add_argument("--road", choices=[*ROADS], default="outside",
+                        help="QEMU dumps the guest, or the guest itself by kdump")  # fmt: skip
     parser.add_argument("--cache", type=Path, default=default_cache(),
                         help="default: $POSTMORTEM_CACHE or ~/.cache/postmortem")  # fmt: skip
     parser.add_argument("--force", action="store_true", help="capture again what is there")
@@ -152,11 +222,12 @@ def arguments() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = arguments().parse_args(argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # leave no guest behind
     cache: Path = options.cache.expanduser().resolve()
     cache.mkdir(parents=True, exist_ok=True)
     failed = 0
     try:
-        wanted = chosen(load(), options.kernel, options.only)
+        wanted = chosen(load(), options.kernel, options.only, options.road)
         if options.list:
             for kernel, scenario in wanted:
                 print(f"{kernel:10} {scenario.name:24} {scenario.truth.kind:24} {scenario.about}")
@@ -170,15 +241,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     for kernel, scenario in wanted:
         tree = trees[kernel]
-        if not options.force and is_captured(folder(cache, tree, scenario), digest(scenario, tree)):
+        target = folder(cache, tree, scenario, options.road)
+        if not options.force and is_captured(target, digest(scenario, tree)):
             continue
         start = time.monotonic()
-        try:
-            target = capture(tree, scenario, cache)
-            result = str(target)
-        except (GuestError, FetchError, truth.TruthError, subprocess.SubprocessError) as error:
-            failed += 1
-            result = f"FAILED: {error}"
+        for attempt in range(1 + RETRIES):
+            try:
+                result = str(capture(tree, scenario, options.road, cache))
+                break
+            except CAPTURE_ERRORS as error:
+                result = f"FAILED: {error}"
+                failed += attempt == RETRIES
         print(f"{kernel:10} {scenario.name:24} {time.monotonic() - start:5.1f} s  {result}",
               flush=True)  # fmt: skip
     return 1 if failed else 0

@@ -32,6 +32,8 @@ class Machine:
 
     qemu: str
     options: tuple[str, ...]
+    report: tuple[str, ...]
+    """Puts the chardev "report" on a second serial line."""
     console: str
     """Kernel argument that puts the kernel's messages on the serial line."""
 
@@ -40,11 +42,14 @@ MACHINES = {
     "x86_64": Machine(
         "qemu-system-x86_64",
         ("-accel", "tcg,thread=multi", "-cpu", "max"),
+        ("-serial", "chardev:report"),
         "console=ttyS0",
     ),
     "aarch64": Machine(
         "qemu-system-aarch64",
         ("-accel", "tcg,thread=multi", "-machine", "virt", "-cpu", "cortex-a72"),
+        # This board has one serial line only; the report goes to the console.
+        (),
         "console=ttyAMA0",
     ),
 }
@@ -59,6 +64,8 @@ class Guest:
     arguments: str
     console: Path
     """File that receives everything the guest writes to its serial line."""
+    report: Path
+    """File for the second serial line, on which rootfs/init reports."""
     memory_mib: int = 256
     cpus: int = 2
     arch: str = "x86_64"
@@ -74,12 +81,14 @@ class Guest:
         # The path of a UNIX socket must be short, so it gets a folder of its own.
         self._scratch = tempfile.TemporaryDirectory(prefix="pm-")
         qmp = Path(self._scratch.name) / "qmp"
-        self.console.write_bytes(b"")
+        for file in (self.console, self.report):
+            file.write_bytes(b"")
         command = [
             machine.qemu, *machine.options,
             "-smp", str(self.cpus), "-m", f"{self.memory_mib}M",
             "-nodefaults", "-display", "none", "-no-reboot",
             "-chardev", f"file,id=console,path={self.console}", "-serial", "chardev:console",
+            *machine.report, "-chardev", f"file,id=report,path={self.report}",
             "-qmp", f"unix:{qmp},server=on,wait=off",
             "-kernel", str(self.kernel),
             *(("-initrd", str(self.initrd)) if self.initrd else ()),
@@ -120,16 +129,17 @@ class Guest:
         return self._qmp
 
     def text(self) -> str:
-        return self.console.read_text(errors="replace")
+        """Everything that the guest has written so far."""
+        return "\n".join(file.read_text(errors="replace") for file in (self.console, self.report))
 
     def wait_for(self, pattern: str, seconds: float) -> str:
-        """Wait until the console shows *pattern*; give the text that matched."""
+        """Wait until the guest writes *pattern*; give the text that matched."""
         expression = re.compile(pattern)
         deadline = time.monotonic() + seconds
         seen = -1
         while True:
             ended = self._process is None or self._process.poll() is not None
-            size = self.console.stat().st_size
+            size = sum(file.stat().st_size for file in (self.console, self.report))
             if size != seen:
                 seen = size
                 found = expression.search(self.text())
@@ -138,7 +148,7 @@ class Guest:
             if ended:
                 raise GuestError(f"the guest ended before {pattern!r}")
             if time.monotonic() > deadline:
-                raise GuestError(f"no {pattern!r} on the console within {seconds:g} s")
+                raise GuestError(f"no {pattern!r} from the guest within {seconds:g} s")
             time.sleep(POLL_SECONDS)
 
     def wait_for_end(self, seconds: float) -> None:

@@ -7,17 +7,17 @@ bytes behind it.
 
 from __future__ import annotations
 
-import re
 import stat
 import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 from corpus.kernels import module_image
+from corpus.tools import Program
 
 ROOTFS = Path(__file__).parent / "rootfs"
-DIRECTORIES = ("bin", "dev", "etc", "lib", "modules", "mnt", "proc", "run", "sys", "tmp", "var")
+DIRECTORIES = ("bin", "dev", "etc", "lib", "modules", "mnt", "proc", "run", "sys", "tmp", "var/log")
 
 
 class Archive:
@@ -28,7 +28,9 @@ class Archive:
         self._directories: set[str] = set()
         self._inode = 0
 
-    def _entry(self, name: str, mode: int, data: bytes = b"", device: tuple[int, int] = (0, 0)):
+    def _entry(
+        self, name: str, mode: int, data: bytes = b"", device: tuple[int, int] = (0, 0)
+    ) -> None:
         self._inode += 1
         encoded = name.encode() + b"\0"
         fields = (
@@ -52,13 +54,6 @@ class Archive:
         self.directory(str(Path(name).parent))
         self._entry(name, stat.S_IFCHR | 0o600, device=(major, minor))
 
-    def program(self, program: Path, name: str) -> None:
-        """Add *program* of the host and the shared libraries it needs."""
-        self.file(name, program.read_bytes())
-        listing = subprocess.run(["ldd", str(program)], capture_output=True, text=True)
-        for library in sorted(set(re.findall(r"(/\S+) \(0x", listing.stdout))):
-            self.file(library.lstrip("/"), Path(library).read_bytes())
-
     def bytes(self) -> bytes:
         trailer = Archive()
         trailer._entry("TRAILER!!!", 0)
@@ -66,17 +61,17 @@ class Archive:
         return data + bytes(-len(data) % 512)
 
 
-def segv() -> bytes:
-    """The program segv, see rootfs/segv.c."""
+def compiled(source: str) -> bytes:
+    """A program of rootfs/, as a static binary."""
     with tempfile.TemporaryDirectory(prefix="pm-") as scratch:
-        program = Path(scratch) / "segv"
-        source = ROOTFS / "segv.c"
-        command = ["gcc", "-O1", "-static", "-nostdlib", "-o", str(program), str(source)]
+        program = Path(scratch) / "program"
+        bare = ["-nostdlib"] if source == "segv.c" else []
+        command = ["gcc", "-O1", "-static", *bare, "-s", "-o", str(program), str(ROOTFS / source)]
         subprocess.run(command, check=True)
         return program.read_bytes()
 
 
-def base(busybox: Path, modules: Iterable[Path], extra: Mapping[str, Path] | None = None) -> bytes:
+def base(busybox: Path, modules: Iterable[Path]) -> Archive:
     """The common part: busybox, our /init and kernel modules (in the order of loading)."""
     archive = Archive()
     for name in DIRECTORIES:
@@ -84,17 +79,36 @@ def base(busybox: Path, modules: Iterable[Path], extra: Mapping[str, Path] | Non
     archive.node("dev/console", 5, 1)
     archive.file("bin/busybox", busybox.read_bytes())
     archive.file("init", (ROOTFS / "init").read_bytes())
-    archive.file("bin/segv", segv())
     for number, module in enumerate(modules):
         name = module.name.removesuffix(".xz")
         archive.file(f"modules/{number:02}-{name}", module_image(module), 0o644)
-    for name, path in (extra or {}).items():
-        archive.program(path, name)
-    return archive.bytes()
+    return archive
 
 
 def scenario(script: str) -> bytes:
     """The small part: what this guest shall do, as the program /bin/trigger."""
     archive = Archive()
     archive.file("bin/trigger", b"#!/bin/sh\n" + script.encode() + b"\n")
+    archive.file("bin/segv", compiled("segv.c"))
+    return archive.bytes()
+
+
+def crash(busybox: Path, modules: Iterable[Path], makedumpfile: Program, options: str) -> bytes:
+    """The initrd of the kernel that takes over after a crash: it saves /proc/vmcore."""
+    archive = base(busybox, modules)
+    archive.file("lib/ld.so", makedumpfile.loader.read_bytes())
+    archive.file("bin/makedumpfile", makedumpfile.file.read_bytes())
+    for library in makedumpfile.needed():
+        archive.file(f"lib/{library.name}", library.read_bytes(), 0o644)
+    archive.file("etc/makedumpfile-options", options.encode() + b"\n", 0o644)
+    return archive.bytes()
+
+
+def with_crash_kernel(kernel: Path, initrd: bytes) -> bytes:
+    """The part that makes a guest load *kernel* for the case of a crash."""
+    archive = Archive()
+    archive.directory("kdump")
+    archive.file("kdump/kernel", kernel.read_bytes(), 0o644)
+    archive.file("kdump/initrd", initrd, 0o644)
+    archive.file("bin/kdump-load", compiled("kdump-load.c"))
     return archive.bytes()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,8 @@ class Scenario:
     initrd: bool = True
     vmcoreinfo: bool = True
     module_btf: bool = True
-    formats: tuple[str, ...] = field(default=())
+    formats: tuple[str, ...] = ()
+    makedumpfile: str = "-d 31 -z"
 
     @property
     def script(self) -> str:
@@ -67,6 +68,11 @@ class Scenario:
         pin = "" if self.cpu == ANYWHERE else f"taskset -p {1 << self.cpu:x} $$ > /dev/null\n"
         action = self.trigger or f"echo {self.fault} > /proc/pm_fault"
         return "\n".join(part.strip("\n") for part in (pin, self.before, action) if part.strip())
+
+    @property
+    def can_kdump(self) -> bool:
+        """Only a machine that dies, and was up before, can start its crash kernel."""
+        return self.until == "panic" and self.initrd and self.vmcoreinfo
 
     def digest(self, *ingredients: bytes) -> str:
         """Changes whenever a capture of this scenario would."""
@@ -89,7 +95,7 @@ def _scenario(name: str, given: dict[str, Any]) -> Scenario:
         if ("fault" in given) == ("trigger" in given) and given.get("initrd", True):
             raise ScenarioError(f"[{name}] needs either a fault or a trigger")
         truth = _truth(given)
-        members = {key: tuple(value) if isinstance(value, list) else value
+        members: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value
                    for key, value in given.items() if key != "truth"}  # fmt: skip
         return Scenario(name=name, truth=truth, **members)
     except (KeyError, TypeError, ValueError) as error:

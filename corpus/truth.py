@@ -1,8 +1,8 @@
 """What is true about a capture: the scenario's own words and the machine's.
 
 The first half is decided by whoever wrote the fault (scenarios.toml); the second
-is what the machine said of itself on its console before it was broken (see
-rootfs/init). Nothing of it comes from the analyser under test.
+is what the machine reported of itself before it was broken (see rootfs/init).
+Nothing of it comes from the analyser under test.
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from corpus.scenarios import Scenario
+from postmortem.findings import Kind
+
 _SECTION = re.compile(r"^pm-truth: (\w+)$")
 _TASK = re.compile(r"^(\d+) \((.*)\) (\w) (\d+)$")
 _KERNEL_LINE = re.compile(r"^\[ *\d+\.\d{6}\] ")
@@ -18,7 +21,7 @@ _KERNEL_LINE = re.compile(r"^\[ *\d+\.\d{6}\] ")
 
 @dataclass(frozen=True)
 class TruthError(Exception):
-    """The console does not hold what the guest must have said."""
+    """The guest did not say what it must have said."""
 
     what: str
 
@@ -26,15 +29,15 @@ class TruthError(Exception):
         return self.what
 
 
-def sections(console: str) -> dict[str, list[str]]:
+def sections(report: str) -> dict[str, list[str]]:
     """The lines that the guest wrote under each ``pm-truth:`` heading.
 
-    The kernel may write to the same line at any time: its lines, known by their
-    time stamp, are left out.
+    On a board with one serial line the kernel writes to it too: its lines, known by
+    their time stamp, are left out.
     """
     found: dict[str, list[str]] = {}
     current: list[str] | None = None
-    for line in console.splitlines():
+    for line in report.splitlines():
         line = line.rstrip("\r")
         heading = _SECTION.match(line)
         if heading:
@@ -44,9 +47,9 @@ def sections(console: str) -> dict[str, list[str]]:
     return found
 
 
-def machine(console: str) -> dict[str, Any]:
+def machine(report: str) -> dict[str, Any]:
     """What the machine said of itself before it was broken."""
-    said = sections(console)
+    said = sections(report)
     try:
         version = said["version"][0]
         memory = {
@@ -77,3 +80,17 @@ def machine(console: str) -> dict[str, Any]:
         }
     except (KeyError, IndexError, ValueError) as error:
         raise TruthError(f"the guest's account of itself is incomplete: {error!r}") from error
+
+
+def confirms(scenario: Scenario, console: str) -> None:
+    """Raise unless the kernel's own words agree that this scenario took place.
+
+    Emulated machines break by themselves at times; such a capture must not pass
+    for the scenario's.
+    """
+    function = scenario.truth.function
+    if function and function not in console:
+        raise TruthError(f"the kernel does not speak of {function}: something else broke")
+    for word in ("Oops", "Kernel panic"):
+        if scenario.truth.kind is Kind.NONE and word in console:
+            raise TruthError(f"{word} on a machine that should be healthy")
