@@ -376,18 +376,16 @@ def _open_kdump(
 ) -> Core:
     header = kdump.read_header(image)
     described = _describe_kdump(header, image, name)
-    platform = None
-    if header.utsname.machine != "x86_64":
-        # QEMU leaves the utsname empty; libkdumpfile then has no architecture.
-        platform = drgn.Platform(drgn.Architecture.X86_64)
+    # Given in advance because QEMU leaves the utsname empty but for the machine,
+    # from which libkdumpfile does not make out the architecture.
+    platform = drgn.Platform(drgn.Architecture.X86_64)
     text, text_from = described.text, "note"
     if not vmcoreinfo.is_plausible(text):
-        probe = drgn.Program(drgn.Platform(drgn.Architecture.X86_64), vmcoreinfo=_PROBE)
+        probe = drgn.Program(platform, vmcoreinfo=_PROBE)
         _set_core(probe, source, name)
         memory = KdumpMemory(probe, [(image, header)])
         text, text_from = _find_vmcoreinfo(memory, name, progress), "memory"
     if text_from == "memory":
-        platform = drgn.Platform(drgn.Architecture.X86_64)
         program = drgn.Program(platform, vmcoreinfo=text)
     else:
         program = drgn.Program(platform)
@@ -397,7 +395,7 @@ def _open_kdump(
     return Core(program, info, memory, (source,))
 
 
-_PROBE = b"OSRELEASE=0\nPAGESIZE=4096\nSYMBOL(swapper_pg_dir)=ffffffff82000000\n"
+_PROBE = b"OSRELEASE=6.1.0\nPAGESIZE=4096\nSYMBOL(swapper_pg_dir)=ffffffff82000000\n"
 """Lets libkdumpfile open a dump without VMCOREINFO, for reading physical pages only."""
 
 
@@ -472,7 +470,7 @@ def _kdump_info(
         build_id=vmcoreinfo.build_id(values),
         vmcoreinfo=MappingProxyType(values),
         vmcoreinfo_from=text_from,
-        utsname=header.utsname if header.utsname.machine else None,
+        utsname=header.utsname if header.utsname.release else None,
         timestamp=header.timestamp or _crash_time(values),
         cpus=header.nr_cpus or None,
         cpus_with_registers=contents.prstatus,

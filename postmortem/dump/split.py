@@ -130,7 +130,8 @@ def order_parts(parts: Sequence[Part]) -> tuple[tuple[Part, ...], tuple[str, ...
         start, end = part.header.start_pfn, part.header.end_pfn
         if end < start:
             raise UsageError(
-                f"{shown(part.path)} claims an impossible range of pages: copy this part of the split dump again"
+                f"{shown(part.path)} claims an impossible range of pages:"
+                " copy this part of the split dump again"
             )
         if start < position:
             raise UsageError(
