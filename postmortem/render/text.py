@@ -147,14 +147,13 @@ def _machine(page: Page, analysis: Analysis, verbose: bool) -> None:
     page.heading("Machine")
     last = ""
     for label, value in words.machine(analysis):
-        wrap = label in ("LACKS", "TAINT", "TAINTED BY")
-        page.labelled("" if label == last else label, value, wrap=wrap)
+        page.labelled("" if label == last else label, value, wrap=label not in ("DUMPFILE", "LOG"))
         last = label
     if verbose:
         if analysis.system.version:
             page.labelled("VERSION", analysis.system.version)
         if analysis.system.command_line:
-            page.labelled("COMMAND LINE", analysis.system.command_line)
+            page.labelled("COMMAND LINE", analysis.system.command_line, wrap=True)
         page.labelled("TYPES FROM", analysis.types_from)
         signature = analysis.verdict.signature
         if signature is not None:
@@ -184,7 +183,7 @@ def _stack(page: Page, analysis: Analysis, main: Finding | None, verbose: bool) 
     stack = words.culprit_stack(analysis)
     if stack is not None:
         page.heading(f"Stack of {words.task(stack.task)}", _stack_aside(stack))
-        _frames(page, stack.frames, verbose)
+        _frames(page, stack.frames, verbose, analysis.verdict.culprit.function)
         if stack.note:
             page.prose(stack.note, first="  ", rest="  ")
         return
@@ -195,20 +194,18 @@ def _stack(page: Page, analysis: Analysis, main: Finding | None, verbose: bool) 
     frames = ((found.pc, *found.frames) if found.pc else found.frames)[
         : None if verbose else MAX_FRAMES
     ]
-    segment = None
+    segment = "task"
     for number, frame in enumerate(frames):
-        if segment is not None and frame.segment != segment:
+        if frame.segment != segment:
             page.line((f"       <{frame.segment.upper()}>", "aside"))
         segment = frame.segment
-        _frame_line(
-            page,
-            number,
-            ("" if frame.reliable else "? ") + words.frame_name(frame),
-            frame.module,
-            words.source(frame.file, frame.line),
-            inline=frame.inline,
-            style="" if frame.reliable else "aside",
-        )
+        name = words.frame_name(frame)
+        where = words.source(frame.file, frame.line)
+        note = "culprit" if found.function and frame.function == found.function else ""
+        if frame.reliable:
+            _frame_line(page, number, name, frame.module, where, frame.inline, note)
+        else:
+            page.line((f"       ? {name}", "aside"))
     _more(page, len(found.frames) + bool(found.pc) - len(frames), "frame")
 
 
@@ -224,56 +221,49 @@ def _stack_aside(stack: TaskStack) -> str:
     return ", ".join(part for part in (cpu, state) if part)
 
 
-def _frames(page: Page, frames: tuple[StackFrame, ...], verbose: bool) -> None:
+def _frames(
+    page: Page, frames: tuple[StackFrame, ...], verbose: bool, culprit: str | None = None
+) -> None:
+    """A stack, the first frame of ``culprit`` marked; segments as the kernel names them."""
     shown = frames if verbose else frames[:MAX_FRAMES]
-    segment = None
+    segment = "task"
     for number, frame in enumerate(shown):
-        if segment is not None and frame.segment != segment:
+        if frame.segment != segment:
             page.line((f"       <{frame.segment.upper()}>", "aside"))
         segment = frame.segment
-        _frame_line(
-            page,
-            number,
-            words.frame_name(frame),
-            frame.module,
-            words.source(frame.file, frame.line),
-            inline=frame.inline,
-            interrupted=frame.interrupted,
-        )
+        note = "interrupted" if frame.interrupted else ""
+        if culprit is not None and frame.function == culprit:
+            note, culprit = "culprit", None
+        name, where = words.frame_name(frame), words.source(frame.file, frame.line)
+        _frame_line(page, number, name, frame.module, where, frame.inline, note)
         if verbose:
-            for name, value in frame.locals.items():
-                page.line((f"          {name} = {value}", "aside"))
+            for variable, value in frame.locals.items():
+                page.line((f"          {variable} = {value}", "aside"))
     _more(page, len(frames) - len(shown), "frame")
 
 
 def _frame_line(
-    page: Page,
-    number: int,
-    name: str,
-    module: str | None,
-    where: str,
-    *,
-    inline: bool = False,
-    interrupted: bool = False,
-    style: str = "",
+    page: Page, number: int, name: str, module: str | None, where: str, inline: bool, note: str
 ) -> None:
-    style = "mark" if interrupted else style
-    parts: list[Part] = [(f"  {f'#{number}':>4} ", "aside"), (name, style)]
-    plain = 7 + len(name)
+    """One frame; its file and line go to a line of their own rather than being broken."""
+    culprit = note == "culprit"
+    parts: list[tuple[str, str]] = [
+        (f"  {f'#{number}':>4} ", "aside"),
+        (name, "mark" if culprit else ""),
+    ]
     if module:
         parts.append((f" [{module}]", "module"))
-        plain += len(module) + 3
     if inline:
         parts.append((" (inlined)", "aside"))
-        plain += 10
-    if interrupted:
-        parts.append(("  <- here", "mark"))
-        plain += 9
-    if where and plain + 2 + len(where) > page.width:
-        page.line(*parts)
+    if note:
+        parts.append((f"  <- {note}", "mark" if culprit else "aside"))
+    length = sum(len(string) for string, _ in parts)
+    fits = length + 2 + len(where) <= page.width
+    if where and fits:
+        parts.append((f"  {where}", "aside"))
+    page.line(*parts)
+    if where and not fits:
         page.line((f"           {where}", "aside"))
-    else:
-        page.line(*parts, *([(f"  {where}", "aside")] if where else []))
 
 
 def _findings(page: Page, analysis: Analysis, verbose: bool) -> None:
@@ -360,13 +350,12 @@ def _cpus(page: Page, analysis: Analysis, verbose: bool) -> None:
     shown = (analysis.cpus if len(analysis.cpus) <= MAX_CPUS else busy)[:MAX_CPUS]
     for stack in shown:
         label = f"CPU {stack.cpu}" if stack.cpu is not None else "-"
-        names = " < ".join(
-            frame.function or f"{frame.pc:#x}" for frame in stack.frames[:8] if not frame.inline
-        )
+        frames = [frame for frame in words.what_it_did(stack) if not frame.inline]
+        names = " < ".join(frame.function or f"{frame.pc:#x}" for frame in frames[:8])
         page.line(
             (f"  {label:>7}  ", "label"),
             f"{words.task(stack.task):<24}  ",
-            (_whole_names(names or stack.note or "no stack", page.measure - 37), "aside"),
+            (_whole_names(names or stack.note or "no stack", page.width - 37), "aside"),
         )
     rest = len(analysis.cpus) - len(shown)
     if rest:

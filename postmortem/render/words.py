@@ -85,11 +85,9 @@ def tasks(system: System) -> str:
 def machine(analysis: Analysis) -> Iterator[tuple[str, str]]:
     """The system banner, labelled as crash(8) labels it. Only what is known."""
     source, system = analysis.input, analysis.system
+    yield "LOG" if source.kind == "log" else "DUMPFILE", source.path
     state = "" if source.complete else ", INCOMPLETE"
-    yield (
-        "DUMPFILE" if source.kind != "log" else "LOG",
-        (f"{source.path}  ({source.format}, {size(source.size)}{state})"),
-    )
+    yield "FORMAT", f"{source.format}, {size(source.size)}{state}"
     for lack in source.lacks:
         yield "LACKS", lack
     if system.release:
@@ -136,6 +134,17 @@ def culprit_stack(analysis: Analysis) -> TaskStack | None:
     if culprit.cpu is not None:
         return next((s for s in analysis.cpus if s.cpu == culprit.cpu), None)
     return None
+
+
+def what_it_did(stack: TaskStack) -> tuple[StackFrame, ...]:
+    """The frames that tell what a CPU was doing: below the exception or NMI that stopped it."""
+    first = stack.frames[0].segment if stack.frames else ""
+    if first not in ("exception", "nmi", "irq"):
+        return stack.frames
+    for number, frame in enumerate(stack.frames):
+        if frame.segment != first:
+            return stack.frames[number:]
+    return stack.frames
 
 
 def verdict_line(verdict: Verdict) -> str:

@@ -167,6 +167,35 @@ def test_an_absent_cell_is_a_dash() -> None:
     assert line.split() == ["1", "init", "5120", "-"]
 
 
+def test_the_culprits_frame_is_marked() -> None:
+    assert "#0 pm_null_write+0x12 [pm_fault]  <- culprit  pm_fault.c:87\n" in shown(CRASH)
+
+
+def test_a_frame_that_was_interrupted_says_so_and_where_the_task_begins() -> None:
+    frames = (
+        StackFrame("exc_page_fault", 1, 2, segment="exception"),
+        StackFrame("victim", 3, 4, interrupted=True),
+    )
+    text = shown(replace(CRASH, cpus=(replace(STACK, frames=frames),)))
+    expected = """\
+       <EXCEPTION>
+    #0 exc_page_fault+0x2
+       <TASK>
+    #1 victim+0x4  <- interrupted
+"""
+    assert expected in text
+
+
+def test_a_cpu_did_what_the_exception_interrupted() -> None:
+    frames = (
+        StackFrame("panic", 1, 2, segment="exception"),
+        StackFrame("victim", 3, 4, interrupted=True),
+        StackFrame("caller", 3, 4),
+    )
+    text = shown(replace(CRASH, cpus=(replace(STACK, frames=frames),)))
+    assert re.search(r"CPU 1  sh \(pid 312\) +victim < caller\n", text)
+
+
 # --- width
 
 

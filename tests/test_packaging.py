@@ -1,0 +1,40 @@
+"""What is installed is what is in the tree, and what the guides promise exists."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+
+from postmortem.cli import cli
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_every_package_is_installed() -> None:
+    listed = set(
+        re.findall(r'^    "(postmortem[\w.]*)",$', (ROOT / "pyproject.toml").read_text(), re.M)
+    )
+    found = {
+        ".".join(file.parent.relative_to(ROOT).parts)
+        for file in (ROOT / "postmortem").rglob("__init__.py")
+    }
+    assert found | {"postmortem_plugins"} == listed
+
+
+def test_the_readme_names_commands_and_options_that_exist() -> None:
+    context = click.Context(cli)
+    for line in re.findall(
+        r"^    .*?postmortem (\w.*?)(?: #|$)", (ROOT / "README.md").read_text(), re.M
+    ):
+        name, *words = line.split()
+        command = cli.get_command(context, name)
+        assert command is not None, line
+        known = {option for parameter in command.params for option in parameter.opts}
+        assert {word for word in words if word.startswith("-") and word != "-"} <= known, line
+
+
+def test_every_file_that_the_readme_names_exists() -> None:
+    for name in re.findall(r"[\w/]+\.md\b", (ROOT / "README.md").read_text()):
+        assert (ROOT / name).is_file(), name
