@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from postmortem.errors import UsageError
 from postmortem.findings import Block, Finding, Problem, Table
@@ -47,6 +47,7 @@ NEEDS = {
 }
 """What a plugin can ask for. ``symbol:NAME`` and ``type:struct NAME`` are understood too."""
 
+T = TypeVar("T")
 Result = Finding | Table | Block
 Run = Callable[["Context"], Iterable[Result]]
 
@@ -72,6 +73,20 @@ class Context:
         problem = Problem(what, why)
         if problem not in self.problems:
             self.problems.append(problem)
+
+    def attempt(self, what: str, read: Callable[[], T]) -> T | None:
+        """Read a fact that the dump may not have; if so, note it and give ``None``."""
+        try:
+            return read()
+        except Exception as exc:
+            # Only what a dump can cause: drgn's own errors, lookups, damaged values.
+            # Anything else is a defect of the caller's and is not hidden.
+            if not isinstance(exc, (LookupError, ValueError, AttributeError, TypeError)) and not (
+                type(exc).__module__.startswith(("_drgn", "drgn"))
+            ):
+                raise
+            self.problem(what, str(exc).partition("\n")[0] or type(exc).__name__)
+            return None
 
     def lacks(self, need: str) -> str | None:
         """Say why ``need`` is not met by this input, ``None`` if it is."""

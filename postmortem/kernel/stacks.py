@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -139,3 +141,43 @@ def _entry_kind(function: str | None) -> str:
     if "interrupt" in name or "sysvec" in name or name in ("ret_from_intr", "common_interrupt"):
         return "irq"
     return "exception"
+
+
+@dataclass(frozen=True)
+class Recursion:
+    """A return address that fills a stack."""
+
+    function: str
+    module: str | None
+    count: int
+    """How often it lies on the stack."""
+    stack_bytes: int
+    """Size of the stack."""
+
+
+_RECURSION_MIN = 8
+
+
+def recursion(prog: drgn.Program, task_address: int) -> Recursion | None:
+    """Find the function that called itself over and over on a task's stack.
+
+    Counts return addresses on the whole stack, because unwinding stops where
+    an overflow has destroyed the innermost frames.
+
+    :param task_address: ``struct task_struct *``
+    """
+    task = drgn.Object(prog, "struct task_struct *", task_address)
+    try:
+        size = int(prog["THREAD_SIZE"])
+        data = prog.read(task.stack.value_(), size)
+    except (drgn.FaultError, LookupError, AttributeError):
+        return None
+    words = Counter(word for (word,) in struct.iter_unpack("<Q", data) if word >> 47 == 0x1FFFF)
+    symbolizer = Symbolizer.of(prog)
+    for address, count in words.most_common(8):
+        if count < _RECURSION_MIN:
+            break
+        found = symbolizer.caller(address)
+        if found is not None and found.offset > 1:
+            return Recursion(found.function, found.module, count, size)
+    return None

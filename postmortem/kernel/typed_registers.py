@@ -49,7 +49,7 @@ class Pointer:
     @property
     def type_name(self) -> str:
         """``struct pm_peer``"""
-        return self.struct.type_name()
+        return str(self.struct.type_name())
 
 
 State = dict[str, Pointer]

@@ -1,0 +1,185 @@
+"""Oopses, BUG() and WARN(): what the faulting instruction did, to what, and who called it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from postmortem.findings import Block, Confidence, Evidence, Finding, Kind
+from postmortem.judging import OOPS_KINDS, code_block, finding_of, is_panic, reports_of
+from postmortem.log.report import Report
+from postmortem.plugin import Context, plugin
+
+if TYPE_CHECKING:
+    from postmortem.kernel.fault import Fault
+
+_ASSERTIONS = frozenset(
+    {Kind.BUG, Kind.WARNING, Kind.LIST_CORRUPTION, Kind.SCHEDULING_WHILE_ATOMIC}
+)
+"""The kernel stopped by itself: the instruction is a trap and its operands mean nothing."""
+
+
+@plugin("oops", needs=("log",))
+def oops(ctx: Context) -> Iterator[Finding]:
+    """Explain every Oops, BUG and WARN in the log.
+
+    With a dump the faulting instruction is disassembled, its operands are
+    explained by their values and types, and the objects they point to are named.
+    """
+    for report in reports_of(ctx, OOPS_KINDS):
+        yield _explained(ctx, report)
+
+
+def _explained(ctx: Context, report: Report) -> Finding:
+    finding = finding_of(ctx, report)
+    finding = replace(finding, explanation=" ".join([finding.explanation, *_outcome(ctx, report)]))
+    fault = _fault(ctx, report) if ctx.prog is not None and ctx.has_types else None
+    if fault is None:
+        block = code_block(report)
+        return replace(finding, blocks=(block,)) if block else finding
+    finding = replace(finding, blocks=(_code(ctx, fault),))
+    if report.kind not in _ASSERTIONS:
+        finding = _with_access(finding, fault)
+    if report.kind is Kind.STACK_OVERFLOW:
+        finding = _with_recursion(ctx, finding, report)
+    return finding
+
+
+def _outcome(ctx: Context, report: Report) -> Iterator[str]:
+    """The two sorts of panic: hard, in an interrupt, and soft, which kills one task."""
+    consequences = [
+        other
+        for other in ctx.reports
+        if other.consequence_of is not None and ctx.reports[other.consequence_of] is report
+    ]
+    panics = [other for other in consequences if is_panic(other)]
+    context = next((f.segment for f in report.frames if f.segment in ("irq", "softirq", "nmi")), "")
+    if any("interrupt" in other.title for other in panics) or (panics and context):
+        where = {"softirq": "a softirq", "nmi": "an NMI"}.get(context, "an interrupt")
+        yield f"It happened in {where}: a hard panic, nothing can survive it."
+    elif panics:
+        yield "The kernel panicked over it."
+    elif report.kind not in (Kind.WARNING, Kind.MEMORY_CORRUPTION) and report.task is not None:
+        yield f"A soft panic: it killed task {report.task.pid} and the machine went on."
+
+
+def _fault(ctx: Context, report: Report) -> Fault | None:
+    from postmortem.kernel.fault import fault_at, text_address
+
+    place = report.pc
+    prog = ctx.prog
+    if prog is None or place is None or place.function is None or place.offset is None:
+        return None
+    pc = text_address(prog, place.function, place.offset, place.size, place.module)
+    if pc is None:
+        return None
+    return ctx.attempt("code at the fault", lambda: fault_at(prog, pc, report.registers))
+
+
+def _code(ctx: Context, fault: Fault) -> Block:
+    from postmortem.kernel.fault import fault_listing
+
+    assert ctx.prog is not None
+    lines, mark = fault_listing(ctx.prog, fault)
+    return Block("Code at the fault", lines, mark)
+
+
+def _with_access(finding: Finding, fault: Fault) -> Finding:
+    """Explain the memory operand: value, type, member, poison, object."""
+    where = f"{fault.code.name}+{fault.instruction.address - fault.code.start:#x}"
+    evidence = list(finding.evidence)
+    sentences = []
+    if fault.base is not None and fault.base_value is not None:
+        access = f"{fault.instruction.text}: {fault.base} = {fault.base_value:#x}"
+        if fault.address is not None:
+            verb = "writes to" if _writes(fault) else "reads"
+            access += f", so it {verb} {fault.address:#x}"
+        evidence.append(Evidence(access, where))
+    if fault.pointer is not None:
+        sentence = _pointer_sentence(fault)
+        sentences.append(sentence)
+        evidence.append(
+            Evidence(
+                f"{fault.base} is {fault.pointer.expression}, a pointer to"
+                f" {fault.pointer.type_name}, so {fault.member or 'no member'} is meant",
+                "types of the function's parameters",
+            )
+        )
+    if fault.base_poison is not None:
+        sentences.append(f"The pointer is a poison value ({fault.base_poison.meaning}).")
+        evidence.append(
+            Evidence(f"{fault.base} = {fault.base_value:#x}: {fault.base_poison.meaning}", where)
+        )
+    evidence += [
+        Evidence(f"{register} -> {found}", "slab allocator")
+        for register, found in fault.objects.items()
+        if register in fault.pointers or register == fault.base or found.allocated is False
+    ]
+    freed = _freed_object(fault)
+    if freed and finding.kind in (Kind.USE_AFTER_FREE, Kind.GENERAL_PROTECTION):
+        sentences.append(freed)
+    return replace(
+        finding,
+        explanation=" ".join([finding.explanation, *sentences]),
+        evidence=tuple(evidence),
+    )
+
+
+def _writes(fault: Fault) -> bool:
+    memory = fault.instruction.memory
+    return memory is not None and memory.written
+
+
+def _pointer_sentence(fault: Fault) -> str:
+    pointer = fault.pointer
+    assert pointer is not None
+    member = fault.member
+    what = f"{pointer.expression} ({pointer.type_name} *)"
+    state = "is NULL" if fault.base_value == 0 else f"is {fault.base_value:#x}"
+    if member is None:
+        return f"{what} {state}."
+    verb = "written to" if _writes(fault) else "read"
+    return (
+        f"{what} {state}; {member} at offset {pointer.offset + fault.displacement:#x} was {verb}."
+    )
+
+
+def _freed_object(fault: Fault) -> str:
+    for register, found in fault.objects.items():
+        if found.allocated is False:
+            pointer = fault.pointers.get(register)
+            what = pointer.expression if pointer else register
+            return f"{what} lies in a freed object of slab cache {found.cache}."
+    return ""
+
+
+def _with_recursion(ctx: Context, finding: Finding, report: Report) -> Finding:
+    from postmortem.kernel.stacks import recursion
+    from postmortem.kernel.tasks import all_tasks
+
+    prog = ctx.prog
+    if prog is None or report.task is None:
+        return finding
+    task = all_tasks(prog).by_pid(report.task.pid)
+    if task is None:
+        return finding
+    found = recursion(prog, task.address)
+    if found is None:
+        return finding
+    sentence = (
+        f"{found.function}() recursed: {found.count} of its frames fill the"
+        f" {found.stack_bytes // 1024} KiB stack."
+    )
+    return replace(
+        finding,
+        confidence=Confidence.CERTAIN,
+        explanation=f"{finding.explanation} {sentence}",
+        evidence=(
+            *finding.evidence,
+            Evidence(
+                f"return addresses into {found.function} lie {found.count} times on the stack",
+                f"stack of task {task.pid}",
+            ),
+        ),
+    )

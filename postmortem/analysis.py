@@ -1,0 +1,236 @@
+"""One run: open the input, read the facts, let the plugins judge, name the cause.
+
+This is the whole story of ``postmortem analyze`` in the order in which it
+happens; every step that fails becomes a problem and the next one goes on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from postmortem.diagnosis import diagnose
+from postmortem.dump.recognise import InputKind, recognise
+from postmortem.errors import UsageError
+from postmortem.findings import Block, Finding, Table
+from postmortem.plugin import Context, Plugin, discover, run_plugin
+from postmortem.result import Analysis, Input, System, TaskStack
+
+if TYPE_CHECKING:
+    from postmortem.dump import recognise as recognised
+    from postmortem.dump.core import Core
+
+Progress = Callable[[str, int, int], None]
+"""Called with the stage, what is done and the total (0 if not known)."""
+
+_TAIL_LINES = 15
+"""How much of the log's end is shown."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user may ask for."""
+
+    vmlinux: Path | None = None
+    debug_dirs: tuple[Path, ...] = ()
+    debuginfod: bool = True
+    plugin_files: tuple[Path, ...] = ()
+    progress: Progress | None = None
+    only: tuple[str, ...] | None = None
+    """Names of the plugins to run, ``None`` for all that belong to an analysis."""
+
+
+@dataclass
+class Opened:
+    """An input that was opened, with its facts: what plugins, shell and renderers start from."""
+
+    context: Context
+    types_from: str
+    cpus: tuple[TaskStack, ...] = ()
+    timings: dict[str, float] = field(default_factory=dict)
+    core: Core | None = None
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Add the time of the block to ``timings[stage]``, in seconds."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.timings[stage] = self.timings.get(stage, 0.0) + time.perf_counter() - start
+
+
+def analyze(paths: Sequence[str | Path], options: Options | None = None) -> Analysis:
+    """Analyse a dump (or the parts of one), ``/proc/kcore``, or a log.
+
+    :raises postmortem.errors.PostmortemError: the input can't be analysed at
+        all, or an option makes no sense for it.
+    """
+    options = options or Options()
+    plugins, problems = discover(options.plugin_files)
+    plugins = _chosen(plugins, options.only)
+    opened = open_input(paths, options)
+    with opened.timed("judge"):
+        results = _run(opened.context, plugins, named=options.only is not None)
+    findings = tuple(item for item in results if isinstance(item, Finding))
+    with opened.timed("diagnose"):
+        findings, verdict = diagnose(findings, opened.context)
+    ctx = opened.context
+    return Analysis(
+        input=ctx.input,
+        system=ctx.system,
+        types_from=opened.types_from,
+        verdict=verdict,
+        findings=findings,
+        reports=ctx.reports,
+        cpus=opened.cpus,
+        tables=tuple(item for item in results if isinstance(item, Table)),
+        blocks=tuple(item for item in results if isinstance(item, Block)),
+        log_tail=_log_tail(ctx),
+        problems=(*problems, *ctx.problems),
+        timings=opened.timings,
+    )
+
+
+def open_input(paths: Sequence[str | Path], options: Options) -> Opened:
+    """Open whatever ``paths`` are and read the facts that every judgement needs."""
+    what = recognise(paths)
+    if what.kind is InputKind.LOG:
+        if options.vmlinux is not None and len(what.paths) > 1:
+            raise UsageError("--vmlinux goes with one log, not with several")
+        return _open_log(what, options)
+    return _open_dump(what, options)
+
+
+def _chosen(plugins: list[Plugin], only: tuple[str, ...] | None) -> list[Plugin]:
+    if only is None:
+        return [item for item in plugins if item.in_analysis]
+    known = {item.name for item in plugins}
+    for name in only:
+        if name not in known:
+            raise UsageError(f"there is no plugin {name!r}: postmortem plugins lists them")
+    return [item for item in plugins if item.name in only]
+
+
+def _run(ctx: Context, plugins: list[Plugin], *, named: bool) -> list[Finding | Table | Block]:
+    results: list[Finding | Table | Block] = []
+    for item in plugins:
+        lack = next(filter(None, map(ctx.lacks, item.needs)), None)
+        if lack is None:
+            results += run_plugin(item, ctx)
+        elif named:
+            raise UsageError(f"{item.name} can't run on this input: {lack}")
+    return results
+
+
+def _log_tail(ctx: Context) -> tuple[str, ...]:
+    return tuple(
+        record.text if record.time is None else f"[{record.time:12.6f}] {record.text}"
+        for record in ctx.records[-_TAIL_LINES:]
+    )
+
+
+# --- a log -----------------------------------------------------------------------
+
+
+def _open_log(what: recognised.Input, options: Options) -> Opened:
+    from postmortem.log.analyze import open_log
+
+    opened = Opened(Context(Input("", "log", "", 0, True), System()), "none")
+    with opened.timed("log"):
+        log = open_log(what.paths)
+    opened.context = Context(
+        input=Input(
+            path=" ".join(map(str, what.paths)),
+            kind="log",
+            format=log.format,
+            size=log.size,
+            complete=not log.lacks,
+            lacks=log.lacks,
+        ),
+        system=log.system,
+        records=log.tail,
+        reports=log.reports,
+        problems=list(log.problems),
+    )
+    return opened
+
+
+# --- a dump ----------------------------------------------------------------------
+
+
+def _open_dump(what: recognised.Input, options: Options) -> Opened:
+    # drgn is 50 ms: a log must not pay for it.
+    from postmortem.dump.core import open_input as open_core
+
+    opened = Opened(Context(Input("", "", "", 0, True), System()), "none")
+    with opened.timed("open"):
+        core = open_core(what, progress=options.progress)
+    opened.core = core
+    info = core.info
+    ctx = Context(
+        input=Input(
+            path=" ".join(map(str, info.paths)),
+            kind=str(info.kind),
+            format=info.format,
+            size=info.size,
+            complete=info.complete,
+            lacks=info.lacks,
+        ),
+        system=System(release=info.osrelease, arch=info.arch),
+        prog=core.program,
+    )
+    opened.context = ctx
+    _describe(opened, core, options)
+    _read_facts(opened, core)
+    return opened
+
+
+def _describe(opened: Opened, core: Core, options: Options) -> None:
+    """Types, symbols and unwind tables: from the dump, and from DWARF where there is any."""
+    from postmortem.dump.selfdescribe import describe
+
+    ctx = opened.context
+    with opened.timed("describe"):
+        description = describe(core.program, dict(core.info.vmcoreinfo))
+    ctx.problems.extend(description.problems)
+    dwarf = False
+    sources = [name for name, has in (("btf", description.types), ("dwarf", dwarf)) if has]
+    opened.types_from = "+".join(sources) or "none"
+    ctx.has_types = bool(sources)
+
+
+def _read_facts(opened: Opened, core: Core) -> None:
+    ctx = opened.context
+    prog = core.program
+    with opened.timed("log"):
+        _read_log(ctx, core)
+    if not ctx.has_types:
+        ctx.problem("tasks, CPUs, memory", "without types only the log can be judged")
+        return
+    from postmortem.kernel.cpus import cpus
+    from postmortem.kernel.system import system
+    from postmortem.kernel.tasks import all_tasks
+
+    with opened.timed("facts"):
+        tasks = ctx.attempt("tasks", lambda: all_tasks(prog))
+        if tasks is not None:
+            ctx.problems.extend(tasks.problems)
+            ctx.system, problems = system(prog, tasks, dict(core.info.vmcoreinfo))
+            ctx.problems.extend(problems)
+        found = ctx.attempt("CPUs", lambda: cpus(prog))
+        opened.cpus = tuple(cpu.as_task_stack() for cpu in found or ())
+
+
+def _read_log(ctx: Context, core: Core) -> None:
+    from postmortem.kernel.printk import log_records
+    from postmortem.log.scan import reports_from_records
+
+    records = ctx.attempt("log", lambda: log_records(core.program)) if ctx.has_types else None
+    if records:
+        ctx.records = records
+        ctx.reports = tuple(reports_from_records(records, core.info.arch))
