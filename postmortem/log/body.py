@@ -106,6 +106,13 @@ _MODULE = re.compile(r"(?P<name>[a-z][\w-]*)(?P<flags>\([A-Z+-]+\))?$", re.I)
 _TITLE = re.compile(
     r"\s*(?P<title>(?:Call [Tt]race|(?:stack )?[Bb]acktrace|Trace)(?: \([^)]{1,60}\))?:)(?P<rest>.*)"
 )
+_STACK_OF = re.compile(
+    # What heads a stack that is not the report's own
+    r"(?:Allocated|Freed|allocated|freed)\b|(?:Last|Second to last) (?:potentially|call)|Uninit was|Local variable"
+    r"|-> #\d|.{0,120}(?:state was registered| which became |lock's dependencies| at):$"
+    r"|(?:assert no writes|read|write|race at unknown|bytes)\b|(?:Use-after-free|Out-of-bounds|Invalid|Corrupted|Memory corruption|Object)\b"
+    r"|page (?:last|_owner|allocated|owner)|(?:stack )?backtrace|Trace|Preemption disabled at|Stack of|\.\.\."
+)
 _NMI = re.compile(r"NMI backtrace for cpu (?P<cpu>\d+)|Sending NMI |Task dump for CPU (?P<dump>\d+)")
 _AT = re.compile(r".{0,400}?(?:\bat: |\bat:|\}, at: )(?P<rest>\[?<?.*)")
 _END = re.compile(r"---\[ end (?:trace|Kernel panic)")
@@ -245,7 +252,7 @@ class _BodyReader:
             self._close()
             self.owner = f"task {match['comm'].strip()}"
             return
-        if text.endswith(":") and not text.endswith("::"):
+        if text.endswith(":") and (self.trace is None or _STACK_OF.match(text)):
             self._close()
             self.title = text
             return

@@ -31,6 +31,7 @@ _SYMBOLISED = re.compile(
     rf"(?P<function>{_SYMBOL}) \(?(?P<file>{_PATH}):(?P<line>\d{{1,6}})\b(?P<tail>.*)$"
 )
 _SOURCE = re.compile(rf"\(?(?P<file>{_PATH}):(?P<line>\d{{1,6}})")
+_INTERRUPTED = re.compile(r"\s*--- (?:interrupt|Exception): [0-9a-f]+ at (?P<rest>.*)")
 _MARKS = re.compile(r"\s*(?:</?(?P<mark>#?[A-Za-z0-9_]+)> *|<<(?P<old>EOE)>> *)")
 _SEGMENTS = {"IRQ": "irq", "SOFTIRQ": "softirq", "NMI": "nmi", "TASK": "task",
              "EOI": "task", "EOE": "task"}
@@ -46,7 +47,8 @@ class FrameReader:
 
     def feed(self, text: str) -> bool:
         """Take a line if it is part of a stack."""
-        rest, marked = self._marks(text)
+        interrupted = _INTERRUPTED.match(text) if "---" in text else None
+        rest, marked = self._marks(interrupted["rest"] if interrupted else text)
         if marked and not rest.strip():
             return True
         frames = self._parse(rest)

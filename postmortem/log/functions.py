@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cache, lru_cache
 
 from postmortem.findings import Kind, Signature
@@ -21,12 +21,13 @@ SIGNATURE_FRAMES = 5
 
 @cache
 def _pattern(name: str) -> re.Pattern[str]:
-    source: Iterable[str]
     if name == "machinery":
-        source = (pattern for group in rules.MACHINERY.values() for pattern in group)
+        text = " ".join(rules.MACHINERY.values())
+    elif name == "generic":
+        text = rules.MACHINERY["printing the report"] + rules.MACHINERY["memory, strings, bits"]
     else:
-        source = getattr(rules, name)
-    return re.compile("|".join(f"(?:{pattern})" for pattern in source))
+        text = getattr(rules, name)
+    return re.compile("|".join(f"(?:{pattern})" for pattern in text.split()))
 
 
 @cache
@@ -67,6 +68,11 @@ def plain(name: str) -> str:
     return _suffixes().sub("", name) or name
 
 
+def is_generic(name: str) -> bool:
+    """Is this a function like memcpy(), that never says anything, not even alone?"""
+    return _pattern("generic").fullmatch(plain(name)) is not None
+
+
 @lru_cache(maxsize=8192)
 def is_machinery(name: str, also: str = "") -> bool:
     """Is this function in stacks because of how the kernel works, not because of the bug?
@@ -92,7 +98,9 @@ def guilty_frame(frames: Sequence[Frame], kind: Kind) -> Frame | None:
     """The frame to blame. ``frames`` start with the program counter, if there is one."""
     candidates = [frame for frame in frames if frame.reliable and frame.function]
     if kind in _STALLS:
-        return _anchored(candidates)
+        return _anchored(_interrupted(candidates), "STALL_MACHINERY")
+    if kind is Kind.STACK_OVERFLOW:
+        return _anchored(candidates, "")
     also = "HANG_MACHINERY" if kind in _HANGS else ""
     for frame in candidates:
         assert frame.function is not None
@@ -103,14 +111,27 @@ def guilty_frame(frames: Sequence[Frame], kind: Kind) -> Frame | None:
     return None
 
 
-def _anchored(frames: Sequence[Frame]) -> Frame | None:
-    """A stalled CPU may be seen anywhere in its loop: blame what the dispatcher called."""
+def _interrupted(frames: Sequence[Frame]) -> Sequence[Frame]:
+    """Without the interrupt that noticed the stall, if there is something else."""
+    entry, detects = _pattern("INTERRUPT_ENTRY"), _pattern("STALL_DETECTION")
+    noticed = False
+    for index, frame in enumerate(frames):
+        noticed = noticed or bool(frame.function and detects.fullmatch(plain(frame.function)))
+        if noticed and frame.function and entry.fullmatch(plain(frame.function)):
+            return frames[index + 1:] or frames
+    return frames
+
+
+def _anchored(frames: Sequence[Frame], also: str) -> Frame | None:
+    """It may be seen anywhere in a loop or recursion: blame what the dispatcher called."""
     previous: Frame | None = None
     for frame in frames:
         assert frame.function is not None
+        if normalise(frame.function) == "smp_call_function":
+            return frame  # it waits for another CPU: no matter for whom
         if previous is not None and is_anchor(frame.function):
             return previous
-        if not is_machinery(frame.function, "STALL_MACHINERY"):
+        if not is_machinery(frame.function, also):
             previous = frame
     return previous
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from postmortem.findings import Kind
 from postmortem.log.body import Body, Trace
-from postmortem.log.functions import guilty_frame, is_machinery
+from postmortem.log.functions import guilty_frame, is_anchor, is_machinery
 from postmortem.log.headers import Form
 from postmortem.log.report import Frame
 
@@ -18,9 +18,14 @@ _ABOUT_OTHERS = ("allocated", "freed", "last potentially", "second to last", "un
                  "local variable", "page last", "->", "object allocated", "last call_rcu")
 
 
+_NAMED = ("call trace", "stack backtrace", "backtrace", "trace")
+
+
 def main_trace(body: Body) -> Trace | None:
     """The stack of the report itself, not where an object was allocated, not other CPUs."""
     own = [t for t in body.traces if not t.title.lower().startswith(_ABOUT_OTHERS)]
+    named = [t for t in own if t.title.lower().startswith(_NAMED)]
+    own = named or own
     for trace in own:
         if not trace.owner and trace.frames:
             return trace
@@ -36,7 +41,7 @@ def _with_pc(body: Body) -> list[Frame]:
     pc = trace.pc if trace is not None and trace.pc is not None else body.pc
     if pc is not None and pc.function:
         return [pc, *frames]
-    if pc is not None and body.link is not None:
+    if pc is not None and body.link is not None and frames:
         return [body.link, *frames]  # it jumped to nowhere: the caller is known from LR
     return frames
 
@@ -76,6 +81,22 @@ def _hang(body: Body) -> list[Frame]:
 
 
 def _lock(body: Body) -> list[Frame]:
+    """Where the lock was taken; else the first that tells anything in all the stacks."""
+    held = [frame for frame in body.held[:2] if frame.function and not is_anchor(frame.function)]
+    if held and held[0].function and not is_machinery(held[0].function):
+        return [*held[:1], *_trace(body)]
+    chain = [frame for trace in body.traces for frame in trace.frames]
+    return [*held, *(chain if not held else _trace(body))]
+
+
+def _lock_order(body: Body) -> list[Frame]:
+    """Where the lock was taken in interrupt context: the first stack that is shown."""
+    if body.traces:
+        return [*body.traces[0].frames, *_lock(body)]
+    return _lock(body)
+
+
+def _held(body: Body) -> list[Frame]:
     return [*body.held[:1], *_trace(body)]
 
 
@@ -97,7 +118,7 @@ def _nothing(body: Body) -> list[Frame]:
 _WAYS: dict[str, Callable[[Body], list[Frame]]] = {
     "pc": _with_pc, "trace": _trace, "caller": _trace, "badpage": _trace, "leak": _trace,
     "stall": _stall, "hang": _hang, "lock": _lock, "lock-changed": _lock, "lock-state": _lock,
-    "held": _lock, "held-inner": _inner_lock, "released": _released,
+    "held": _held, "lock-order": _lock_order, "held-inner": _inner_lock, "released": _released,
 }
 
 

@@ -48,6 +48,8 @@ _FAULTS = ("page-fault", "null-deref", "arm-fault", "ppc-fault", "s390-fault", "
            "list-corruption", "bug-at", "usercopy", "stack-guard", "fortify", "cfi", "nx",
            "arm-stack", "kasan-null", "trap", "illegal-user-exec")
 
+_RUST = ("rust",)
+
 _KASAN_ACCESS = (
     r"^(?P<access>Read|Write) (?:of|at) (?:size|addr)\b(?: (?P<size>\d+))?",
     r"(?:at|by) addr (?P<address>[0-9a-f]+)",
@@ -62,7 +64,7 @@ FORMS: tuple[Form, ...] = (
          "KASAN: {what} in {function}", type="KASAN-INVALID-FREE",
          alt=("invalid-free in {function}",), details=_KASAN_ACCESS, literals=("BUG: KASAN:",)),
     Form("kasan", Kind.KASAN,
-         rf"BUG: KASAN: (?P<what>[a-z-]+)(?: on address \S+| in (?P<named>{FUNC}))",
+         rf"BUG: KASAN: (?P<rest>(?P<what>[a-z-]+)(?: on address\s+\(?\S+| in (?P<named>{FUNC})).*)",
          "KASAN: {what} {access} in {function}", type="KASAN-{WHAT}-{ACCESS}",
          alt=("bad-access in {function}",), details=_KASAN_ACCESS, literals=("BUG: KASAN:",)),
     Form("kmsan", Kind.KMSAN, rf"BUG: KMSAN: (?P<what>[a-z-]+) in (?P<named>{FUNC})",
@@ -111,8 +113,7 @@ FORMS: tuple[Form, ...] = (
          details=(r"^#PF: (?P<access>\w+ \w+ (?:access|fetch)) in (?P<mode>\w+) mode",),
          literals=("BUG: unable to handle",)),
     Form("gpf", Kind.GENERAL_PROTECTION,
-         rf"(?:Oops: )?general protection fault(?:, (?:probably for non-canonical address"
-         rf"|maybe for address|kernel NULL pointer dereference)? ?(?P<address>{_HEX}))?: [0-9a-f]{{4}} ",
+         rf"(?:Oops: )?general protection fault(?:,? [\w ,-]{{0,60}}?(?P<address>0x[0-9a-f]+))?: [0-9a-f]{{4}} ",
          "general protection fault in {function}", find="pc", type="DoS",
          alt=("bad-access in {function}",), continues=("kasan-null",),
          literals=("general protection fault",)),
@@ -140,10 +141,13 @@ FORMS: tuple[Form, ...] = (
     Form("stack-guard", Kind.STACK_OVERFLOW, r"BUG: (?:\w+ )?stack guard page was hit at",
          "BUG: stack guard page was hit in {function}", find="pc",
          alt=("stack-overflow in {function}",), literals=("stack guard page",)),
-    Form("double-fault", Kind.STACK_OVERFLOW,
-         r"(?:PANIC: double fault|kernel stack overflow \(|(?:Oops: )?double fault: [0-9a-f]{4} )",
+    Form("stack-overflow", Kind.STACK_OVERFLOW, r"kernel stack overflow \((?:double-fault|page fault)",
+         "kernel stack overflow in {function}", find="pc", type="DoS", continues=("stack-guard",),
+         alt=("stack-overflow in {function}",), literals=("kernel stack overflow (",)),
+    Form("double-fault", Kind.PANIC,
+         r"(?:PANIC: double fault|(?:Oops: )?double fault: [0-9a-f]{4} )",
          "PANIC: double fault in {function}", find="pc", type="DoS", continues=("stack-guard",),
-         literals=("double fault", "kernel stack overflow (")),
+         literals=("double fault",)),
     Form("early-exception", Kind.PANIC, rf"PANIC: early exception (?:0x)?(?P<vector>[0-9a-f]+).{{0,20}} IP",
          "PANIC: early exception", find="pc", type="DoS", literals=("PANIC: early exception",)),
     Form("cfi", Kind.BAD_EXECUTION,
@@ -249,7 +253,7 @@ FORMS: tuple[Form, ...] = (
          literals=("detected buffer overflow in",)),
     Form("bug-at", Kind.BUG, r"(?:k|K)ernel BUG at (?P<file>[^\s:]+):(?P<lineno>\d+)",
          "kernel BUG in {function}", type="BUG", find="pc",
-         continues=("fortify", "list-corruption", "usercopy", "page-dump"),
+         continues=("fortify", "list-corruption", "usercopy", "rust"),
          literals=("ernel BUG at",)),
     Form("bug-at", Kind.BUG, r"(?:k|K)ernel BUG at (?P<where>\S+)(?: \[verbose debug info unavailable\])?",
          "kernel BUG in {function}", type="BUG", find="pc", literals=("ernel BUG at",)),
@@ -284,7 +288,7 @@ FORMS: tuple[Form, ...] = (
          literals=("possible irq lock inversion",)),
     Form("irq-unsafe", Kind.LOCKDEP,
          r"(?:WARNING|\[ INFO): \w+-(?:READ-)?safe -> \w+-(?:READ-)?unsafe lock order detected",
-         "possible deadlock in {function}", find="lock", type="LOCKDEP",
+         "possible deadlock in {function}", find="lock-order", type="LOCKDEP",
          literals=("unsafe lock order detected",)),
     Form("inconsistent", Kind.LOCKDEP, r"(?:WARNING|\[ INFO): inconsistent lock state",
          "inconsistent lock state in {function}", find="lock-state", type="LOCKDEP",
@@ -300,9 +304,9 @@ FORMS: tuple[Form, ...] = (
          "{tag}: bad contention in {function}", find="released", type="LOCKDEP",
          literals=("bad contention detected",)),
     Form("lock-freed", Kind.LOCKDEP, r"(?P<tag>WARNING|\[ BUG): held lock freed!",
-         "{tag}: held lock freed in {function}", type="LOCKDEP", literals=("held lock freed!",)),
+         "{tag}: held lock freed in {function}", find="held", type="LOCKDEP", literals=("held lock freed!",)),
     Form("lock-user", Kind.LOCKDEP, r"(?P<tag>WARNING|\[ BUG): lock held when returning to user space!",
-         "{tag}: lock held when returning to user space in {function}", find="held", type="LOCKDEP",
+         "{tag}: lock held when returning to user space in {function}", find="held", brief=True, type="LOCKDEP",
          literals=("lock held when returning",)),
     Form("lock-left", Kind.LOCKDEP, r"(?P<tag>WARNING|\[ BUG): .{0,60}still has locks held!",
          "{tag}: still has locks held in {function}", find="held-inner", type="LOCKDEP",
@@ -317,7 +321,7 @@ FORMS: tuple[Form, ...] = (
          "INFO: trying to register non-static key in {function}", type="LOCKDEP",
          literals=("register non-static key",)),
     Form("wq-leak", Kind.BUG, r"BUG: workqueue leaked (?:lock or atomic|atomic, lock or RCU)",
-         "BUG: workqueue leaked lock or atomic in {function}", find="named", type="LOCKDEP",
+         "BUG: workqueue leaked lock or atomic in {function}", find="named", brief=True, type="LOCKDEP",
          details=(rf"last function: (?P<named>{FUNC})",), literals=("BUG: workqueue leaked",)),
     Form("lockdep-limit", Kind.LOCKDEP, r"BUG: (?P<what>MAX_[A-Z_]+) too low!",
          "BUG: {what} too low!", find="none", literals=("too low!",)),
@@ -404,8 +408,8 @@ FORMS: tuple[Form, ...] = (
     # --- WARN() and its special sites ------------------------------------------------
     Form("bp-value", Kind.WARNING,
          r"WARNING: kernel stack (?P<what>regs|frame pointer) at \S+ in .{1,40} has bad (?P<value>'?\w+'? ?value)",
-         "WARNING: kernel stack {what} has bad {value}", find="none", literals=("WARNING: kernel stack",)),
-    Form("odebug", Kind.WARNING, r"WARNING: .{0,100}\blib/debugobjects\.c.{0,60}debug_print_object",
+         "WARNING: kernel stack {what} has bad {value}", find="none", brief=True, literals=("WARNING: kernel stack",)),
+    Form("odebug", Kind.WARNING, r"WARNING: .{0,100}\blib/debugobjects\.c:\d+",
          "WARNING: ODEBUG bug in {function}", type="WARNING", find="pc",
          details=(r"ODEBUG: (?P<what>.{1,40}?) .{0,40}object(?: type)?: (?P<object>.{1,60})",),
          literals=("WARNING:",)),
@@ -491,37 +495,37 @@ FORMS: tuple[Form, ...] = (
          "sysrq triggered crash", find="none", brief=True, literals=("Trigger a crash",)),
     Form("root-mount", Kind.ROOT_MOUNT,
          r"Kernel panic - not syncing: (?P<message>VFS: Unable to mount root fs.{0,120}|No (?:working )?init found.{0,120}|Requested init .{1,100} failed.{0,40})",
-         "kernel panic: {message}", find="none", type="DoS", literals=("Kernel panic",)),
+         "kernel panic: {message}", find="trace", type="DoS", literals=("Kernel panic",)),
     Form("init-killed", Kind.INIT_KILLED,
          r"Kernel panic - not syncing: (?P<message>Attempted to kill (?:init|the idle task)!)(?: exitcode=(?P<exitcode>0x[0-9a-f]+))?",
-         "kernel panic: {message}", find="none", type="DoS", literals=("Kernel panic",)),
+         "kernel panic: {message}", find="trace", type="DoS", literals=("Kernel panic",)),
     Form("stack-end", Kind.STACK_OVERFLOW, r"Kernel panic - not syncing: corrupted stack end(?: detected inside scheduler)?",
          "kernel panic: corrupted stack end in {function}", type="DoS", alt=("stack-overflow in {function}",),
          literals=("Kernel panic",)),
     Form("stack-protector", Kind.STACK_OVERFLOW,
          rf"Kernel panic - not syncing: stack-protector: Kernel stack is corrupted in: (?:\[?<?[0-9a-f]*>?\]? ?)?(?P<named>{FUNC})?",
-         "kernel panic: stack is corrupted in {function}", type="DoS", find="named",
+         "kernel panic: stack is corrupted in {function}", type="DoS", find="named", brief=True,
          literals=("Kernel panic",)),
     Form("panic-sysrq", Kind.USER_REQUESTED, r"Kernel panic - not syncing: (?P<message>sysrq triggered crash)",
-         "kernel panic: {message}", find="none", type="DoS", continues=("sysrq-crash",),
+         "kernel panic: {message}", find="trace", type="DoS", continues=("sysrq-crash",),
          literals=("Kernel panic",)),
     Form("panic-oom", Kind.OOM, r"Kernel panic - not syncing: (?P<message>(?:Out of memory|System is deadlocked on memory).{0,120})",
-         "kernel panic: {message}", find="none", type="DoS", literals=("Kernel panic",)),
+         "kernel panic: {message}", find="trace", type="DoS", literals=("Kernel panic",)),
     Form("panic-mce", Kind.MACHINE_CHECK,
          r"Kernel panic - not syncing: (?P<message>(?:Fatal (?:local )?machine check|Timeout: Not all CPUs entered|Machine check|Uncorrected hardware|Fatal hardware error|Asynchronous SError).{0,100})",
-         "kernel panic: {message}", find="none", type="DoS", literals=("Kernel panic",)),
+         "kernel panic: {message}", find="trace", type="DoS", literals=("Kernel panic",)),
     Form("panic-hung", Kind.HUNG_TASK, r"Kernel panic - not syncing: (?P<message>hung_task: blocked tasks)",
-         "kernel panic: {message}", find="none", type="DoS", literals=("Kernel panic",)),
+         "kernel panic: {message}", find="trace", type="DoS", literals=("Kernel panic",)),
     Form("panic-soft", Kind.SOFT_LOCKUP, r"Kernel panic - not syncing: (?P<message>softlockup: hung tasks)",
-         "kernel panic: {message}", find="none", type="DoS", literals=("Kernel panic",)),
+         "kernel panic: {message}", find="trace", type="DoS", literals=("Kernel panic",)),
     Form("panic-hard", Kind.HARD_LOCKUP, r"Kernel panic - not syncing: (?P<message>(?:Hard LOCKUP|Watchdog detected hard LOCKUP).{0,40})",
-         "kernel panic: Hard LOCKUP", find="none", type="DoS", literals=("Kernel panic",)),
+         "kernel panic: Hard LOCKUP", find="trace", type="DoS", literals=("Kernel panic",)),
     Form("panic-rcu", Kind.RCU_STALL, r"Kernel panic - not syncing: (?P<message>RCU Stall)",
-         "kernel panic: {message}", find="none", type="DoS", literals=("Kernel panic",)),
+         "kernel panic: {message}", find="trace", type="DoS", literals=("Kernel panic",)),
     Form("panic-nmi", Kind.NMI, r"Kernel panic - not syncing: (?P<message>(?:NMI|nmi_).{0,80})",
-         "kernel panic: {message}", find="none", type="DoS", literals=("Kernel panic",)),
+         "kernel panic: {message}", find="trace", type="DoS", literals=("Kernel panic",)),
     Form("panic", Kind.PANIC, r"Kernel panic - not syncing: ?(?P<message>.{0,200})",
-         "kernel panic: {message}", find="none", type="DoS", literals=("Kernel panic",)),
+         "kernel panic: {message}", find="trace", type="DoS", literals=("Kernel panic",)),
 
     # --- whatever else calls itself a BUG ------------------------------------------------
     Form("bug", Kind.BUG, r"BUG: (?P<message>[^\s].{0,200})", "BUG: {message}", find="none",
@@ -533,6 +537,15 @@ _SOURCE = re.compile(
     r"(?:(?:rcu|NMI watchdog|watchdog|traps|mce|sched|smp|x86|lkdtm|slab|SLUB|workqueue|kasan|page_owner"
     r"|(?:Uncorrected )?pstore|DMA-API|EDAC|rust_kernel|dump_stack|kernel|\{\d+\}"
     r"|(?:pcieport|pci|ahci|scsi|sd|ata|Oops) ?[\da-f:.]{0,20}): )?(?:CPU\d+: )?"
+)
+
+# Headers that count even behind other text on the same line: a login prompt, a message
+# without a newline. They are too particular to be said by anybody else.
+_STRONG = re.compile(
+    r"BUG: (?:KASAN|KMSAN|KCSAN|KFENCE|unable to handle|kernel NULL pointer|soft lockup)|kernel BUG at "
+    r"|(?:Oops: )?general protection fault[^\[\n]{0,100}: [0-9a-f]{4} \[#|Unable to handle kernel "
+    r"|(?:divide error|invalid opcode|Oops): [0-9a-f]{4} \[#|Kernel panic - not syncing: |Internal error: .{1,60}\[#"
+    r"|WARNING: CPU: \d+ PID: \d+ at |INFO: rcu_\w+ (?:self-)?detected"
 )
 
 # Messages that look like a header and are none.
@@ -572,12 +585,18 @@ def match_header(text: str) -> Header | None:
         return None
     source = _SOURCE.match(text)
     starts = {0, source.end() if source else 0}
+    rows = [form for form in FORMS if any(literal in text for literal in form.literals)]
     for at in sorted(starts, reverse=True):
         if _SILENT.match(text, at):
             return None
-        for form in FORMS:
-            if any(literal in text for literal in form.literals):
-                match = _pattern(form).match(text, at)
-                if match is not None:
-                    return Header(form, match)
+        for form in rows:
+            match = _pattern(form).match(text, at)
+            if match is not None:
+                return Header(form, match)
+    strong = _STRONG.search(text)
+    if strong is not None and strong.start() > 0 and text[strong.start() - 1] not in "\"'`/=":
+        for form in rows:
+            match = _pattern(form).match(text, strong.start())
+            if match is not None:
+                return Header(form, match)
     return None

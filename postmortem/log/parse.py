@@ -7,9 +7,9 @@ from functools import cache
 
 from postmortem.findings import Kind
 from postmortem.log.body import Body, read_body
-from postmortem.log.functions import guilty_frame, is_machinery, normalise, plain, signature
+from postmortem.log.functions import guilty_frame, is_generic, is_machinery, normalise, plain, signature
 from postmortem.log.guilty import frames_of, main_trace
-from postmortem.log.headers import Form
+from postmortem.log.headers import FORMS, Form
 from postmortem.log.report import Frame, Record, Report, Stack
 from postmortem.log.split import Section
 
@@ -27,6 +27,10 @@ _CLEAN = (
 )
 
 
+_ONLY_STACK = {form.name for form in FORMS if "WARNING:" in form.literals}
+"""The header names where the check is, the stack who failed it."""
+
+
 @cache
 def _details(form: Form) -> tuple[re.Pattern[str], ...]:
     return tuple(map(re.compile, form.details))
@@ -40,10 +44,16 @@ def parse_section(section: Section, arch: str | None = None) -> Report:
     kind = _kind(form, body, detail)
     frames = frames_of(form, body)
     guilty = guilty_frame(frames, kind)
-    function = normalise(guilty.function) if guilty and guilty.function else _named(detail)
-    why = _corruption(section, body, function)
-    title, alts = _titles(form, kind, detail, function)
+    if guilty is not None and _injected(frames[:frames.index(guilty)]):
+        guilty = None
+    blamed = normalise(guilty.function) if guilty and guilty.function else None
     trace = main_trace(body)
+    function = blamed or _named(detail, body, alone=trace is None)
+    shown = blamed if form.name in _ONLY_STACK else function
+    why = _corruption(section, body, shown)
+    title, alts = _titles(form, detail, shown)
+    if function == _SYSRQ:
+        kind = Kind.USER_REQUESTED
     sharp = guilty_frame([f for f in frames if not f.inline], kind)
     sharp_name = sharp.function if sharp and sharp.function else function
     return Report(
@@ -122,13 +132,23 @@ def _address(detail: dict[str, str], body: Body) -> int | None:
         return body.registers.get("cr2")
 
 
-def _named(detail: dict[str, str]) -> str | None:
-    for key in ("named", "function"):
-        name = detail.get(key)
-        if name:
-            name = plain(name.split("+")[0])
-            if not is_machinery(name):
-                return normalise(name)
+_SYSRQ = "sysrq_handle_crash"
+
+
+def _injected(frames: list[Frame]) -> bool:
+    """Did an injected fault print its own stack into ours?"""
+    return any(f.function and plain(f.function) in ("should_fail", "should_fail_ex") for f in frames)
+
+
+def _named(detail: dict[str, str], body: Body, alone: bool) -> str | None:
+    """The function in the header (or where it trapped, if there is no stack at all)."""
+    names = [detail.get("named"), detail.get("function")]
+    if alone and body.pc is not None:
+        names.append(body.pc.function)
+    for name in filter(None, names):
+        name = plain(name.split("+")[0])
+        if not (is_generic(name) if alone else is_machinery(name)):
+            return normalise(name)
     return None
 
 
@@ -147,15 +167,17 @@ def _corruption(section: Section, body: Body, function: str | None) -> str | Non
         return f"cut short: {section.interrupted}"
     if form.find == "none":
         return None if body.traces else "it has no stack"
-    if not any(trace.frames for trace in body.traces):
+    if form.name == "slab-tracking":
+        return "only a part of a report"
+    trace = main_trace(body)
+    if trace is None or not any(frame.reliable for frame in trace.frames):
         return "it has no stack"
     if form.find != "race" and function is None:
         return "no function to blame in its stack"
     return None
 
 
-def _titles(form: Form, kind: Kind, detail: dict[str, str],
-            function: str | None) -> tuple[str, tuple[str, ...]]:
+def _titles(form: Form, detail: dict[str, str], function: str | None) -> tuple[str, tuple[str, ...]]:
     fields = _Fields({key: tidy(value) for key, value in detail.items()})
     fields["function"] = function or CORRUPTED
     fields["pair"] = " / ".join(normalise(detail[k].split("+")[0]) for k in ("first", "second") if k in detail)
@@ -163,6 +185,10 @@ def _titles(form: Form, kind: Kind, detail: dict[str, str],
         fields["access"] = detail["access"]
     if fields.get("tag"):
         fields["tag"] = fields["tag"].strip("[ ")
+    if form.name == "kasan" and "named" not in detail and "access" in detail:
+        return "KASAN: {what} {access}".format_map(fields), ()
+    if form.name == "kasan" and not fields.get("access"):
+        return tidy("KASAN: " + detail.get("rest", ""))[:120], ()
     title = " ".join(form.title.format_map(fields).split())[:120]
     alts = tuple(alt.format_map(fields)[:120] for alt in form.alt)
     return title, alts
@@ -177,6 +203,7 @@ def tidy(text: str) -> str:
     """Numbers and addresses out of a message, so that titles of one bug are equal."""
     for pattern, new in _CLEAN:
         text = pattern.sub(new, text)
+    text = re.sub(r"(Fatal exception) in interrupt", r"\1", text)
     return text.strip().rstrip(".").strip()
 
 

@@ -17,20 +17,30 @@ from postmortem.log.report import Record
 
 MAX_RECORDS = 3000
 """Messages of one report that are kept."""
-MAX_STRANGERS = 15
+MAX_STRANGERS = 60
 """So many messages that don't fit end a report."""
 MAX_GAP = 40.0
 """Seconds without a message end a report."""
 MAX_AFTER_END = 40
 """Messages after ``---[ end trace ]---`` that may still be registers of the report."""
-_JOIN = 30
+MAX_CUT = 12
+"""Messages between ``[ cut here ]`` and its header."""
+_JOIN = 60
 """A further header line must come within so many messages of the first."""
+
+_ANOTHER = "another report began"
+_RULED = ("kasan", "kmsan", "kcsan", "kfence", "ubsan")
+"""Forms that end with a line of ``=``."""
+
+_WHOLE = ("kasan", "kmsan")
+"""Those of them that always do."""
 
 _CUT = re.compile(r"-{4,20}\[ cut here \]-{4,20}|8<--- cut here ---")
 _END = re.compile(r"-{2,4}\[ end (?:trace|Kernel panic)")
 _RULE = re.compile(r"={30,}$")
 _BOOT = re.compile(r"(?:Linux version \d|Booting Linux on physical CPU)")
-_FRAME = re.compile(r"\+0x[0-9a-f]+(?:/0x|\b)")
+_FRAME = re.compile(r"(?:\[<?[0-9a-f]+>?\] *)*(?:\? )?[\w.$]+\+0x[0-9a-f]+(?:/0x|\b)")
+_TITLE = re.compile(r"Call [Tt]race|Backtrace|(?:stack )?backtrace:")
 _WIDE = re.compile(r"Sending NMI |NMI backtrace for cpu|Task dump for CPU|Showing (?:all|busy)|Workqueue: ")
 _DROPPED = re.compile(r"\*\* \d+ printk messages dropped \*\*")
 
@@ -45,7 +55,11 @@ class Section:
     """Index of the header message in ``records``."""
     caller: str | None
     frames: int = 0
+    titled: bool = False
+    """``Call Trace:`` was seen."""
     strangers: int = 0
+    fitting: int = 0
+    """Messages up to the last one that looks like part of the report."""
     ended: bool = False
     after_end: int = 0
     wide: bool = False
@@ -62,11 +76,17 @@ class Section:
 
     def takes_header(self, header: Header) -> bool:
         """Is this header only a further line of the same report?"""
-        if self.frames or self.ended or len(self.records) - self.at > _JOIN:
+        if self.titled or self.ended or len(self.records) - self.at > _JOIN:
             # A stall prints its second header after the first one's stacks.
             return self.form.name == header.form.name and header.form.name in header.form.continues and (
                 header.form.wide or header.form.brief)
-        return self.form.name in header.form.continues
+        names = {self.form.name, *(joined.form.name for joined in self.joined)}
+        return not names.isdisjoint(header.form.continues)
+
+    @property
+    def traced(self) -> bool:
+        """Has its stack begun?"""
+        return self.titled or self.frames > 2
 
 
 class Splitter:
@@ -76,6 +96,7 @@ class Splitter:
         self._open: dict[str | None, Section] = {}
         self._cut: dict[str | None, list[Record]] = {}
         self._last: Section | None = None
+        self._half: Record | None = None
 
     @property
     def idle(self) -> bool:
@@ -86,27 +107,45 @@ class Splitter:
         """Take one message; the sections that ended with it, oldest first."""
         text = record.text
         stripped = text.lstrip()
-        header = match_header(stripped)
+        header = match_header(stripped) or self._broken_header(record, stripped)
         if header is not None:
             return self._header(record, header)
         if _CUT.match(stripped):
             # The header comes after the cut, with a message or two between.
-            done = self._end_of(record.caller, "another report began")
+            self._flush(record.caller)
             self._cut[record.caller] = [record]
-            return done
+            return []
         if record.caller in self._cut:
             pending = self._cut[record.caller]
             pending.append(record)
-            if len(pending) > 12:
-                del self._cut[record.caller]
+            if len(pending) > MAX_CUT:
+                self._flush(record.caller)
             return []
         return self._plain(record, stripped)
+
+    def _broken_header(self, record: Record, text: str) -> Header | None:
+        """A task's name may hold a newline, and then the header is on two lines."""
+        before, self._half = self._half, None
+        if text.startswith("INFO: task "):
+            self._half = record
+        elif (before is not None and before.caller == record.caller and before.time == record.time
+                and "for more than" in text):
+            return match_header(f"{before.text} {text}")
+        return None
+
+    def _flush(self, caller: str | None) -> None:
+        """No header came: what was held back belongs to the open report, if any."""
+        section = self._open.get(caller)
+        for record in self._cut.pop(caller, []):
+            if section is not None:
+                self._append(section, record)
 
     def finish(self) -> list[Section]:
         """The input is at its end."""
         done = sorted(self._open.values(), key=lambda s: s.records[0].line)
         for section in done:
-            if not section.ended and not section.frames and not section.form.brief:
+            del section.records[max(section.fitting, section.at + 1):]
+            if not section.ended and not section.traced and not section.form.brief:
                 section.interrupted = section.interrupted or "the log ends"
         self._open.clear()
         self._cut.clear()
@@ -118,10 +157,11 @@ class Splitter:
             section = self._last
         if section is not None and (section.takes_header(header) or self._same_event(section, header)):
             section.joined.append(header)
+            self._flush(record.caller)
             self._append(section, record)
             return []
         before = self._cut.pop(record.caller, [])
-        done = self._end_of(record.caller, "another report began")
+        done = self._end_of(record.caller, _ANOTHER)
         new = Section(header, [*before, record], len(before), record.caller,
                       last_time=record.time)
         self._open[record.caller] = new
@@ -134,7 +174,7 @@ class Splitter:
     def _same_event(self, section: Section, header: Header) -> bool:
         """panic() that interrupts a warning before its stack: the stack is the warning's."""
         name = header.form.name
-        return (name.startswith("panic") and not section.frames and not section.ended
+        return (name.startswith("panic") and not section.titled and not section.ended
                 and not section.form.name.startswith("panic") and not section.form.brief
                 and len(section.records) - section.at <= _JOIN)
 
@@ -148,30 +188,30 @@ class Splitter:
             return self._end_all("the machine restarted")
         if (record.time is not None and section.last_time is not None
                 and not -1.0 < record.time - section.last_time < MAX_GAP):
-            return self._end_of(section.caller, None if section.frames else "nothing more came")
+            return self._end_of(section.caller, "nothing more came")
         if section.ended:
             return self._after_end(section, record, text)
         if not fits(record.text):
             section.strangers += 1
-            if section.strangers > MAX_STRANGERS * (4 if record.caller else 1):
-                return self._end_of(section.caller, None if section.frames else "other messages came between")
-            if record.caller is None:
-                self._append(section, record)
-            else:
-                self._append(section, record)
+            if section.strangers > MAX_STRANGERS:
+                return self._end_of(section.caller, "other messages came between")
+            self._append(section, record)
             return []
-        if _FRAME.search(text):
+        section.fitting = len(section.records) + 1
+        self._append(section, record)
+        if _FRAME.match(text):
             section.frames += 1
             section.strangers = 0
-        self._append(section, record)
-        if _END.match(text):
+        elif _TITLE.match(text):
+            section.titled = True
+        elif _END.match(text):
             section.ended = True
-        elif _RULE.match(text):
-            section.rules += 1
-            if section.frames and section.rules >= 1 and section.form.name.startswith(("kasan", "kmsan", "kcsan", "kfence", "ubsan")):
-                return self._end_of(section.caller, None)
         elif _WIDE.match(text):
             section.wide = True
+        elif _RULE.match(text):
+            section.rules += 1
+            if section.frames and section.form.name.startswith(_RULED):
+                return self._end_of(section.caller, None)
         if len(section.records) >= MAX_RECORDS:
             return self._end_of(section.caller, None)
         return []
@@ -205,7 +245,9 @@ class Splitter:
         if section is None:
             return []
         section.closed = True
-        if why and not section.frames and not section.form.brief:
+        del section.records[max(section.fitting, section.at + 1):]
+        if why and not section.form.brief and (not section.traced or (
+                why == _ANOTHER and section.form.name.startswith(_WHOLE) and not section.rules)):
             section.interrupted = section.interrupted or why
         return [section]
 
