@@ -46,9 +46,13 @@ def describe(prog: drgn.Program, vmcoreinfo: dict[str, str]) -> Description:
     problems: list[Problem] = []
     try:
         symbols = vmlinux_symbols(prog, vmcoreinfo)
-    except (LookupError, ValueError, drgn.FaultError) as exc:
-        problems.append(Problem("symbols", f"kallsyms can't be read: {exc}"))
+    except (LookupError, ValueError, OverflowError, drgn.FaultError) as exc:
+        problems.append(Problem("symbols", f"the symbol table (kallsyms) can't be read: {exc}"))
         return Description(False, False, False, 0, tuple(problems))
+    if symbols.table.missing_bytes:
+        problems.append(
+            Problem("symbols", f"{symbols.table.missing_bytes} bytes of their names are missing")
+        )
     prog.register_symbol_finder("kallsyms", symbols, enable_index=0)
     unwind = _enable_orc(prog)
     try:

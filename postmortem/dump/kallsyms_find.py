@@ -1,0 +1,176 @@
+"""Where kallsyms lies when nobody says it: found by its shape in the kernel image.
+
+VMCOREINFO has had the addresses since v6.0. scripts/kallsyms.c lays all parts
+out in one piece, in one of two orders::
+
+    offsets, relative_base, num_syms, names, markers, [seqs_of_names,] token_table, token_index
+    num_syms, names, markers, token_table, token_index, offsets, [relative_base,] seqs_of_names
+
+The second is that of v6.4 and later (404bad70fcf7). Each part starts at a
+multiple of 8 bytes, since v7.1 of 4.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator
+
+import drgn
+
+from postmortem.dump.kallsyms import KallsymsTable, read_available
+
+_DIGITS = b"".join(b"%d\0" % digit for digit in range(10))
+"""Tokens 0x30 to 0x39: digits stand for themselves in every kernel."""
+_FIRST_DIGIT = 0x30
+_TOKENS = 256
+_PER_BLOCK = 256
+
+_IMAGE_BYTES = 96 << 20
+"""How much of the kernel image is searched from _stext on."""
+_CHUNK = 1 << 20
+_TOKENS_BYTES = 16 << 10
+"""More than the token table takes: 256 tokens of a few letters."""
+_BEFORE = 1 << 20
+_MAX_BEFORE = 16 << 20
+"""How far before the token table names and offsets may start."""
+_MARKER_STEP = range(2 * _PER_BLOCK, 128 * _PER_BLOCK)
+"""Bytes that 256 compressed names may take; 3 to 8 thousand are usual."""
+_FIRST_MARKERS = re.compile(rb"(?s)(?=\0{4}.[\x02-\x7f]\0\0)")
+_MIN_MARKERS = 8
+_MAX_CANDIDATES = 16
+
+
+def tables_by_shape(prog: drgn.Program, stext: int, data: int = 0) -> Iterator[KallsymsTable]:
+    """All that looks like a kallsyms table, the likeliest first.
+
+    :param stext: Address of ``_stext``.
+    :param data: Any address in the kernel's .data: .rodata with the table ends
+        shortly before it, so the search goes down from there.
+    """
+    chunks = range(stext & ~(_CHUNK - 1), stext + _IMAGE_BYTES, _CHUNK)
+    below = [at for at in chunks if at < data]
+    candidates = 0
+    for at in [*reversed(below), *chunks[len(below) :]]:
+        image, _missing = read_available(prog, at, _CHUNK + len(_DIGITS))
+        found = image.find(_DIGITS)
+        while found >= 0 and candidates < _MAX_CANDIDATES:
+            candidates += 1
+            tokens = _tokens_around(prog, at + found)
+            if tokens is not None:
+                yield from _tables_around(prog, *tokens)
+            found = image.find(_DIGITS, found + 1)
+
+
+def _tokens_around(prog: drgn.Program, digits: int) -> tuple[int, int] | None:
+    """Addresses of ``kallsyms_token_table`` and ``_index`` if ``digits`` is in the former."""
+    start = (digits & ~7) - _TOKENS_BYTES
+    data, _missing = read_available(prog, start, 2 * _TOKENS_BYTES)
+    end = digits - start
+    for _ in range(_TOKENS - _FIRST_DIGIT):
+        end = data.find(b"\0", end) + 1
+        if not end:
+            return None
+    for index_at in (_align(end, 4), _align(end, 8)):
+        starts = _unpack_index(data, index_at)
+        if starts is None:
+            continue
+        table = digits - start - starts[_FIRST_DIGIT]
+        # The index is right if there is the end of a token before each start.
+        if table >= 0 and not any(data[table + at - 1] for at in starts[1:]):
+            return start + table, start + index_at
+    return None
+
+
+def _unpack_index(data: bytes, at: int) -> tuple[int, ...] | None:
+    try:
+        starts = struct.unpack_from(f"<{_TOKENS}H", data, at)
+    except struct.error:
+        return None
+    rising = all(starts[i] < starts[i + 1] for i in range(_TOKENS - 1))
+    return starts if not starts[0] and rising and starts[-1] < _TOKENS_BYTES else None
+
+
+def _tables_around(prog: drgn.Program, tokens: int, index: int) -> Iterator[KallsymsTable]:
+    """The tables that these tokens may belong to."""
+    size = _BEFORE
+    while size <= _MAX_BEFORE:
+        data, missing = read_available(prog, tokens - size, size)
+        if missing == size:
+            return
+        for num_syms, names, count in _names_before(data):
+            base = tokens - size
+            behind = index + 2 * _TOKENS
+            for offsets, relative_base in (
+                *_offsets_behind(behind, count),
+                *_offsets_before(base + num_syms, count),
+            ):
+                yield KallsymsTable(
+                    base + names, tokens, index, base + num_syms, offsets, relative_base
+                )
+        size *= 4
+
+
+def _offsets_behind(behind: int, count: int) -> Iterator[tuple[int, int]]:
+    yield behind, _align(behind + 4 * count, 8)
+    yield behind, 0
+
+
+def _offsets_before(num_syms: int, count: int) -> Iterator[tuple[int, int]]:
+    base = num_syms - 8
+    yield base - _align(4 * count, 8), base
+
+
+def _names_before(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """``(offset of num_syms, offset of names, number of symbols)`` in what ends with the tokens."""
+    for markers_at, markers in _runs_of_markers(data):
+        # Names end in front of the markers, less than a block's worth behind the last one.
+        latest = markers_at - markers[-1]
+        earliest = max(8, latest - _MARKER_STEP.stop)
+        low, high = (len(markers) - 1) * _PER_BLOCK, len(markers) * _PER_BLOCK
+        for names in range(latest & ~3, earliest, -4):
+            for num_syms in (names - 4, names - 8):
+                count = int.from_bytes(data[num_syms : num_syms + 4], "little")
+                if low < count <= high and _fits(data, names, markers[1]):
+                    yield num_syms, names, count
+
+
+def _runs_of_markers(data: bytes) -> Iterator[tuple[int, list[int]]]:
+    """Places in ``data`` where a 0 is followed by numbers that rise as markers do."""
+    runs = 0
+    for match in _FIRST_MARKERS.finditer(data):
+        markers = _rising(data, match.start()) if match.start() % 4 == 0 else []
+        if len(markers) >= _MIN_MARKERS:
+            yield match.start(), markers
+            yield match.start(), markers[:-1]  # what lies behind the last one may go on by chance
+            runs += 1
+            if runs == _MAX_CANDIDATES:
+                return
+
+
+def _rising(data: bytes, at: int) -> list[int]:
+    markers = [0]
+    for offset in range(at + 4, len(data) - 3, 4):
+        value = int.from_bytes(data[offset : offset + 4], "little")
+        if value - markers[-1] not in _MARKER_STEP:
+            break
+        markers.append(value)
+    return markers
+
+
+def _fits(data: bytes, names: int, second_marker: int) -> bool:
+    """Whether the 257th name starts where the second marker says."""
+    at = names
+    for _ in range(_PER_BLOCK):
+        if at + 1 >= len(data):
+            return False
+        length = data[at]
+        if length & 0x80:
+            at += 1
+            length = length & 0x7F | data[at] << 7
+        at += 1 + length
+    return at - names == second_marker
+
+
+def _align(value: int, by: int) -> int:
+    return -(-value // by) * by
