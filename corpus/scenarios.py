@@ -55,6 +55,7 @@ class Scenario:
     fault: str | None = None
     trigger: str | None = None
     before: str = ""
+    says: str | None = None
     host: str | None = None
     initrd: bool = True
     vmcoreinfo: bool = True

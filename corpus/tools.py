@@ -29,8 +29,14 @@ class Program:
         """What to execute on the host."""
         return [str(self.loader), "--library-path", str(self.libraries), str(self.file), *arguments]
 
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(self.command(*arguments), capture_output=True, text=True)
+    def run(self, *arguments: str, out: int | None = None) -> subprocess.CompletedProcess[str]:
+        """Execute it on the host; *out* is a file descriptor for its standard output."""
+        return subprocess.run(
+            self.command(*arguments),
+            stdout=subprocess.PIPE if out is None else out,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
     def needed(self) -> list[Path]:
         """The shared libraries, the loader left out."""

@@ -91,6 +91,8 @@ def confirms(scenario: Scenario, console: str) -> None:
     function = scenario.truth.function
     if function and function not in console:
         raise TruthError(f"the kernel does not speak of {function}: something else broke")
+    if scenario.says and not re.search(scenario.says, console):
+        raise TruthError(f"the kernel does not say {scenario.says!r}")
     for word in ("Oops", "Kernel panic"):
         if scenario.truth.kind is Kind.NONE and word in console:
             raise TruthError(f"{word} on a machine that should be healthy")
