@@ -343,7 +343,11 @@ def _find_vmcoreinfo(memory: Memory, name: str, progress: Progress | None) -> by
             if progress:
                 progress("looking for VMCOREINFO", min(done, total), total)
 
-    text = vmcoreinfo.find(chunks())
+    def is_true(text: bytes) -> bool:
+        address = vmcoreinfo.utsname_address(text)
+        return address is not None and memory.read(address, 6) == b"Linux\0"
+
+    text = vmcoreinfo.find(chunks(), is_true)
     if text is None:
         raise UnknownInputError(
             f"{name} has no VMCOREINFO note and no kernel's VMCOREINFO is in its memory: it is"

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -35,6 +36,9 @@ DEBUGINFOD_LIMITS = {
     "DEBUGINFOD_RETRY_LIMIT": "0",
 }
 """elfutils' own knobs (debuginfod-client-config(7)), used where the user has not set them."""
+
+SILENT_SECONDS = 5
+"""A request that failed after so long failed because the server is silent."""
 
 MAX_FILES = 200_000
 """Files of ``--debug-dir`` that are looked at for modules."""
@@ -132,8 +136,12 @@ class DebugInfo:
                 if twin.debug_file_path:
                     break
         if not twin.debug_file_path and self._use_debuginfod and twin.build_id:
+            began = time.monotonic()
             with suppress(Exception):
                 self.program.load_module_debug_info(twin)
+            # A server that made us wait in vain is not asked for every module.
+            if not twin.debug_file_path and time.monotonic() - began > SILENT_SECONDS:
+                self._use_debuginfod = False
         if twin.debug_file_path:
             self.modules.append(name)
         return bool(twin.debug_file_path)
@@ -195,6 +203,7 @@ def find_debug_info(
         module.build_id = bytes.fromhex(build_id)
     program.debug_info_options.directories = (
         *(str(directory) for directory in directories),
+        *_tree_of(vmlinux),
         *(SYSTEM_DIRECTORIES if system else ()),
     ) or ("/nonexistent",)
     urls = os.environ.get("DEBUGINFOD_URLS", "").strip()
@@ -306,7 +315,7 @@ def _check_vmlinux(path: Path, core: Core, build_id: str | None) -> None:
             sections = {section.name for section in elf.read_sections(source, header)}
         except elf.BadElfError:
             raise UsageError(f"{name} is not an ELF file: {wanted}") from None
-        if header.type not in (elf.ET_EXEC, elf.ET_DYN) or ".text" not in sections:
+        if header.type not in (elf.ET_EXEC, elf.ET_DYN) or "__ksymtab" not in sections:
             raise UsageError(f"{name} is not a kernel: {wanted}")
         if header.machine != core.info.arch:
             raise UsageError(
@@ -372,6 +381,18 @@ def _likely_files(directories: Sequence[Path], release: str) -> Iterator[Path]:
                 yield path
 
 
+def _tree_of(vmlinux: str | os.PathLike[str] | None) -> tuple[str, ...]:
+    """Where a debug package that has this vmlinux in it has its modules."""
+    if vmlinux is None:
+        return ()
+    parents = Path(vmlinux).absolute().parents
+    if parents[0].name == "boot":
+        return (str(parents[1]),)
+    if len(parents) > 3 and parents[1].name == "modules" and parents[2].name == "lib":
+        return (str(parents[3]),)
+    return (str(parents[0]),)
+
+
 def _walk(directories: Sequence[Path]) -> Iterator[Path]:
     count = 0
     for directory in directories:
@@ -390,9 +411,12 @@ def _ask_debuginfod(
         return Problem("debuginfod", "no server is known: set DEBUGINFOD_URLS")
     if not build_id:
         return Problem("debuginfod", "the dump does not tell its kernel's build id")
-    problems: list[Problem] = []
-    _try(partial(program.load_module_debug_info, module), problems, "debuginfod")
-    return Problem("debuginfod", f"{shown(urls)} has no vmlinux for build id {build_id}")
+    began = time.monotonic()
+    _try(partial(program.load_module_debug_info, module), [], "debuginfod")
+    waited = time.monotonic() - began
+    if waited > SILENT_SECONDS:
+        return Problem("debuginfod", f"{shown(urls)} did not answer in {waited:.0f} s")
+    return Problem("debuginfod", f"{shown(urls)} gave no vmlinux for build id {build_id}")
 
 
 def _try(load: Callable[[], object], problems: list[Problem], what: str) -> None:

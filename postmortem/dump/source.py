@@ -34,6 +34,7 @@ class PlainFile:
 
     def __init__(self, path: Path, fd: int | None = None) -> None:
         self.path = path
+        self.fd = -1
         self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC) if fd is None else fd
         self._size = os.lseek(self.fd, 0, os.SEEK_END)
 

@@ -9,7 +9,7 @@ page itself is still in memory and can be found.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 MAX_TEXT_BYTES = 1 << 16
@@ -96,15 +96,38 @@ def candidates(chunks: Iterable[tuple[int, bytes]]) -> Iterator[Candidate]:
             at = data.find(b"OSRELEASE=", at + 1)
 
 
-def find(chunks: Iterable[tuple[int, bytes]], *, enough: int = 16) -> bytes | None:
-    """The best candidate's text; looks at no more than ``enough`` of them."""
+def find(
+    chunks: Iterable[tuple[int, bytes]], is_true: Callable[[bytes], bool] = lambda text: False
+) -> bytes | None:
+    """The first text that ``is_true`` confirms, else the one that looks best."""
     best: Candidate | None = None
-    for count, candidate in enumerate(candidates(chunks), 1):
+    for candidate in candidates(chunks):
+        if is_true(candidate.text):
+            return candidate.text
         if best is None or candidate.score > best.score:
             best = candidate
-        if count >= enough:
-            break
     return best.text if best else None
+
+
+START_KERNEL_MAP = 0xFFFFFFFF80000000
+"""x86-64's __START_KERNEL_map: virtual address of the kernel's image, before KASLR."""
+
+
+def utsname_address(text: bytes) -> int | None:
+    """Physical address where ``init_uts_ns.name`` must hold "Linux" if the text is true (x86-64).
+
+    A note of an earlier boot, or somebody's copy of one, names other addresses.
+    """
+    values = parse(text)
+    try:
+        return (
+            int(values["SYMBOL(init_uts_ns)"], 16)
+            + int(values.get("OFFSET(uts_namespace.name)", "0"), 0)
+            - START_KERNEL_MAP
+            + int(values["NUMBER(phys_base)"], 0)
+        )
+    except (KeyError, ValueError):
+        return None
 
 
 def build_id(values: Mapping[str, str]) -> str | None:
