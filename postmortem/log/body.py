@@ -176,7 +176,7 @@ class _BodyReader:
         return True
 
     def _open(self, title: str, record: Record) -> None:
-        self.trace = Trace(title.rstrip(": ") or "Call Trace", record.line, self.owner,
+        self.trace = Trace(title.rstrip(": "), record.line, self.owner,
                            self.owner_pc, user_pc=self.user_pc, index=self.index)
         self.owner_pc = None
         self.user_pc = False
@@ -252,7 +252,7 @@ class _BodyReader:
             self._close()
             self.owner = f"task {match['comm'].strip()}"
             return
-        if text.endswith(":") and (self.trace is None or _STACK_OF.match(text)):
+        if text.startswith("page last ") or text.endswith(":") and (self.trace is None or _STACK_OF.match(text)):
             self._close()
             self.title = text
             return

@@ -161,20 +161,22 @@ def stable(name: str) -> str:
     return name[4:] if name.startswith(rules.SYSCALL) and len(name) > 4 else name
 
 
-def signature(kind: Kind, guilty: str | None, frames: Sequence[Frame]) -> Signature:
+def signature(kind: Kind, guilty: str | None, frames: Sequence[Frame],
+              check: str = "") -> Signature:
     """Three levels of "the same bug", from the guilty function and the stack.
 
     :param frames: the program counter and the stack, innermost first.
+    :param check: for warnings, whose check it was (``refcount``), if it has a name.
     """
     names = [stable(f.function) for f in frames if f.reliable and f.function and not f.inline]
     function = stable(guilty) if guilty else "unknown"
     start = names.index(function) if function in names else 0
     below = [name for name in names[start:] if not is_machinery(name)]
-    coarse = f"{bug_class(kind)}:{function}"
+    suffix = f"-{check}" if check else ""
     return Signature(
-        exact=f"{kind}:{function}:{_hash(below)}",
-        frames=f"{kind}:{function}:{_hash(below[:SIGNATURE_FRAMES])}",
-        coarse=coarse,
+        exact=f"{kind}{suffix}:{function}:{_hash(below)}",
+        frames=f"{kind}{suffix}:{function}:{_hash(below[:SIGNATURE_FRAMES])}",
+        coarse=f"{bug_class(kind)}{suffix}:{function}",
     )
 
 

@@ -51,6 +51,31 @@ def _trace(body: Body) -> list[Frame]:
     return list(trace.frames) if trace else []
 
 
+def _first(body: Body) -> list[Frame]:
+    """The first stack, also where a ``Call Trace`` of registers follows it."""
+    for trace in body.traces:
+        if trace.frames and not trace.title.lower().startswith(_ABOUT_OTHERS):
+            return list(trace.frames)
+    return []
+
+
+def _witness(body: Body) -> list[Frame]:
+    """The stack with the sanitizer in it: another CPU may have printed one in between."""
+    for trace in body.traces:
+        if any(f.function and "kasan" in f.function and f.reliable for f in trace.frames[:8]) and (
+                not trace.title.lower().startswith(_ABOUT_OTHERS)):
+            return list(trace.frames)
+    return _trace(body)
+
+
+def _page(body: Body) -> list[Frame]:
+    """Who allocated the bad page, if the page owner is known: who freed it is only the victim."""
+    for trace in body.traces:
+        if trace.title.lower().startswith("page last allocated") and trace.frames:
+            return list(trace.frames)
+    return _trace(body)
+
+
 def _stall(body: Body) -> list[Frame]:
     """The stack of the CPU that stalled: the report's own, unless another CPU's was asked for."""
     best: list[Frame] = []
@@ -116,8 +141,8 @@ def _nothing(body: Body) -> list[Frame]:
 
 
 _WAYS: dict[str, Callable[[Body], list[Frame]]] = {
-    "pc": _with_pc, "trace": _trace, "caller": _trace, "badpage": _trace, "leak": _trace,
-    "stall": _stall, "hang": _hang, "lock": _lock, "lock-changed": _lock, "lock-state": _lock,
+    "pc": _with_pc, "trace": _trace, "caller": _trace, "badpage": _page, "first": _first, "witness": _witness, "leak": _trace,
+    "stall": _stall, "hang": _hang, "lock": _lock, "lock-changed": _lock, "lock-state": _held,
     "held": _held, "lock-order": _lock_order, "held-inner": _inner_lock, "released": _released,
 }
 

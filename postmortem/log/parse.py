@@ -49,9 +49,12 @@ def parse_section(section: Section, arch: str | None = None) -> Report:
     blamed = normalise(guilty.function) if guilty and guilty.function else None
     trace = main_trace(body)
     function = blamed or _named(detail, body, alone=trace is None)
+    if blamed is None and form.name == "kasan":
+        function = _named(detail, body, alone=True)
     shown = blamed if form.name in _ONLY_STACK else function
     why = _corruption(section, body, shown)
     title, alts = _titles(form, detail, shown)
+    signed_as = kind
     if function == _SYSRQ:
         kind = Kind.USER_REQUESTED
     sharp = guilty_frame([f for f in frames if not f.inline], kind)
@@ -84,7 +87,8 @@ def parse_section(section: Section, arch: str | None = None) -> Report:
         detail=detail,
         corrupted=why,
         truncated=section.interrupted is not None,
-        signature=signature(kind, sharp_name or _signed(form, detail, title), frames),
+        signature=signature(signed_as, sharp_name or _signed(form, detail, title), frames,
+                            _CHECKS.get(form.name, "")),
     )
 
 
@@ -132,6 +136,9 @@ def _address(detail: dict[str, str], body: Body) -> int | None:
         return body.registers.get("cr2")
 
 
+_CHECKS = {name: name for name in ("refcount", "odebug", "kmalloc-bug", "vmalloc-bug", "proc-bug",
+                                    "usb-submit", "lockdep-bug")}
+"""Forms of WARN() that have a title of their own."""
 _SYSRQ = "sysrq_handle_crash"
 
 

@@ -48,7 +48,7 @@ MACHINERY: dict[str, str] = {
         usercopy_(?:abort|warn) _*check_(?:object_size|heap_object) __virt_to_phys\w* \w*assertfail\w*
         _*list_(?:add|del)(?:_entry)?_valid\w* object_err slab_(?:err|bug|fix) bad_page\w*
         (?:free_pages_check|free_page_is_bad|check_new_page|check_free_page)\w*
-        _*cfi_\w+ rust_begin_unwind _R\w*panick\w* rust_helper_\w+ <?core::panicking\S*
+        _*cfi_\w+ rust_begin_unwind _R\w*(?:panick|begin_unwind)\w* rust_helper_\w+ <?core::panicking\S*
     """,
     "traps and entry": r"""
         (?:exc_|asm_exc_|do_|early_)?(?:invalid_op|int3|divide_error|overflow|bounds|general_protection|stack_segment|double_fault|page_fault|async_page_fault)
@@ -105,7 +105,7 @@ MACHINERY: dict[str, str] = {
         (?:mark|assign|validate|search|add|check)_(?:lock|chain|held|usage|irq|prev|prevs|noncircular|deadlock|wait_context|unlock|flags|preemption)\w* find_lock_entries
         seqcount_\w+ seqprop_\w+ (?:read|write)_seq\w+ rcu_(?:read|lock|is|dynticks|irq|nmi|user|idle|eqs|note|report|check|lockdep|watching|momentary|barrier|qs)\w*
         _*rcu_(?:read|is|dynticks|barrier|preempt)\w* _*preempt_\w+ _*might_\w+ __cant_\w+ _*cond_resched\w* _*local_(?:bh|irq|lock|unlock)\w*
-        _*wake_up\w* try_to_wake_up _*wake_q_\w+ (?:autoremove|default)_wake_\w+ complete(?:_all|_with_flags)? swake_\w+ ep_poll_callback
+        _*wake_up(?:_(?:process|bit|var|all|sync|locked|poll|q|state|interruptible|klogd|page|common|pollfree|worker)\w*)? try_to_wake_up _*wake_q_\w+ (?:autoremove|default)_wake_\w+ complete(?:_all|_with_flags)? swake_\w+ ep_poll_callback
         _*wait_for_(?:common|completion)\w* _*task_rq_lock (?:un)?lock_page\w* folio_(?:un)?lock\w* folio_wake\w*
         lock_sock\w* release_sock\w* _*lock_sock\w* synchronize_net
     """,

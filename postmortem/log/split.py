@@ -32,8 +32,9 @@ _ANOTHER = "another report began"
 _RULED = ("kasan", "kmsan", "kcsan", "kfence", "ubsan")
 """Forms that end with a line of ``=``."""
 
-_WHOLE = ("kasan", "kmsan")
-"""Those of them that always do."""
+_ASKED = "sysrq-crash"
+_WHOLE = ("kmsan",)
+"""Those whose stacks after the first say what the report is about."""
 
 _CUT = re.compile(r"-{4,20}\[ cut here \]-{4,20}|8<--- cut here ---")
 _END = re.compile(r"-{2,4}\[ end (?:trace|Kernel panic)")
@@ -161,6 +162,9 @@ class Splitter:
             self._append(section, record)
             return []
         before = self._cut.pop(record.caller, [])
+        if section is not None and section.form.name == _ASKED and header.form.find != "none":
+            before = [*section.records, *before]  # the crash that somebody asked for
+            del self._open[section.caller]
         done = self._end_of(record.caller, _ANOTHER)
         new = Section(header, [*before, record], len(before), record.caller,
                       last_time=record.time)
