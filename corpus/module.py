@@ -9,6 +9,7 @@ debug sections), and pahole is run as Kbuild would.
 
 from __future__ import annotations
 
+import os
 import shutil
 import struct
 import subprocess
@@ -79,8 +80,10 @@ def _btf_base(tree: Tree) -> Path:
 
 
 def _run(command: list[str]) -> None:
+    # pahole adds the section with llvm-objcopy unless it is told of another one.
+    environment = {**os.environ, "LLVM_OBJCOPY": "objcopy"}
     try:
-        subprocess.run(command, check=True, capture_output=True, text=True)
+        subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
     except FileNotFoundError:
         raise FetchError(f"{command[0]} is missing, the fault module needs it") from None
     except subprocess.CalledProcessError as error:
