@@ -258,9 +258,25 @@ def log_evidence(report: Report) -> list[Evidence]:
     found = [Evidence(report.text[0] if report.text else report.title, f"log line {report.line}")]
     if report.pc is not None and report.pc.function:
         found.append(Evidence(f"it happened at {frame_text(report.pc)}", "instruction pointer"))
+    callers = _callers(report)
+    if callers:
+        found.append(Evidence(f"called from {' < '.join(callers)}", "call trace in the log"))
     if report.corrupted:
         found.append(Evidence(f"the report is damaged: {report.corrupted}", "log"))
     return found
+
+
+_MAX_CALLERS = 5
+
+
+def _callers(report: Report) -> list[str]:
+    """Who called the guilty function, nearest first, as far as it is not the way in."""
+    names = [frame.function for frame in report.frames if frame.reliable and frame.function]
+    if report.function in names:
+        names = names[names.index(report.function) + 1 :]
+    elif report.pc is None or report.pc.function != report.function:
+        return []
+    return names[:_MAX_CALLERS]
 
 
 def frame_text(frame: Frame) -> str:

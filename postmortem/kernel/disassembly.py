@@ -177,7 +177,7 @@ def _instruction(insn: Any, x86: Any) -> Instruction:
         writes=tuple({whole_register(insn.reg_name(number)) for number in written}),
         operand_registers=tuple(registers),
         immediate=immediate,
-        target=immediate if branch else None,
+        target=immediate & (1 << 64) - 1 if branch and immediate is not None else None,
     )
 
 

@@ -55,6 +55,8 @@ class Symbolizer:
         return Symbol(found.function, found.offset + 1, found.size, found.module)
 
     def _look_up(self, address: int) -> Symbol | None:
+        if not address >> 63:
+            return None  # per-CPU symbols lie at low addresses, code does not
         try:
             found = self._prog.symbol(address)
         except LookupError:
@@ -72,6 +74,7 @@ def describe_trace(prog: drgn.Program, trace: Iterable[drgn.StackFrame]) -> tupl
     """Turn a drgn stack trace into plain frames, innermost first, up to user space."""
     symbolizer = Symbolizer.of(prog)
     frames: list[StackFrame] = []
+    last: drgn.StackFrame | None = None
     for frame in trace:
         if frame.is_inline:
             continue
@@ -94,7 +97,47 @@ def describe_trace(prog: drgn.Program, trace: Iterable[drgn.StackFrame]) -> tupl
         )
         if len(frames) >= _MAX_FRAMES:
             break
+        last = frame
+    if last is not None and frames[-1].interrupted and frames[-1].function is None:
+        frames += _behind_a_wild_call(prog, last)
     return segmented(frames)
+
+
+def _behind_a_wild_call(prog: drgn.Program, frame: drgn.StackFrame) -> list[StackFrame]:
+    """Go on behind a call to an address that is no code: its return address was just pushed."""
+    registers = frame.registers()
+    try:
+        sp = registers["rsp"]
+        values = {name: registers.get(name, 0) for name in ("r15", "r14", "r13", "r12")}
+        values |= {"bp": registers.get("rbp", 0), "bx": registers.get("rbx", 0)}
+        values |= {"ip": prog.read_u64(sp), "sp": sp + 8, "cs": registers.get("cs", 0x10)}
+        if not values["ip"] >> 63:
+            return []
+        regs = _pt_regs(prog, values)
+        trace = prog.stack_trace(regs)
+    except (drgn.FaultError, LookupError, ValueError, TypeError):
+        return []
+    found = list(describe_trace(prog, trace))
+    # Its innermost address is a return address, not an interrupted one.
+    if found:
+        caller = Symbolizer.of(prog).caller(found[0].pc)
+        found[0] = replace(
+            found[0],
+            interrupted=False,
+            function=caller.function if caller else None,
+            offset=caller.offset if caller else None,
+            module=caller.module if caller else None,
+        )
+    return found
+
+
+def _pt_regs(prog: drgn.Program, values: dict[str, int]) -> drgn.Object:
+    """``struct pt_regs`` made of the given members."""
+    kind = prog.type("struct pt_regs")
+    raw = bytearray(drgn.sizeof(kind))
+    for name, value in values.items():
+        struct.pack_into("<Q", raw, drgn.offsetof(kind, name), value)
+    return drgn.Object.from_bytes_(prog, kind, bytes(raw))
 
 
 def _is_user(frame: drgn.StackFrame, pc: int) -> bool:
