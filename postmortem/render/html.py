@@ -137,11 +137,13 @@ def _main(analysis: Analysis) -> Iterator[str]:
 
 
 def _stack(stack: TaskStack) -> Iterator[str]:
-    for number, frame in enumerate(stack.frames):
+    for number, frame, count in words.runs(stack.frames):
         module = f" [{frame.module}]" if frame.module else ""
         inline = " (inlined)" if frame.inline else ""
         where = words.source(frame.file, frame.line)
-        yield f"{f'#{number}':>4} {words.frame_name(frame)}{module}{inline}  {where}".rstrip()
+        times = f"  {count} times in a row" if count > 1 else ""
+        name = words.frame_name(frame)
+        yield f"{f'#{number}':>4} {name}{module}{inline}  {where}{times}".rstrip()
     if stack.note:
         yield stack.note
 

@@ -6,6 +6,7 @@ over a serial console, in a mail and in a pager.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from typing import IO
 
@@ -191,11 +192,17 @@ def _stack(page: Page, analysis: Analysis, main: Finding | None, verbose: bool) 
     if found is None or not (found.frames or found.pc):
         return
     page.heading("Stack", f"from the log, line {found.line}")
-    frames = ((found.pc, *found.frames) if found.pc else found.frames)[
-        : None if verbose else MAX_FRAMES
-    ]
+    _log_frames(page, found, verbose)
+
+
+def _log_frames(page: Page, found: Report, verbose: bool) -> None:
+    """The stack that the kernel printed; what it was not sure of (``?``) only with ``-v``."""
+    frames = [frame for frame in found.frames if frame.reliable or verbose]
+    if found.pc:
+        frames.insert(0, found.pc)
+    shown = frames if verbose else frames[:MAX_FRAMES]
     segment = "task"
-    for number, frame in enumerate(frames):
+    for number, frame in enumerate(shown):
         if frame.segment != segment:
             page.line((f"       <{frame.segment.upper()}>", "aside"))
         segment = frame.segment
@@ -203,10 +210,10 @@ def _stack(page: Page, analysis: Analysis, main: Finding | None, verbose: bool) 
         where = words.source(frame.file, frame.line)
         note = "culprit" if found.function and frame.function == found.function else ""
         if frame.reliable:
-            _frame_line(page, number, name, frame.module, where, frame.inline, note)
+            _frame_line(page, f"#{number}", name, frame.module, where, frame.inline, note)
         else:
             page.line((f"       ? {name}", "aside"))
-    _more(page, len(found.frames) + bool(found.pc) - len(frames), "frame")
+    _more(page, len(frames) - len(shown), "frame")
 
 
 def _report_of(analysis: Analysis, main: Finding | None) -> Report | None:
@@ -225,32 +232,42 @@ def _frames(
     page: Page, frames: tuple[StackFrame, ...], verbose: bool, culprit: str | None = None
 ) -> None:
     """A stack, the first frame of ``culprit`` marked; segments as the kernel names them."""
-    shown = frames if verbose else frames[:MAX_FRAMES]
+    lines = list(words.runs(frames))
+    shown = lines if verbose else lines[:MAX_FRAMES]
+    guilty = next((number for number, frame, _ in lines if culprit == frame.function), -1)
     segment = "task"
-    for number, frame in enumerate(shown):
+    for number, frame, count in shown:
         if frame.segment != segment:
             page.line((f"       <{frame.segment.upper()}>", "aside"))
         segment = frame.segment
         note = "interrupted" if frame.interrupted else ""
-        if culprit is not None and frame.function == culprit:
-            note, culprit = "culprit", None
+        if number == guilty and culprit is not None:
+            note = "culprit"
+        if count > 1:
+            note = f"{note + ', ' if note else ''}{count} times in a row"
         name, where = words.frame_name(frame), words.source(frame.file, frame.line)
-        _frame_line(page, number, name, frame.module, where, frame.inline, note)
+        style = "aside" if number < guilty else ""
+        _frame_line(page, f"#{number}", name, frame.module, where, frame.inline, note, style)
         if verbose:
             for variable, value in frame.locals.items():
                 page.line((f"          {variable} = {value}", "aside"))
-    _more(page, len(frames) - len(shown), "frame")
+    _more(page, len(lines) - len(shown), "frame")
 
 
 def _frame_line(
-    page: Page, number: int, name: str, module: str | None, where: str, inline: bool, note: str
+    page: Page,
+    number: str,
+    name: str,
+    module: str | None,
+    where: str,
+    inline: bool,
+    note: str,
+    style: str = "",
 ) -> None:
     """One frame; its file and line go to a line of their own rather than being broken."""
-    culprit = note == "culprit"
-    parts: list[tuple[str, str]] = [
-        (f"  {f'#{number}':>4} ", "aside"),
-        (name, "mark" if culprit else ""),
-    ]
+    culprit = note.startswith("culprit")
+    parts: list[tuple[str, str]] = [(f"  {number:>4} ", "aside")]
+    parts.append((name, "mark" if culprit else style))
     if module:
         parts.append((f" [{module}]", "module"))
     if inline:
@@ -267,30 +284,37 @@ def _frame_line(
 
 
 def _findings(page: Page, analysis: Analysis, verbose: bool) -> None:
-    """All findings but the verdict's, consequences indented under their cause."""
-    others = [f for f in analysis.findings if f.id != analysis.verdict.finding]
-    if not others:
-        return
-    page.heading("Further findings")
-    family = list(words.family(analysis.findings))
-    shown = family if verbose else family[:MAX_FINDINGS]
-    for depth, finding in shown:
-        indent = "  " + "   " * depth
-        mark = "-> " if depth else ""
-        if finding.id == analysis.verdict.finding:
-            consequences = any(analysis.verdict.finding in f.caused_by for f in others)
-            if consequences:
-                page.line(f"{indent}{mark}", (finding.title, "name"), ("  (the verdict)", "aside"))
+    """All findings but the verdict's own, consequences indented under their cause."""
+    main = analysis.verdict.finding
+    consequences: list[tuple[int, Finding]] = []
+    others: list[tuple[int, Finding]] = []
+    section = others
+    for depth, finding in words.family(analysis.findings):
+        if depth == 0:
+            section = consequences if finding.id == main else others
+        if finding.id != main:
+            section.append((depth - (section is consequences), finding))
+    for title, members in (("Consequences", consequences), ("Further findings", others)):
+        if not members:
             continue
-        page.prose(
-            (finding.title, SEVERITY_STYLE[finding.severity]),
-            aside=_finding_aside(finding),
-            first=indent + mark,
-            rest=indent + " " * len(mark),
-        )
-        if verbose or not depth:
-            _finding_body(page, finding, indent + "  ", verbose=verbose)
-    _more(page, len(family) - len(shown), "finding")
+        page.heading(title)
+        shown = members if verbose else members[:MAX_FINDINGS]
+        for depth, finding in shown:
+            _finding(page, finding, depth, brief=members is consequences, verbose=verbose)
+        _more(page, len(members) - len(shown), "finding")
+
+
+def _finding(page: Page, finding: Finding, depth: int, *, brief: bool, verbose: bool) -> None:
+    indent = "  " + "   " * depth
+    mark = "-> " if depth else ""
+    page.prose(
+        (finding.title, SEVERITY_STYLE[finding.severity]),
+        aside=_finding_aside(finding),
+        first=indent + mark,
+        rest=indent + " " * len(mark),
+    )
+    if verbose or not (brief or depth):
+        _finding_body(page, finding, indent + " " * len(mark) + "  ", verbose=verbose)
 
 
 def _finding_aside(finding: Finding) -> str:
@@ -351,7 +375,8 @@ def _cpus(page: Page, analysis: Analysis, verbose: bool) -> None:
     for stack in shown:
         label = f"CPU {stack.cpu}" if stack.cpu is not None else "-"
         frames = [frame for frame in words.what_it_did(stack) if not frame.inline]
-        names = " < ".join(frame.function or f"{frame.pc:#x}" for frame in frames[:8])
+        called = (frame.function or f"{frame.pc:#x}" for frame in frames)
+        names = " < ".join(itertools.islice((name for name, _ in itertools.groupby(called)), 8))
         page.line(
             (f"  {label:>7}  ", "label"),
             f"{words.task(stack.task):<24}  ",

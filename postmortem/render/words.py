@@ -136,6 +136,21 @@ def culprit_stack(analysis: Analysis) -> TaskStack | None:
     return None
 
 
+def runs(frames: Iterable[StackFrame]) -> Iterator[tuple[int, StackFrame, int]]:
+    """Frames with their number and how often each comes in a row (a recursion)."""
+    previous: StackFrame | None = None
+    first = count = 0
+    for number, frame in enumerate(frames):
+        if frame == previous:
+            count += 1
+            continue
+        if previous is not None:
+            yield first, previous, count
+        previous, first, count = frame, number, 1
+    if previous is not None:
+        yield first, previous, count
+
+
 def what_it_did(stack: TaskStack) -> tuple[StackFrame, ...]:
     """The frames that tell what a CPU was doing: below the exception or NMI that stopped it."""
     first = stack.frames[0].segment if stack.frames else ""

@@ -17,7 +17,7 @@ from postmortem.render.text import print_plugin, report
 from postmortem.result import Analysis, StackFrame, TaskStack
 
 from .hostile import ATTACKS, poison
-from .samples import ALL, CONSEQUENCE, CRASH, HEALTHY, LOG, MAIN, STACK
+from .samples import ALL, ASIDE, CONSEQUENCE, CRASH, HEALTHY, LOG, MAIN, STACK
 
 SGR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -97,11 +97,25 @@ def test_the_trapping_instruction_is_marked() -> None:
     assert line.startswith("  -> ")
 
 
-def test_consequences_are_indented_under_their_cause() -> None:
-    lines = shown(CRASH).splitlines()
-    start = lines.index("Further findings")
-    assert lines[start + 1] == f"  {MAIN.title}  (the verdict)"
-    assert lines[start + 2].startswith(f"     -> {CONSEQUENCE.title}")
+def section(text: str, title: str) -> list[str]:
+    """The lines under a heading."""
+    lines = text.splitlines()
+    start = lines.index(title) + 1
+    return lines[start : lines.index("", start)]
+
+
+def test_what_the_verdict_caused_is_told_as_its_consequence() -> None:
+    text = shown(CRASH)
+    assert section(text, "Consequences") == [
+        f"  {CONSEQUENCE.title} (panic, certain, log line 451)"
+    ]
+    assert section(text, "Further findings")[0] == f"  {ASIDE.title} (hung-task, likely)"
+
+
+def test_a_consequence_is_indented_under_its_cause() -> None:
+    later = replace(CONSEQUENCE, id="later", title="later one", caused_by=("hung-1",))
+    text = shown(replace(CRASH, findings=(*CRASH.findings, later)))
+    assert section(text, "Further findings")[-1].startswith("     -> later one (panic")
 
 
 def test_findings_that_cause_each_other_are_shown_once_each() -> None:
@@ -115,7 +129,15 @@ def test_the_stack_of_a_log_comes_from_its_report() -> None:
     text = shown(LOG)
     assert "Stack  from the log, line 412" in text
     assert "#1 trigger_write+0x40 [pm_fault]" in text
-    assert "? show_trace_log_lvl" in text
+    assert "? show_trace_log_lvl" not in text
+    assert "? show_trace_log_lvl" in shown(LOG, verbose=True)
+
+
+def test_a_recursion_is_one_line() -> None:
+    step = StackFrame("descend", 1, 0x57)
+    frames = (StackFrame("descend", 2, 0x2D), *[step] * 52, StackFrame("write", 3))
+    text = shown(replace(CRASH, cpus=(replace(STACK, frames=frames),)))
+    assert "    #1 descend+0x57  <- 52 times in a row\n   #53 write\n" in text
 
 
 def test_the_stack_of_an_idle_task_is_that_of_its_cpu() -> None:
