@@ -39,11 +39,30 @@ def _explained(ctx: Context, report: Report) -> Finding:
         block = code_block(report)
         return replace(finding, blocks=(block,)) if block else finding
     finding = replace(finding, blocks=(_code(ctx, fault),))
+    finding = _with_source(ctx, finding, report, fault)
     if report.kind not in _ASSERTIONS:
         finding = _with_access(finding, fault)
     if report.kind is Kind.STACK_OVERFLOW:
         finding = _with_recursion(ctx, finding, report)
     return finding
+
+
+def _with_source(ctx: Context, finding: Finding, report: Report, fault: Fault) -> Finding:
+    """File and line of the culprit, and its locals, where DWARF has them."""
+    if ctx.debug is None or ctx.prog is None:
+        return finding
+    culprit = finding.culprit
+    if report.pc is not None and report.function == report.pc.function:
+        lines = ctx.lines_at(fault.instruction.address, is_return_address=False)
+        if lines and lines[0].line:
+            culprit = replace(culprit, file=lines[0].file, line=lines[0].line)
+    from postmortem.kernel.locals import frame_locals
+
+    program = ctx.debug.program
+    found = ctx.attempt("locals", lambda: frame_locals(program, fault.registers)) or ()
+    text = tuple(f"{item.function}: {item.name} = {item.value}" for item in found)
+    blocks = (*finding.blocks, Block("Parameters and locals", text)) if text else finding.blocks
+    return replace(finding, culprit=culprit, blocks=blocks)
 
 
 def _outcome(ctx: Context, report: Report) -> Iterator[str]:

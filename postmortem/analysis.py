@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -192,13 +192,23 @@ def _open_dump(what: recognised.Input, options: Options) -> Opened:
 
 def _describe(opened: Opened, core: Core, options: Options) -> None:
     """Types, symbols and unwind tables: from the dump, and from DWARF where there is any."""
+    from postmortem.dump.debuginfo import find_debug_info
     from postmortem.dump.selfdescribe import describe
 
     ctx = opened.context
     with opened.timed("describe"):
         description = describe(core.program, dict(core.info.vmcoreinfo))
     ctx.problems.extend(description.problems)
-    dwarf = False
+    with opened.timed("debuginfo"):
+        search = find_debug_info(
+            core,
+            vmlinux=options.vmlinux,
+            debug_dirs=options.debug_dirs,
+            debuginfod=None if options.debuginfod else False,
+        )
+    ctx.problems.extend(search.problems)
+    ctx.debug = search.found
+    dwarf = search.found is not None
     sources = [name for name, has in (("btf", description.types), ("dwarf", dwarf)) if has]
     opened.types_from = "+".join(sources) or "none"
     ctx.has_types = bool(sources)
@@ -223,7 +233,9 @@ def _read_facts(opened: Opened, core: Core) -> None:
             ctx.system, problems = system(prog, tasks, dict(core.info.vmcoreinfo))
             ctx.problems.extend(problems)
         found = ctx.attempt("CPUs", lambda: cpus(prog))
-        opened.cpus = tuple(cpu.as_task_stack() for cpu in found or ())
+        opened.cpus = tuple(
+            replace(cpu.as_task_stack(), frames=ctx.with_source(cpu.stack)) for cpu in found or ()
+        )
 
 
 def _read_log(ctx: Context, core: Core) -> None:

@@ -17,14 +17,15 @@ and from Python. docs/plugins.md is the guide.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import importlib.util
 import os
 import pkgutil
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -32,10 +33,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from postmortem.errors import UsageError
 from postmortem.findings import Block, Finding, Problem, Table
 from postmortem.log.report import Record, Report
-from postmortem.result import Input, System
+from postmortem.result import Input, StackFrame, System
 
 if TYPE_CHECKING:
     import drgn
+
+    from postmortem.dump.debuginfo import DebugInfo, SourceLine
 
 ENTRY_POINT_GROUP = "postmortem.plugins"
 FIRST_PARTY = "postmortem_plugins"
@@ -65,6 +68,8 @@ class Context:
     prog: drgn.Program | None = None
     """The dump, with types and symbols as far as they were found; ``None`` for a log."""
     has_types: bool = False
+    debug: DebugInfo | None = None
+    """DWARF of the same kernel, where it was found; it only adds to what the dump says."""
     problems: list[Problem] = field(default_factory=list)
     """Say here what could not be read: ``ctx.problem("task list", "page 0x.. excluded")``."""
 
@@ -87,6 +92,40 @@ class Context:
                 raise
             self.problem(what, str(exc).partition("\n")[0] or type(exc).__name__)
             return None
+
+    def lines_at(self, pc: int, *, is_return_address: bool) -> tuple[SourceLine, ...]:
+        """Function, file and line at a text address, inlined ones first; empty without DWARF."""
+        if self.debug is None or self.prog is None:
+            return ()
+        with contextlib.suppress(LookupError):  # code outside of every module
+            module = self.prog.module(pc)
+            if module.name != "kernel":
+                self.debug.add_module(module)
+        return self.debug.lines_at(pc, is_return_address=is_return_address)
+
+    def with_source(self, frames: Sequence[StackFrame]) -> tuple[StackFrame, ...]:
+        """The frames with file and line, and with the frames that were inlined into them."""
+        if self.debug is None:
+            return tuple(frames)
+        result: list[StackFrame] = []
+        for frame in frames:
+            lines = self.lines_at(frame.pc, is_return_address=not frame.interrupted)
+            for number, line in enumerate(lines):
+                physical = number == len(lines) - 1
+                result.append(
+                    replace(
+                        frame,
+                        function=frame.function if physical else line.function,
+                        offset=frame.offset if physical else None,
+                        file=line.file or None,
+                        line=line.line or None,
+                        inline=not physical,
+                        interrupted=frame.interrupted and number == 0,
+                    )
+                )
+            if not lines:
+                result.append(frame)
+        return tuple(result)
 
     def lacks(self, need: str) -> str | None:
         """Say why ``need`` is not met by this input, ``None`` if it is."""
@@ -224,8 +263,6 @@ def user_folder() -> Path:
 
 
 def _declared(module: ModuleType, origin: str) -> Iterator[Plugin]:
-    from dataclasses import replace
-
     for value in vars(module).values():
         item: Any = getattr(value, "__postmortem_plugin__", None)
         if isinstance(item, Plugin):

@@ -113,7 +113,7 @@ def _behind_a_wild_call(prog: drgn.Program, frame: drgn.StackFrame) -> list[Stac
         values |= {"ip": prog.read_u64(sp), "sp": sp + 8, "cs": registers.get("cs", 0x10)}
         if not values["ip"] >> 63:
             return []
-        regs = _pt_regs(prog, values)
+        regs = pt_regs(prog, values)
         trace = prog.stack_trace(regs)
     except (drgn.FaultError, LookupError, ValueError, TypeError):
         return []
@@ -131,7 +131,7 @@ def _behind_a_wild_call(prog: drgn.Program, frame: drgn.StackFrame) -> list[Stac
     return found
 
 
-def _pt_regs(prog: drgn.Program, values: dict[str, int]) -> drgn.Object:
+def pt_regs(prog: drgn.Program, values: dict[str, int]) -> drgn.Object:
     """``struct pt_regs`` made of the given members."""
     kind = prog.type("struct pt_regs")
     raw = bytearray(drgn.sizeof(kind))
