@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -93,7 +94,9 @@ def _fault(ctx: Context, report: Report) -> Fault | None:
     pc = text_address(prog, place.function, place.offset, place.size, place.module)
     if pc is None:
         return None
-    return ctx.attempt("code at the fault", lambda: fault_at(prog, pc, report.registers))
+    # The kernel pads the numbers of registers: R08.
+    registers = {re.sub(r"^r0(?=\d$)", "r", name): v for name, v in report.registers.items()}
+    return ctx.attempt("code at the fault", lambda: fault_at(prog, pc, registers))
 
 
 def _code(ctx: Context, fault: Fault) -> Block:
