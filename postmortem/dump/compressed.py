@@ -6,12 +6,11 @@ import importlib.util
 import os
 import shutil
 import subprocess
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from postmortem.dump.source import PlainFile
+from postmortem.dump.source import PlainFile, Progress, temporary_file
 from postmortem.errors import UnknownInputError, UnreadableInputError
 
 _MAGIC = (
@@ -29,9 +28,6 @@ _CHUNK = 1 << 20
 _HOLE = 1 << 16
 MAX_BYTES = 1 << 44
 """Nothing bigger than 16 TiB is unpacked; the free space of the disk ends it sooner."""
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, bytes done and bytes in all."""
 
 
 def detect(head: bytes) -> str | None:
@@ -70,16 +66,7 @@ class Unpacked:
     def __init__(self, source: PlainFile, name: str, shown: str, progress: Progress | None) -> None:
         self.broken = False
         """The compressed data ended early or is damaged; what came before is there."""
-        directory = os.environ.get("TMPDIR") or "/var/tmp"
-        try:
-            self.file = tempfile.TemporaryFile(  # noqa: SIM115 (lives as long as the dump)
-                prefix="postmortem-", dir=directory if Path(directory).is_dir() else None
-            )
-        except OSError as error:
-            raise UnreadableInputError(
-                f"{shown} can't be decompressed: no temporary file ({error.strerror});"
-                " set TMPDIR to a directory with room"
-            ) from None
+        self.file = temporary_file(shown)
         try:
             self._unpack(source, name, shown, progress)
         except BaseException:

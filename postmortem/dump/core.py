@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,13 +18,13 @@ from pathlib import Path
 from types import MappingProxyType
 
 from postmortem.dump import elf, kdump, vmcoreinfo
-from postmortem.dump.compressed import Progress, Unpacked
+from postmortem.dump.compressed import Unpacked
 from postmortem.dump.flattened import SIGNATURE as FLATTENED_SIGNATURE
-from postmortem.dump.flattened import FlattenedFile
+from postmortem.dump.flattened import FlattenedFile, flattened_copy
 from postmortem.dump.linear import map_linear
 from postmortem.dump.memory import ElfMemory, KdumpMemory, Memory, PhysicalRange
 from postmortem.dump.recognise import Format, Input, InputKind, recognise
-from postmortem.dump.source import PlainFile, Source, shown
+from postmortem.dump.source import PlainFile, Progress, Source, shown
 from postmortem.errors import (
     PostmortemError,
     UnknownInputError,
@@ -211,16 +212,27 @@ def _limited(info: DumpInfo, sentence: str) -> DumpInfo:
 
 def _open_file(given: Input, source: PlainFile, name: str, progress: Progress | None) -> Core:
     image: Source = FlattenedFile(source) if given.flattened else source
-    if given.format is Format.KDUMP:
-        core = _open_kdump(given, source, image, name, progress)
+    if isinstance(image, FlattenedFile) and not (image.ended and given.format is Format.KDUMP):
+        # libkdumpfile reads whole flattened kdump files as they are; these it
+        # refuses (cut off), or has no guard against what they claim (ELF).
+        flat, source = image, PlainFile(given.paths[0], flattened_copy(image, name, progress))
+        core = _open_plain(given, source, source, name, progress)
+        if not flat.ended:
+            sentence = "the flattened stream ends without its end mark: it was cut off"
+            core = replace(core, info=_limited(core.info, sentence))
     else:
-        core = _open_elf(given, source, image, name, progress)
-    if isinstance(image, FlattenedFile):
-        info = replace(core.info, format=f"{core.info.format}, flattened")
-        if not image.ended:
-            info = _limited(info, "the flattened stream ends without its end mark: it was cut off")
-        core = replace(core, info=info)
+        core = _open_plain(given, source, image, name, progress)
+    if given.flattened:
+        core = replace(core, info=replace(core.info, format=f"{core.info.format}, flattened"))
     return core
+
+
+def _open_plain(
+    given: Input, source: PlainFile, image: Source, name: str, progress: Progress | None
+) -> Core:
+    if given.format is Format.KDUMP:
+        return _open_kdump(given, source, image, name, progress)
+    return _open_elf(given, source, image, name, progress)
 
 
 # ELF
@@ -270,8 +282,7 @@ def _open_elf(
         # dump-guest-memory without paging writes p_vaddr = p_paddr: drgn
         # would read physical memory through a NULL pointer.
         program.add_memory_segment(0, USER_SPACE_END, _unmapped)
-        if image is source:
-            map_linear(program, memory, source.fd, vmcoreinfo.parse(text))
+        map_linear(program, memory, source.fd, vmcoreinfo.parse(text))
     lacks = []
     if memory.zero_filled_bytes:
         lacks.append(
@@ -387,16 +398,33 @@ def _open_kdump(
     if not vmcoreinfo.is_plausible(text):
         probe = drgn.Program(platform, vmcoreinfo=_PROBE)
         _set_core(probe, source, name)
+        _block_pages(probe, described.pages.bad_pages, header.block_size)
         memory = KdumpMemory(probe, [(image, header)])
         text, text_from = _find_vmcoreinfo(memory, name, progress), "memory"
-    if text_from == "memory":
-        program = drgn.Program(platform, vmcoreinfo=text)
-    else:
-        program = drgn.Program(platform)
-    _set_core(program, source, name)
+    program = drgn.Program(platform, vmcoreinfo=text if text_from == "memory" else None)
+    bad = described.pages.bad_pages
+    with _environment("DRGN_PREFER_PGTABLE_READER", "1" if bad else "0"):
+        _set_core(program, source, name)
+    _block_pages(program, bad, header.block_size)
     memory = KdumpMemory(program, [(image, header)])
     info = _kdump_info(given, header, described, memory, text, text_from, source.size)
     return Core(program, info, memory, (source,))
+
+
+def _block_pages(program: drgn.Program, ranges: Sequence[tuple[int, int]], block_size: int) -> None:
+    """Keep libkdumpfile from pages whose data is not in the file.
+
+    Only physical reads come through segments: the program must translate
+    addresses itself.
+    """
+    for start, end in ranges:
+        program.add_memory_segment(
+            start * block_size, (end - start) * block_size, _not_in_file, physical=True
+        )
+
+
+def _not_in_file(address: int, count: int, offset: int, physical: bool) -> bytes:
+    raise drgn.FaultError("the file is cut off or damaged at this page", address)
 
 
 _PROBE = b"OSRELEASE=6.1.0\nPAGESIZE=4096\nSYMBOL(swapper_pg_dir)=ffffffff82000000\n"
@@ -408,8 +436,7 @@ class _KdumpContents:
     text: bytes
     prstatus: int
     arch: str
-    qemu: bool
-    lost_bytes: int
+    pages: kdump.PageCheck
 
 
 def _describe_kdump(header: kdump.KdumpHeader, image: Source, name: str) -> _KdumpContents:
@@ -417,10 +444,6 @@ def _describe_kdump(header: kdump.KdumpHeader, image: Source, name: str) -> _Kdu
     if not header.is_64bit or header.order != "<":
         machine = header.utsname.machine or "an unknown machine"
         _require_architecture(machine if machine != "x86_64" else "i386", name)
-    if header.descriptors_offset >= image.size:
-        raise UnknownInputError(
-            f"{name} is cut off before its first page: no memory is in it; copy it again"
-        )
     raw = kdump.read_blob(image, header.note_offset, header.note_size, kdump.MAX_NOTES_BYTES)
     if header.note_size and not raw:
         raise kdump.BadKdumpError("its notes are said to lie outside the file")
@@ -430,12 +453,16 @@ def _describe_kdump(header: kdump.KdumpHeader, image: Source, name: str) -> _Kdu
     )
     if header.vmcoreinfo_size and not text:
         raise kdump.BadKdumpError("its VMCOREINFO is said to lie outside the file")
+    if header.erase_size and not kdump.read_blob(
+        image, header.erase_offset, header.erase_size, kdump.MAX_NOTES_BYTES
+    ):
+        raise kdump.BadKdumpError("its eraseinfo is said to lie outside the file")
     arch = header.utsname.machine or said.arch or "an unknown machine"
     _require_architecture(arch, name)
-    lost = kdump.lost_bytes(image, header)
-    return _KdumpContents(
-        said.vmcoreinfo or text.rstrip(b"\0"), said.prstatus, arch, said.qemu, lost
-    )
+    pages = kdump.check_pages(image, header)
+    if pages.bad_pages and sum(end - start for start, end in pages.bad_pages) == pages.pages:
+        raise kdump.BadKdumpError("none of its pages is in the file")
+    return _KdumpContents(said.vmcoreinfo or text.rstrip(b"\0"), said.prstatus, arch, pages)
 
 
 def _kdump_info(
@@ -449,10 +476,17 @@ def _kdump_info(
 ) -> DumpInfo:
     lacks = []
     level = header.dump_level or 0
-    if contents.lost_bytes:
-        lacks.append(_cut_off(contents.lost_bytes))
-    if header.incomplete:
-        lacks.append("makedumpfile ran out of space and marked the dump incomplete")
+    pages = contents.pages
+    if pages.lost_bytes:
+        lacks.append(_cut_off(pages.lost_bytes))
+    elif pages.bad_pages:
+        lacks.append("some page descriptors make no sense: the file is damaged")
+    if header.incomplete or pages.empty_pages:
+        never = f" ({_mib(pages.empty_pages * header.block_size)} of memory were not written)"
+        lacks.append(
+            "makedumpfile ran out of space, the dump is incomplete"
+            + (never if pages.empty_pages else "")
+        )
     if header.status & kdump.FLAG_EXCLUDED_VMEMMAP:
         lacks.append("the page structs of left-out pages are not in the dump (makedumpfile -e)")
     lacks.extend(given.missing_parts)
@@ -484,9 +518,11 @@ def _kdump_info(
         dump_level=None if qemu else header.dump_level,
         excluded=() if qemu else excluded_pages(level),
         zero_filled_bytes=0,
-        truncated_bytes=contents.lost_bytes,
+        truncated_bytes=pages.lost_bytes,
         missing_parts=given.missing_parts,
-        complete=not (contents.lost_bytes or header.incomplete or given.missing_parts),
+        complete=not (
+            pages.bad_pages or header.incomplete or pages.empty_pages or given.missing_parts
+        ),
         lacks=tuple(lacks),
     )
 
@@ -521,13 +557,20 @@ def _open_split(given: Input) -> Core:
             part = drgn.Program(platform, vmcoreinfo=text)
             _set_core(part, source, name)
             programs.append(part)
+    pages = kdump.PageCheck(
+        pages=sum(part.pages.pages for part in contents),
+        lost_bytes=sum(part.pages.lost_bytes for part in contents),
+        empty_pages=sum(part.pages.empty_pages for part in contents),
+        bad_pages=tuple(bad for part in contents for bad in part.pages.bad_pages),
+    )
     main = programs[0]
     for part, (_, header) in zip(programs[1:], images[1:], strict=True):
         start, end = header.first_pfn * header.block_size, header.last_pfn * header.block_size
         if start < end:
             main.add_memory_segment(start, end - start, _from_part(part), physical=True)
+    _block_pages(main, pages.bad_pages, images[0][1].block_size)
     memory = KdumpMemory(main, images)
-    described = replace(contents[0], lost_bytes=sum(part.lost_bytes for part in contents))
+    described = replace(contents[0], pages=pages)
     size = sum(source.size for source in sources)
     info = _kdump_info(given, images[0][1], described, memory, text, "note", size)
     info = replace(info, format=f"{info.format}, split ({len(sources)} parts)")
@@ -560,4 +603,46 @@ def _environment(name: str, value: str) -> Iterator[None]:
 
 
 def _open_kcore(given: Input) -> Core:
-    raise UnknownInputError("kcore: later")
+    """The running kernel; drgn reads it live."""
+    path = given.paths[0]
+    source = PlainFile(path)
+    header = elf.read_elf(source)
+    _require_architecture(header.machine, shown(path))
+    memory = ElfMemory(source, [s for s in header.segments if s.type == elf.PT_LOAD and s.memsz])
+    said = _read_notes(elf.read_notes(source, header))
+    program = drgn.Program()
+    program.set_core_dump(path)
+    text = program["VMCOREINFO"].string_()
+    values = vmcoreinfo.parse(text)
+    kernel = os.uname()
+    info = DumpInfo(
+        paths=given.paths,
+        kind=InputKind.KCORE,
+        format="running kernel (/proc/kcore)",
+        compression=None,
+        outer_compression=None,
+        size=0,
+        arch=header.machine,
+        written_by=None,
+        osrelease=values.get("OSRELEASE", ""),
+        build_id=vmcoreinfo.build_id(values),
+        vmcoreinfo=MappingProxyType(values),
+        vmcoreinfo_from="note" if said.vmcoreinfo else "memory",
+        utsname=kdump.Utsname(
+            kernel.sysname, kernel.nodename, kernel.release, kernel.version, kernel.machine, ""
+        ),
+        timestamp=time.time(),
+        cpus=os.cpu_count(),
+        cpus_with_registers=0,
+        memory_bytes=memory.memory_bytes,
+        saved_bytes=memory.saved_bytes,
+        memory_end=memory.end,
+        dump_level=None,
+        excluded=(),
+        zero_filled_bytes=0,
+        truncated_bytes=0,
+        missing_parts=(),
+        complete=True,
+        lacks=("the kernel runs on while it is read: running tasks have no stack to show",),
+    )
+    return Core(program, info, memory, (source,))

@@ -7,14 +7,18 @@ ones: makedumpfile writes the dump's header again at the end.
 
 from __future__ import annotations
 
+import os
 import struct
 from bisect import bisect_left
+from collections.abc import Iterator
 
-from postmortem.dump.source import Source
+from postmortem.dump.source import Progress, Source, temporary_file
+from postmortem.errors import UnreadableInputError
 
 SIGNATURE = b"makedumpfile\0\0\0\0"
 HEADER_BYTES = 4096
 MAX_RECORDS = 1 << 22
+_PIECE = 1 << 20
 _RECORD = struct.Struct(">qq")
 
 
@@ -62,6 +66,12 @@ class FlattenedFile:
     def size(self) -> int:
         return self._size
 
+    def in_file_order(self) -> Iterator[tuple[int, bytes]]:
+        """``(offset, bytes)`` of all records as they were written, in bounded pieces."""
+        for start, _, size, position in sorted(self._records, key=lambda record: record[1]):
+            for at in range(0, size, _PIECE):
+                yield start + at, self.source.pread(min(_PIECE, size - at), position + at)
+
     @property
     def records(self) -> int:
         """How many records there are."""
@@ -85,3 +95,23 @@ class FlattenedFile:
             data = self.source.pread(high - low, position + low - start)
             out[low - offset : low - offset + len(data)] = data
         return bytes(out)
+
+
+def flattened_copy(flat: FlattenedFile, shown: str, progress: Progress | None) -> int:
+    """The image in a temporary file; the descriptor belongs to the caller."""
+    with temporary_file(shown) as file:
+        fd = os.dup(file.fileno())
+    done = 0
+    try:
+        for offset, data in flat.in_file_order():
+            os.pwrite(fd, data, offset)
+            done += len(data)
+            if progress:
+                progress("rearranging the flattened dump", done, flat.source.size)
+    except OSError as error:
+        os.close(fd)
+        raise UnreadableInputError(
+            f"{shown} can't be rearranged: {error.strerror} after {done >> 20} MiB;"
+            " set TMPDIR to a directory with room"
+        ) from None
+    return fd

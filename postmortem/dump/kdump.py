@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 import sys
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from postmortem.dump.source import Source
@@ -27,6 +27,9 @@ DESCRIPTOR = struct.Struct("<QIIQ")
 MAX_BLOCK_SIZE = 1 << 18
 MAX_NOTES_BYTES = 64 << 20
 MAX_VMCOREINFO_BYTES = 1 << 20
+MAX_CHECKED_PAGES = 1 << 24
+"""Descriptors that are checked: those of 64 GiB, in half a second."""
+_DESCRIPTORS_PER_READ = 1 << 16
 _CHUNK = 1 << 20
 
 
@@ -71,6 +74,8 @@ class KdumpHeader:
     vmcoreinfo_size: int
     note_offset: int
     note_size: int
+    erase_offset: int
+    erase_size: int
 
     @property
     def compression(self) -> str:
@@ -179,6 +184,8 @@ def read_header(source: Source) -> KdumpHeader:
         vmcoreinfo_size=sub.vmcoreinfo_size if version >= 3 else 0,
         note_offset=sub.note_offset if version >= 4 else 0,
         note_size=sub.note_size if version >= 4 else 0,
+        erase_offset=sub.erase_offset if version >= 4 else 0,
+        erase_size=sub.erase_size if version >= 4 else 0,
     )
 
 
@@ -193,6 +200,8 @@ class _SubHeader:
     vmcoreinfo_size: int
     note_offset: int
     note_size: int
+    erase_offset: int
+    erase_size: int
     max_pfn: int
 
 
@@ -215,8 +224,8 @@ def _read_sub_header(
         vmcoreinfo_size,
         note_offset,
         note_size,
-        _erase_offset,
-        _erase_size,
+        erase_offset,
+        erase_size,
         start_pfn_64,
         end_pfn_64,
         max_pfn_64,
@@ -233,6 +242,8 @@ def _read_sub_header(
         vmcoreinfo_size,
         note_offset,
         note_size,
+        erase_offset,
+        erase_size,
         max_pfn_64,
     )
 
@@ -281,21 +292,75 @@ def existing_pages(source: Source, header: KdumpHeader) -> int | None:
     return count_pages(source, header.bitmap_offset, 0, min(header.max_pfn, half * 8))
 
 
-def lost_bytes(source: Source, header: KdumpHeader) -> int:
-    """How far the page data reaches behind the end of the file.
+@dataclass(frozen=True)
+class PageCheck:
+    """What the page descriptors say, against the size of the file."""
 
-    Pages are written in ascending order, so the last descriptors tell. All
-    zero pages share one early copy; a few thousand descriptors are looked at.
+    pages: int
+    """Pages that this file holds, by its bitmap."""
+    lost_bytes: int
+    """How far page data reaches behind the end of the file."""
+    empty_pages: int
+    """Pages that were never written (a dump that ran out of space)."""
+    bad_pages: tuple[tuple[int, int], ...]
+    """Half-open pfn ranges of pages whose data is not all in the file."""
+
+
+def check_pages(source: Source, header: KdumpHeader) -> PageCheck:
+    """Check every page descriptor: libkdumpfile maps the file and trusts them.
+
+    A page that crosses the end of the file would kill the process (SIGBUS),
+    one that claims 4 GiB would get them allocated.
     """
-    end = header.descriptors_offset + saved_pages(source, header) * DESCRIPTOR.size
-    if end > source.size:
-        return end - source.size
-    start = max(header.descriptors_offset, end - 65536 * DESCRIPTOR.size)
-    words = array("Q", source.pread((end - start) // 24 * 24, start))
-    if sys.byteorder != "little":
-        words.byteswap()
-    ends = (at + (size & 0xFFFFFFFF) for at, size in zip(words[0::3], words[1::3], strict=True))
-    return max(max(ends, default=0) - source.size, 0)
+    pages = saved_pages(source, header)
+    start = header.descriptors_offset
+    if start + pages * DESCRIPTOR.size > source.size:
+        raise BadKdumpError("it is cut off before its first page")
+    lost = empty = 0
+    bad: list[int] = []
+    for first in range(0, min(pages, MAX_CHECKED_PAGES), _DESCRIPTORS_PER_READ):
+        count = min(_DESCRIPTORS_PER_READ, pages - first)
+        data = source.pread(count * DESCRIPTOR.size, start + first * DESCRIPTOR.size)
+        words = array("Q", data)
+        if sys.byteorder != "little":
+            words.byteswap()
+        offsets = words[0::3]
+        empty += offsets.count(0)
+        # Bytes 2 and 3 of all sizes are zero: none has more than 64 KiB.
+        small = not any(data[10::24]) and not any(data[11::24])
+        if small and max(offsets) + 0xFFFF <= source.size:
+            continue
+        for index, (offset, size) in enumerate(zip(offsets, words[1::3], strict=True)):
+            size &= 0xFFFFFFFF
+            end = offset + size
+            if end > source.size or size > header.block_size:
+                bad.append(first + index)
+                if size <= header.block_size:
+                    lost = max(lost, end - source.size)
+    return PageCheck(pages, lost, empty, _pfns_of(source, header, bad))
+
+
+def _pfns_of(
+    source: Source, header: KdumpHeader, indexes: Sequence[int]
+) -> tuple[tuple[int, int], ...]:
+    """The pfn ranges of descriptors, by their ascending indexes in the table."""
+    ranges: list[tuple[int, int]] = []
+    position = 0
+    wanted = iter(indexes)
+    index = next(wanted, None)
+    offset, size = header.saved_bitmap
+    for start, end in bitmap_runs(source, offset, size, header.first_pfn, header.last_pfn):
+        while index is not None and index < position + end - start:
+            pfn = start + index - position
+            if ranges and ranges[-1][1] == pfn:
+                ranges[-1] = (ranges[-1][0], pfn + 1)
+            else:
+                ranges.append((pfn, pfn + 1))
+            index = next(wanted, None)
+        if index is None:
+            break
+        position += end - start
+    return tuple(ranges)
 
 
 def bitmap_runs(

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import drgn
 
 CHUNK_BYTES = 1 << 20
+MAX_PHYSICAL = 1 << 52
+"""x86-64's physical addresses end here."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,9 @@ class ElfMemory(Memory):
         """``(physical address, bytes, file offset)``, ascending, not overlapping."""
         position = 0
         for load in sorted(loads, key=lambda load: (load.paddr, -load.memsz)):
+            if load.paddr + load.memsz > MAX_PHYSICAL:
+                # /proc/kcore gives what has no one physical address (vmalloc) -1.
+                continue
             size = min(load.filesz, load.memsz)
             kept = max(0, min(size, source.size - load.offset))
             self.truncated_bytes += size - kept

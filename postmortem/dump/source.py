@@ -3,13 +3,35 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
+
+from postmortem.errors import UnreadableInputError
 
 
 def shown(path: str | os.PathLike[str]) -> str:
     """A path for a message: nothing in it can reach the terminal as a control code."""
     return "".join(c if c.isprintable() else "?" for c in os.fsdecode(path))
+
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, bytes done and bytes in all."""
+
+
+def temporary_file(name: str) -> IO[bytes]:
+    """A file without a name, gone when it is closed; ``name`` is the dump's, for the message."""
+    directory = os.environ.get("TMPDIR") or "/var/tmp"
+    try:
+        return tempfile.TemporaryFile(
+            prefix="postmortem-", dir=directory if Path(directory).is_dir() else None
+        )
+    except OSError as error:
+        raise UnreadableInputError(
+            f"{name} has to be unpacked and there is no temporary file for it"
+            f" ({error.strerror}): set TMPDIR to a directory with room"
+        ) from None
 
 
 class Source(Protocol):
