@@ -1,0 +1,47 @@
+"""All renderers on machines that really died: what is committed of them in corpus/."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from postmortem.analysis import analyze
+from postmortem.render.html import page
+from postmortem.render.json import print_json
+from postmortem.render.text import print_report
+from postmortem.result import Analysis
+
+from .test_html import read
+
+ROOT = Path(__file__).parents[2]
+CORPUS = ROOT / "corpus"
+FILES = sorted([*CORPUS.glob("dumps/*.vmcore*"), *CORPUS.glob("console/*.log")])
+
+
+@pytest.fixture(scope="module", params=FILES, ids=lambda path: path.name)
+def real(request: pytest.FixtureRequest) -> Analysis:
+    return analyze([request.param])
+
+
+def test_its_document_is_valid(real: Analysis) -> None:
+    out = io.StringIO()
+    print_json(real, out)
+    schema = json.loads((ROOT / "docs" / "schema" / "postmortem-1.json").read_text())
+    Draft202012Validator(schema).validate(json.loads(out.getvalue()))
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+def test_its_report_is_printable_and_begins_with_the_verdict(real: Analysis, verbose: bool) -> None:
+    out = io.StringIO()
+    print_report(real, out, verbose=verbose)
+    lines = out.getvalue().splitlines()
+    assert lines[0] in real.verdict.title
+    assert all(line.isprintable() for line in lines)
+
+
+def test_its_page_is_well_formed(real: Analysis) -> None:
+    assert real.verdict.title in read(page(real))
