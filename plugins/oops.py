@@ -42,7 +42,7 @@ def _explained(ctx: Context, report: Report) -> Finding:
     finding = replace(finding, blocks=(_code(ctx, fault),))
     finding = _with_source(ctx, finding, report, fault)
     if report.kind not in _ASSERTIONS:
-        finding = _with_access(finding, fault)
+        finding = _with_access(ctx, finding, fault)
     if report.kind is Kind.STACK_OVERFLOW:
         finding = _with_recursion(ctx, finding, report)
     return finding
@@ -107,7 +107,7 @@ def _code(ctx: Context, fault: Fault) -> Block:
     return Block("Code at the fault", lines, mark)
 
 
-def _with_access(finding: Finding, fault: Fault) -> Finding:
+def _with_access(ctx: Context, finding: Finding, fault: Fault) -> Finding:
     """Explain the memory operand: value, type, member, poison, object."""
     where = f"{fault.code.name}+{fault.instruction.address - fault.code.start:#x}"
     evidence = list(finding.evidence)
@@ -128,6 +128,8 @@ def _with_access(finding: Finding, fault: Fault) -> Finding:
                 "types of the function's parameters",
             )
         )
+    elif finding.kind is Kind.NULL_DEREFERENCE:
+        evidence += _candidates(ctx, finding, fault)
     if fault.base_poison is not None:
         sentences.append(f"The pointer is a poison value ({fault.base_poison.meaning}).")
         evidence.append(
@@ -146,6 +148,22 @@ def _with_access(finding: Finding, fault: Fault) -> Finding:
         explanation=" ".join([finding.explanation, *sentences]),
         evidence=tuple(evidence),
     )
+
+
+def _candidates(ctx: Context, finding: Finding, fault: Fault) -> Iterator[Evidence]:
+    """Which struct of the culprit's module has a member where the NULL pointer was used."""
+    from postmortem.kernel.identify import members_at
+
+    prog, module, memory = ctx.prog, finding.culprit.module, fault.instruction.memory
+    if prog is None or module is None or memory is None or fault.address is None:
+        return
+    address, size = fault.address, memory.size
+    found = ctx.attempt("module types", lambda: members_at(prog, module, address, size))
+    if found:
+        yield Evidence(
+            f"offset {address:#x} with {size} bytes fits {' or '.join(found)}",
+            f"structs that {module} declares",
+        )
 
 
 def _writes(fault: Fault) -> bool:

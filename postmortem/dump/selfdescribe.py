@@ -9,11 +9,12 @@ later, is asked first and BTF fills what it lacks.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 import drgn
 
-from postmortem.dump.btf import Btf, BtfError, BtfTypes
+from postmortem.dump.btf import STRUCT, Btf, BtfError, BtfTypes
 from postmortem.dump.globals import global_type
 from postmortem.dump.kallsyms import ModuleSymbols, vmlinux_symbols
 from postmortem.findings import Problem
@@ -60,10 +61,21 @@ def describe(prog: drgn.Program, vmcoreinfo: dict[str, str]) -> Description:
     except (LookupError, drgn.FaultError) as exc:
         problems.append(Problem("types", f"no BTF in the dump: {exc}"))
         return Description(True, False, unwind, 0, tuple(problems))
+    prog.cache[_CACHE] = types
     prog.register_type_finder("btf", types.find_type, enable_index=-1)
     prog.register_object_finder("btf", types.find_object, enable_index=-1)
     modules = _add_modules(prog, problems)
     return Description(True, True, unwind, modules, tuple(problems))
+
+
+_CACHE = "postmortem types"
+
+
+def structs_of_module(prog: drgn.Program, module: str) -> Iterator[drgn.Type]:
+    """The structs that a module declares itself: those in its own BTF, not in vmlinux's."""
+    types = prog.cache.get(_CACHE)
+    if isinstance(types, DumpTypes):
+        yield from types.structs_of_module(module)
 
 
 def _enable_orc(prog: drgn.Program) -> bool:
@@ -155,16 +167,28 @@ class DumpTypes:
         self._modules: list[_ModuleBtf] | None = None
         self._objects: dict[str, drgn.Object] = {}
 
-    def _sections(self, name: str) -> Iterator[BtfTypes]:
-        """The types of the kernel, then those of each module that knows the string ``name``."""
-        yield self._vmlinux
+    def _module_sections(self) -> list[_ModuleBtf]:
         if self._modules is None:
             self._modules = []  # looking for them asks for types again
             self._modules = list(_module_btfs(self._prog))
-        for module in self._modules:
+        return self._modules
+
+    def _sections(self, name: str) -> Iterator[BtfTypes]:
+        """The types of the kernel, then those of each module that knows the string ``name``."""
+        yield self._vmlinux
+        for module in self._module_sections():
             types = module.types_if(name, self._vmlinux)
             if types is not None:
                 yield types
+
+    def structs_of_module(self, name: str) -> Iterator[drgn.Type]:
+        """The structs in the module's own section."""
+        for module in self._module_sections():
+            types = module.types(self._vmlinux) if module.name == name else None
+            if types is not None:
+                for type_id in types.btf.ids(STRUCT):
+                    with suppress(BtfError):
+                        yield types.type(type_id)
 
     def find_type(
         self, prog: drgn.Program, kinds: drgn.TypeKindSet, name: str, filename: str | None
@@ -255,9 +279,11 @@ class _ModuleBtf:
 
     def types_if(self, name: str, base: BtfTypes) -> BtfTypes | None:
         """The types, if ``name`` is one of the strings."""
-        if self._damaged or name.encode() + b"\0" not in self._data:
-            return None
-        if self._types is None:
+        return self.types(base) if name.encode() + b"\0" in self._data else None
+
+    def types(self, base: BtfTypes) -> BtfTypes | None:
+        """The types; ``None`` if the section is damaged."""
+        if self._types is None and not self._damaged:
             try:
                 self._types = base.continued(Btf(self._data, base.btf))
             except BtfError:

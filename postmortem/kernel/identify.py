@@ -154,6 +154,42 @@ def stack_ranges(prog: drgn.Program) -> list[tuple[int, int, int]]:
     return cached
 
 
+def members_at(
+    prog: drgn.Program, module: str, offset: int, size: int, limit: int = 4
+) -> list[str]:
+    """``struct.member`` of each struct that ``module`` declares with a scalar there.
+
+    For a pointer whose type is not known: a module's own structs are few, so
+    the offset often leaves one. An empty list if more than ``limit`` would fit.
+
+    :param offset: Bytes from the start of the struct.
+    :param size: Bytes that are accessed there.
+    """
+    from postmortem.dump.selfdescribe import structs_of_module
+
+    found = []
+    for struct in structs_of_module(prog, module):
+        name = member_at(struct, offset) if offset < (struct.size or 0) else None
+        if name and _scalar_size(struct, offset) == size:
+            found.append(f"{struct.type_name()}.{name}")
+    return found if len(found) <= limit else []
+
+
+def _scalar_size(type_: drgn.Type, offset: int, depth: int = 6) -> int | None:
+    resolved = type_.unaliased()
+    if resolved.kind in (drgn.TypeKind.STRUCT, drgn.TypeKind.UNION):
+        for member in resolved.members or () if depth else ():
+            start = member.bit_offset // 8
+            try:
+                end = start + drgn.sizeof(member.type)
+            except TypeError:
+                continue
+            if start <= offset < end:
+                return _scalar_size(member.type, offset - start, depth - 1)
+        return None
+    return drgn.sizeof(resolved) if offset == 0 and resolved.is_complete() else None
+
+
 def member_at(type_: drgn.Type, offset: int, depth: int = 6) -> str | None:
     """The member of a struct that starts at ``offset`` bytes: ``"lock.owner"``.
 
