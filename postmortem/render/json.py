@@ -45,12 +45,12 @@ def dump(value: Any, file: IO[str]) -> None:
 
 def plain(value: Any) -> Any:
     """Turn dataclasses, enums and tuples into what JSON knows."""
-    if value is None or value is True or value is False or type(value) is int:
+    if type(value) is str:
+        return _valid(value)
+    if value is None or type(value) in (int, bool):
         return value
     if isinstance(value, Enum):
         return value.value
-    if isinstance(value, str):
-        return _valid(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, tuple | list):
