@@ -6,7 +6,11 @@ each only when somebody asks for it. When drgn ships a reader of its own, only
 :mod:`postmortem.dump.selfdescribe` has to change.
 
 BTF comes from a dump: nothing in it is trusted. Every index is checked, chains
-are bounded, and :class:`BtfError` is all that comes out.
+are bounded, types that contain themselves are refused, and :class:`BtfError` is
+all that comes out.
+
+What BTF cannot say: ``[0]`` and ``[]`` are the same, and pahole before v1.27
+wrote ``int x[2][3]`` as ``int x[6]``.
 """
 
 from __future__ import annotations
@@ -28,11 +32,18 @@ DECL_TAG, TYPE_TAG, ENUM64 = range(17, 20)
 # 32-bit words after the 3-word header: fixed part, and part per element (vlen).
 _EXTRA_FIXED = {INT: 1, ARRAY: 3, VAR: 1, DECL_TAG: 1}
 _EXTRA_EACH = {STRUCT: 3, UNION: 3, ENUM: 2, FUNC_PROTO: 2, DATASEC: 3, ENUM64: 3}
-_NAMED = frozenset((INT, STRUCT, UNION, ENUM, TYPEDEF, FUNC, VAR, FLOAT, ENUM64, FWD))
+_NAMED = frozenset((INT, STRUCT, UNION, ENUM, TYPEDEF, FUNC, VAR, FLOAT, ENUM64))
+_SIZED = frozenset((INT, STRUCT, UNION, ENUM, FLOAT, ENUM64))
+_ALIASES = frozenset((TYPEDEF, VOLATILE, CONST, RESTRICT, TYPE_TAG))
 
 _MAX_CHAIN = 64
 """Longest chain of typedefs, qualifiers and arrays that is followed."""
-_MAX_ARRAY = 1 << 32
+_MAX_STRUCT_BYTES = 16 << 20
+_MAX_ARRAY_BYTES = 1 << 32
+_MAX_NAME = 1024
+_MAX_SAME_STRINGS = 16
+"""BTF has each string once; this is what a damaged one may have."""
+_POINTER_BYTES = 8
 
 
 class BtfError(LookupError):
@@ -47,6 +58,22 @@ class RawMember(NamedTuple):
     bit_offset: int
     bit_size: int
     """0 if it is not a bit-field."""
+
+
+class _Steps(dict[int, tuple[int, "dict[int, int] | None"]]):
+    """By the info word of a type: words up to the next type, and the index of names it goes to."""
+
+    def __init__(self, by_name: dict[int, dict[int, int]]) -> None:
+        super().__init__()
+        self._by_name = by_name
+
+    def __missing__(self, info: int) -> tuple[int, dict[int, int] | None]:
+        kind = (info >> 24) & 0x1F
+        if not INT <= kind <= ENUM64:
+            raise BtfError(f"unknown kind {kind}")
+        step = 3 + _EXTRA_FIXED.get(kind, 0) + _EXTRA_EACH.get(kind, 0) * (info & 0xFFFF)
+        found = self[info] = step, self._by_name.get(kind)
+        return found
 
 
 class Btf:
@@ -77,34 +104,37 @@ class Btf:
         self._first_string = base.string_end if base else 0
         self.first_id = base.end_id if base else 1
         self._where = array("I")
-        self._by_name: dict[int, dict[int, int]] = {kind: {} for kind in range(1, 20)}
-        self._ambiguous: set[tuple[int, int]] = set()
-        self._index()
+        self._by_name: dict[int, dict[int, int]] = {kind: {} for kind in _NAMED}
+        self._repeated: list[int] = []
+        """Types whose name, or lack of one, another type of that kind has too."""
+        self.damage = self._index()
+        """Why the types break off, if they do; those before are good."""
+        self._constants: dict[int, int] | None = None
+        self._signs: bool | None = None
 
-    def _index(self) -> None:
+    def _index(self) -> str:
         """Note where each type starts and which names there are, in one pass."""
         words = self._words
-        where = self._where
+        note = self._where.append
+        repeat = self._repeated.append
+        steps = _Steps(self._by_name)
         end = len(words)
-        fixed = [_EXTRA_FIXED.get(kind, 0) + 3 for kind in range(32)]
-        each = [_EXTRA_EACH.get(kind, 0) for kind in range(32)]
-        index = [self._by_name[k] if k in _NAMED else None for k in range(20)] + [None] * 12
         type_id = self.first_id
         at = 0
-        while at + 3 <= end:
-            info = words[at + 1]
-            kind = (info >> 24) & 0x1F
-            if not 1 <= kind <= ENUM64:
-                raise BtfError(f"BTF type {type_id} is of unknown kind {kind}")
-            where.append(at)
-            name = words[at]
-            names = index[kind]
-            if name and names is not None and names.setdefault(name, type_id) != type_id:
-                self._ambiguous.add((kind, name))
-            at += fixed[kind] + each[kind] * (info & 0xFFFF)
-            type_id += 1
+        try:
+            while at < end:
+                step, names = steps[words[at + 1]]
+                note(at)
+                if names is not None and names.setdefault(words[at], type_id) != type_id:
+                    repeat(type_id)
+                at += step
+                type_id += 1
+        except (BtfError, IndexError) as exc:
+            return f"types break off at {type_id}: {exc}"
         if at != end:
-            raise BtfError("BTF ends in the middle of a type")
+            self._where.pop()
+            return f"type {type_id - 1} is cut off"
+        return ""
 
     @property
     def string_end(self) -> int:
@@ -130,25 +160,24 @@ class Btf:
         if offset < self._first_string and self.base is not None:
             return self.base.string(offset)
         start = offset - self._first_string
-        end = self._strings.find(b"\0", start)
-        if start < 0 or end < 0:
+        end = self._strings.find(b"\0", start, start + _MAX_NAME)
+        if end < 0:
             raise BtfError(f"BTF has no string at {offset}")
         return self._strings[start:end].decode("utf-8", "replace")
 
-    def has_string(self, name: bytes) -> bool:
-        """Whether ``name`` is a whole string here: cheap, for asking before an index is made."""
-        return b"\0" + name + b"\0" in self._strings
-
     def _name_offsets(self, name: bytes) -> Iterator[int]:
+        """Where ``name`` is a whole string: in a sound BTF at one place."""
         if self.base is not None:
             yield from self.base._name_offsets(name)
         needle = b"\0" + name + b"\0"
-        at = self._strings.find(needle)
-        while at >= 0:
-            yield self._first_string + at + 1
-            at = self._strings.find(needle, at + 1)
         if self._strings.startswith(needle[1:]):  # a module's strings start without a NUL
             yield self._first_string
+        at = -1
+        for _ in range(_MAX_SAME_STRINGS):
+            at = self._strings.find(needle, at + 1)
+            if at < 0:
+                return
+            yield self._first_string + at + 1
 
     def find(self, kind: int, name: str) -> int | None:
         """Id of the type of this kind and name in this section (not its base)."""
@@ -158,20 +187,56 @@ class Btf:
                 return names[offset]
         return None
 
-    def is_ambiguous(self, kind: int, name: str) -> bool:
-        """Whether several types of this kind share the name."""
-        return any(
-            (kind, offset) in self._ambiguous for offset in self._name_offsets(name.encode())
-        )
+    def find_enum_of(self, constant: str) -> int | None:
+        """Id of the enum that has this enumerator."""
+        if self._constants is None:
+            self._constants = self._index_constants()
+        for offset in self._name_offsets(constant.encode()):
+            if offset in self._constants:
+                return self._constants[offset]
+        return None
+
+    def _index_constants(self) -> dict[int, int]:
+        found: dict[int, int] = {}
+        for type_id in self._enums():
+            _name, info, _size = self._header(type_id)
+            step = _EXTRA_EACH[(info >> 24) & 0x1F]
+            for offset in self.tail(type_id, step * (info & 0xFFFF))[::step]:
+                found.setdefault(offset, type_id)
+        return found
+
+    def _enums(self) -> Iterator[int]:
+        yield from self._by_name[ENUM].values()
+        yield from self._by_name[ENUM64].values()
+        for type_id in self._repeated:
+            if self.kind(type_id)[0] in (ENUM, ENUM64):
+                yield type_id
+
+    @property
+    def has_signs(self) -> bool:
+        """Whether enums say that they are signed (since v6.0, 6089fb325cf7, and pahole v1.24)."""
+        if self.base is not None:
+            return self.base.has_signs
+        if self._signs is None:
+            self._signs = any(self._header(type_id)[1] >> 31 for type_id in self._enums())
+        return self._signs
 
     # --- one entry -----------------------------------------------------------
 
-    def head(self, type_id: int) -> tuple[int, str, int, int, bool]:
-        """``(kind, name, size or type id, vlen, kind_flag)`` of a type."""
+    def _header(self, type_id: int) -> array[int]:
         section = self.owner(type_id)
         at = section._where[type_id - section.first_id]
-        name, info, size = section._words[at : at + 3]
+        return section._words[at : at + 3]
+
+    def head(self, type_id: int) -> tuple[int, str, int, int, bool]:
+        """``(kind, name, size or type id, vlen, kind_flag)`` of a type."""
+        name, info, size = self._header(type_id)
         return (info >> 24) & 0x1F, self.string(name), size, info & 0xFFFF, bool(info >> 31)
+
+    def kind(self, type_id: int) -> tuple[int, int]:
+        """``(kind, size or type id)`` of a type."""
+        _name, info, size = self._header(type_id)
+        return (info >> 24) & 0x1F, size
 
     def tail(self, type_id: int, count: int) -> array[int]:
         """``count`` words that follow the header of a type."""
@@ -192,26 +257,95 @@ class Btf:
             result.append(RawMember(self.string(name) or None, member_type, offset, bits))
         return result
 
-    def enumerators(self, type_id: int) -> list[tuple[str, int]]:
-        """``(name, value)`` of an enum."""
+    def enumerators(self, type_id: int) -> tuple[bool, list[tuple[str, int]]]:
+        """Whether an enum is signed, and ``(name, value)`` of its enumerators."""
         kind, _name, _size, vlen, signed = self.head(type_id)
-        result = []
-        if kind == ENUM:
-            words = self.tail(type_id, vlen * 2)
-            for i in range(0, vlen * 2, 2):
-                value = words[i + 1]
-                # Before the sign flag (v6.0, 6089fb325cf7) all were shown as signed.
-                if value >= 1 << 31 and (signed or value >= 0xFFFF0000):
-                    value -= 1 << 32
-                result.append((self.string(words[i]), value))
+        step, bits = _EXTRA_EACH[kind], 32
+        words = self.tail(type_id, vlen * step)
+        values = list(words[1::step])
+        if kind == ENUM64:
+            bits = 64
+            values = [low | high << 32 for low, high in zip(values, words[2::step], strict=True)]
+        elif not signed and not self.has_signs:
+            # Of the 45 enums of v5.10 with such numbers this is right for 38; the
+            # others have flags in bit 31, or use ~0 for "none".
+            signed = any(value >= 0xFFFF0000 for value in values)
+        if signed:
+            half = 1 << (bits - 1)
+            values = [value - 2 * half if value >= half else value for value in values]
+        return signed, list(zip(map(self.string, words[::step]), values, strict=True))
+
+    def resolve(self, type_id: int) -> tuple[int, int, int]:
+        """``(kind, id, bytes)`` of what a type is behind typedefs, qualifiers and arrays.
+
+        Bytes are those of the whole array, 0 for what has no size.
+        """
+        count = 1
+        for _ in range(_MAX_CHAIN):
+            if not type_id:
+                return 0, 0, 0
+            kind, size = self.kind(type_id)
+            if kind == ARRAY:
+                type_id, _index, length = self.tail(type_id, 3)
+                count *= length
+                if count > _MAX_ARRAY_BYTES:
+                    raise BtfError("BTF has an array larger than any memory")
+            elif kind in _ALIASES:
+                type_id = size
+            else:
+                size = size if kind in _SIZED else _POINTER_BYTES if kind == PTR else 0
+                return kind, type_id, count * size
+        raise BtfError(f"BTF type {type_id} is defined by itself")
+
+    def check_member(self, parent: int, member: RawMember) -> None:
+        """Refuse a member that is larger than its struct, or contains it."""
+        kind, inner, size = self.resolve(member.type_id)
+        if kind not in _SIZED and kind != PTR:
+            raise BtfError(f"BTF member {member.name!r} has a type without a size")
+        outer = self.kind(parent)[1]
+        bits = member.bit_size or 8 * size
+        if bits > 8 * size or member.bit_offset + bits > 8 * outer:
+            raise BtfError(f"BTF member {member.name!r} does not fit into its struct")
+        if size == outer and kind in (STRUCT, UNION):
+            self._refuse_cycle(parent, inner)
+
+    def _refuse_cycle(self, parent: int, inner: int) -> None:
+        """Only structs of the same size can contain each other in a circle."""
+        size = self.kind(parent)[1]
+        waiting = [inner]
+        for _ in range(_MAX_CHAIN):
+            if not waiting:
+                return
+            current = waiting.pop()
+            if current == parent:
+                break
+            for member in self.members(current):
+                kind, found, bytes_ = self.resolve(member.type_id)
+                if bytes_ == size and kind in (STRUCT, UNION):
+                    waiting.append(found)
+        raise BtfError(f"BTF struct {parent} contains itself")
+
+    def refuse_function_cycle(self, function: int, parameter: int) -> None:
+        """Refuse a function that takes itself: only a typedef or a struct between makes that C."""
+        waiting = [parameter]
+        for _ in range(_MAX_CHAIN):
+            if not waiting:
+                return
+            current = waiting.pop()
+            if current == function:
+                break
+            if not current:
+                continue
+            kind, _name, target, vlen, _flag = self.head(current)
+            if kind == ARRAY:
+                waiting.append(self.tail(current, 1)[0])
+            elif kind in (PTR, VOLATILE, CONST, RESTRICT, TYPE_TAG, FUNC_PROTO):
+                waiting.append(target)
+            if kind == FUNC_PROTO:
+                waiting += self.tail(current, 2 * vlen)[1::2]
         else:
-            words = self.tail(type_id, vlen * 3)
-            for i in range(0, vlen * 3, 3):
-                value = words[i + 1] | words[i + 2] << 32
-                if signed and value >= 1 << 63:
-                    value -= 1 << 64
-                result.append((self.string(words[i]), value))
-        return result
+            return
+        raise BtfError(f"BTF function {function} takes itself as a parameter")
 
     def ids(self, *kinds: int) -> Iterator[int]:
         """Ids of all types of these kinds in this section."""
@@ -219,20 +353,6 @@ class Btf:
         for number, at in enumerate(self._where, self.first_id):
             if (words[at + 1] >> 24) & 0x1F in kinds:
                 yield number
-
-    def constants(self) -> dict[str, int]:
-        """Each enumerator's name and the id of its enum."""
-        found: dict[str, int] = {}
-        string = self.string
-        words = self._words
-        for type_id in self.ids(ENUM, ENUM64):
-            at = self._where[type_id - self.first_id]
-            info = words[at + 1]
-            step = 2 if (info >> 24) & 0x1F == ENUM else 3
-            first = at + 3
-            for offset in words[first : first + step * (info & 0xFFFF) : step]:
-                found.setdefault(string(offset), type_id)
-        return found
 
 
 _INT_SIGNED, _INT_BOOL = 1, 4
@@ -272,7 +392,6 @@ class BtfTypes:
         self._complete = complete
         self._base = base
         self._types: dict[int, drgn.Type] = {0: prog.void_type()}
-        self._constants: dict[str, int] | None = None
 
     def continued(self, module: Btf) -> BtfTypes:
         """The types of a module's section on top of these."""
@@ -293,12 +412,10 @@ class BtfTypes:
 
     def constant(self, name: str) -> drgn.Object | None:
         """The enumerator ``name`` as a value of its enum type."""
-        if self._constants is None:
-            self._constants = self.btf.constants()
-        type_id = self._constants.get(name)
+        type_id = self.btf.find_enum_of(name)
         if type_id is None:
             return None
-        for enumerator, value in self.btf.enumerators(type_id):
+        for enumerator, value in self.btf.enumerators(type_id)[1]:
             if enumerator == name:
                 return drgn.Object(self.prog, self.type(type_id), value)
         return None
@@ -306,12 +423,12 @@ class BtfTypes:
     def function(self, name: str) -> drgn.Type | None:
         """The type of the function ``name``."""
         type_id = self.btf.find(FUNC, name)
-        return self.type(self.btf.head(type_id)[2]) if type_id is not None else None
+        return self.type(self.btf.kind(type_id)[1]) if type_id is not None else None
 
     def variable(self, name: str) -> drgn.Type | None:
         """The type of the variable ``name``: BTF has the per-CPU ones, newer kernels more."""
         type_id = self.btf.find(VAR, name)
-        return self.type(self.btf.head(type_id)[2]) if type_id is not None else None
+        return self.type(self.btf.kind(type_id)[1]) if type_id is not None else None
 
     def type(self, type_id: int) -> drgn.Type:
         """The type ``type_id``.
@@ -328,7 +445,10 @@ class BtfTypes:
             return self._base._type(type_id, depth)
         if depth > _MAX_CHAIN:
             raise BtfError(f"BTF type {type_id} is defined by itself")
-        result = self._build(type_id, depth + 1)
+        try:
+            result = self._build(type_id, depth + 1)
+        except (ValueError, TypeError, OverflowError) as exc:  # drgn refuses it
+            raise BtfError(f"BTF type {type_id} makes no sense: {exc}") from exc
         self._types[type_id] = result
         return result
 
@@ -344,10 +464,12 @@ class BtfTypes:
         if kind == ARRAY:
             return self._array(type_id, depth, flexible=False)
         if kind in (STRUCT, UNION):
+            if size > _MAX_STRUCT_BYTES:
+                raise BtfError(f"BTF struct {name!r} has {size} bytes")
             make = prog.struct_type if kind == STRUCT else prog.union_type
             return make(name or None, size, self._members(type_id, kind))
         if kind in (ENUM, ENUM64):
-            return self._enum(type_id, name, size, flag)
+            return self._enum(type_id, name, size)
         if kind == FWD:
             return self._forward(name, "union" if flag else "struct")
         if kind == TYPEDEF:
@@ -367,12 +489,23 @@ class BtfTypes:
             raise BtfError(f"BTF integer {name!r} has {size} bytes")
         if encoding & _INT_BOOL:
             return self.prog.bool_type(name, size)
-        return self.prog.int_type(name, size, bool(encoding & _INT_SIGNED))
+        signed = bool(encoding & _INT_SIGNED)
+        if name in ("char", "signed char") and not signed:
+            signed = self._forgets_signs_of_chars()
+        return self.prog.int_type(name, size, signed)
+
+    def _forgets_signs_of_chars(self) -> bool:
+        """Whether this BTF has "signed char" as unsigned: pahole before v1.22 (of v5.10) did.
+
+        Then a plain char, unsigned since v6.2 (3bc753c06dd0), is of an older kernel, too.
+        """
+        section = self.btf.base or self.btf
+        type_id = section.find(INT, "signed char")
+        return type_id is not None and not section.tail(type_id, 1)[0] >> 24 & _INT_SIGNED
 
     def _array(self, type_id: int, depth: int, *, flexible: bool) -> drgn.Type:
         element, _index, count = self.btf.tail(type_id, 3)
-        if count >= _MAX_ARRAY:
-            raise BtfError(f"BTF array {type_id} has {count} elements")
+        self.btf.resolve(type_id)  # not larger than memory
         element_type = self._type(element, depth)
         return self.prog.array_type(element_type, None if flexible and not count else count)
 
@@ -383,31 +516,35 @@ class BtfTypes:
             last = kind == STRUCT and number == len(raw) - 1
 
             def make(member: RawMember = member, last: bool = last) -> drgn.Type | drgn.Object:
-                return self._member(member, last)
+                return self._member(type_id, member, last)
 
             result.append(drgn.TypeMember(make, member.name, member.bit_offset))
         return result
 
-    def _member(self, member: RawMember, last: bool) -> drgn.Type | drgn.Object:
+    def _member(self, parent: int, member: RawMember, last: bool) -> drgn.Type | drgn.Object:
+        self.btf.check_member(parent, member)
         # BTF writes "char name[]" as an array of 0; as the last member it is
         # a flexible one, which drgn reads up to the NUL.
-        if last and member.type_id and self.btf.head(member.type_id)[0] == ARRAY:
+        if last and self.btf.kind(member.type_id)[0] == ARRAY:
             return self._array(member.type_id, 0, flexible=True)
         found = self.type(member.type_id)
-        if member.bit_size:
+        if not member.bit_size:
+            return found
+        try:
             return drgn.Object(self.prog, found, bit_field_size=member.bit_size)
-        return found
+        except (ValueError, TypeError) as exc:
+            raise BtfError(f"BTF bit-field {member.name!r} makes no sense: {exc}") from exc
 
-    def _enum(self, type_id: int, name: str, size: int, signed: bool) -> drgn.Type:
-        enumerators = [drgn.TypeEnumerator(n, v) for n, v in self.btf.enumerators(type_id)]
-        if not enumerators and not size:
+    def _enum(self, type_id: int, name: str, size: int) -> drgn.Type:
+        signed, values = self.btf.enumerators(type_id)
+        if not values and not size:
             return self.prog.enum_type(name or None)
         if size not in (1, 2, 4, 8):
             raise BtfError(f"BTF enum {name!r} has {size} bytes")
-        signed = signed or any(e.value < 0 for e in enumerators)
         prefix = "" if signed else "unsigned "
         word = {1: "char", 2: "short", 4: "int", 8: "long"}[size]
         compatible = self.prog.int_type(prefix + word, size, signed)
+        enumerators = [drgn.TypeEnumerator(*pair) for pair in values]
         return self.prog.enum_type(name or None, compatible, enumerators)
 
     def _forward(self, name: str, keyword: str) -> drgn.Type:
@@ -422,8 +559,14 @@ class BtfTypes:
         words = self.btf.tail(type_id, vlen * 2)
         pairs = [(words[i], words[i + 1]) for i in range(0, vlen * 2, 2)]
         variadic = bool(pairs) and pairs[-1] == (0, 0)
+        if variadic:
+            pairs.pop()
         parameters = [
-            drgn.TypeParameter(lambda t=t: self.type(t), self.btf.string(name) or None)
-            for name, t in (pairs[:-1] if variadic else pairs)
+            drgn.TypeParameter(lambda t=t: self._parameter(type_id, t), name)
+            for name, t in ((self.btf.string(at) or None, t) for at, t in pairs)
         ]
         return self.prog.function_type(self._type(result, depth), parameters, variadic)
+
+    def _parameter(self, function: int, type_id: int) -> drgn.Type:
+        self.btf.refuse_function_cycle(function, type_id)
+        return self.type(type_id)
