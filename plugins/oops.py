@@ -34,18 +34,18 @@ def oops(ctx: Context) -> Iterator[Finding]:
 
 def _explained(ctx: Context, report: Report) -> Finding:
     finding = finding_of(ctx, report)
-    finding = replace(finding, explanation=" ".join([finding.explanation, *_outcome(ctx, report)]))
     fault = _fault(ctx, report) if ctx.prog is not None and ctx.has_types else None
     if fault is None:
         block = code_block(report)
-        return replace(finding, blocks=(block,)) if block else finding
-    finding = replace(finding, blocks=(_code(ctx, fault),))
-    finding = _with_source(ctx, finding, report, fault)
-    if report.kind not in _ASSERTIONS:
-        finding = _with_access(ctx, finding, fault)
+        finding = replace(finding, blocks=(block,)) if block else finding
+    else:
+        finding = replace(finding, blocks=(_code(ctx, fault),))
+        finding = _with_source(ctx, finding, report, fault)
+        if report.kind not in _ASSERTIONS:
+            finding = _with_access(ctx, finding, fault)
     if report.kind is Kind.STACK_OVERFLOW:
         finding = _with_recursion(ctx, finding, report)
-    return finding
+    return replace(finding, explanation=" ".join([finding.explanation, *_outcome(ctx, report)]))
 
 
 def _with_source(ctx: Context, finding: Finding, report: Report, fault: Fault) -> Finding:
@@ -74,14 +74,23 @@ def _outcome(ctx: Context, report: Report) -> Iterator[str]:
         if other.consequence_of is not None and ctx.reports[other.consequence_of] is report
     ]
     panics = [other for other in consequences if is_panic(other)]
-    context = next((f.segment for f in report.frames if f.segment in ("irq", "softirq", "nmi")), "")
-    if any("interrupt" in other.title for other in panics) or (panics and context):
+    context = _context(report)
+    if panics and (context or any("interrupt" in other.title for other in panics)):
         where = {"softirq": "a softirq", "nmi": "an NMI"}.get(context, "an interrupt")
         yield f"It happened in {where}: a hard panic, nothing can survive it."
     elif panics:
-        yield "The kernel panicked over it."
+        return  # the verdict tells of it
     elif report.kind not in (Kind.WARNING, Kind.MEMORY_CORRUPTION) and report.task is not None:
         yield f"A soft panic: it killed task {report.task.pid} and the machine went on."
+
+
+def _context(report: Report) -> str:
+    """irq, softirq or nmi if the fault happened in one, else nothing."""
+    functions = {frame.function for frame in report.frames}
+    # The log marks a softirq that runs on the interrupt stack as <IRQ>.
+    if functions & {"__do_softirq", "handle_softirqs"}:
+        return "softirq"
+    return next((f.segment for f in report.frames if f.segment in ("irq", "nmi")), "")
 
 
 def _fault(ctx: Context, report: Report) -> Fault | None:

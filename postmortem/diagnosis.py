@@ -204,7 +204,7 @@ def _verdict(root: Finding, findings: Sequence[Finding]) -> Verdict:
     summary = root.explanation
     if consequences:
         last = max(consequences, key=_when)
-        summary += f" The end was its consequence: {last.title}."
+        summary += f" What followed from it: {last.title}."
     return Verdict(
         kind=root.kind,
         title=root.title,

@@ -192,7 +192,8 @@ def _memory(insn: Any, operand: Any) -> MemoryOperand:
         displacement=operand.mem.disp,
         segment=name(operand.mem.segment),
         size=operand.size,
-        written=bool(operand.access & 2),  # CS_AC_WRITE
+        # CS_AC_WRITE; capstone knows only the reading half of string stores.
+        written=bool(operand.access & 2) or "stos" in insn.mnemonic,
     )
 
 

@@ -92,16 +92,26 @@ def is_anchor(name: str) -> bool:
 
 _STALLS = {Kind.SOFT_LOCKUP, Kind.HARD_LOCKUP, Kind.RCU_STALL}
 _HANGS = {Kind.HUNG_TASK}
+_ALSO = {
+    Kind.HUNG_TASK: "HANG_MACHINERY",
+    Kind.SCHEDULING_WHILE_ATOMIC: "HANG_MACHINERY",
+    Kind.OOM: "MEMORY_MACHINERY",
+    Kind.ALLOCATION_FAILURE: "MEMORY_MACHINERY",
+}
+"""Lists in :mod:`postmortem.log.rules` that count for some kinds only."""
+_RECURSION = 4
+"""Calls of a function by itself, one after the other, that make a recursion."""
 
 
 def guilty_frame(frames: Sequence[Frame], kind: Kind) -> Frame | None:
     """The frame to blame. ``frames`` start with the program counter, if there is one."""
     candidates = [frame for frame in frames if frame.reliable and frame.function]
     if kind in _STALLS:
-        return _anchored(_interrupted(candidates), "STALL_MACHINERY")
+        stalled = _interrupted(candidates)
+        return _in_module(stalled) or _anchored(stalled, "STALL_MACHINERY")
     if kind is Kind.STACK_OVERFLOW:
-        return _anchored(candidates, "")
-    also = "HANG_MACHINERY" if kind in _HANGS else ""
+        return _recursion(candidates) or _anchored(candidates, "")
+    also = _ALSO.get(kind, "")
     for frame in candidates:
         assert frame.function is not None
         if normalise(frame.function) == "synchronize_rcu" and kind in _HANGS:
@@ -120,6 +130,27 @@ def _interrupted(frames: Sequence[Frame]) -> Sequence[Frame]:
         if noticed and frame.function and entry.fullmatch(plain(frame.function)):
             return frames[index + 1:] or frames
     return frames
+
+
+def _in_module(frames: Sequence[Frame]) -> Frame | None:
+    """A loadable module that never lets go: of what it calls only the innermost counts."""
+    for frame in frames:
+        assert frame.function is not None
+        if is_anchor(frame.function):
+            return None
+        if frame.module and not is_machinery(frame.function, "STALL_MACHINERY"):
+            return frame
+    return None
+
+
+def _recursion(frames: Sequence[Frame]) -> Frame | None:
+    """A function that calls itself without end."""
+    run = 0
+    for before, frame in zip(frames, frames[1:], strict=False):
+        run = run + 1 if frame.function == before.function else 0
+        if run >= _RECURSION:
+            return frame
+    return None
 
 
 def _anchored(frames: Sequence[Frame], also: str) -> Frame | None:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from postmortem.findings import Kind
 from postmortem.log.body import Body, Trace
@@ -35,12 +36,15 @@ def main_trace(body: Body) -> Trace | None:
     return None
 
 
-def _with_pc(body: Body) -> list[Frame]:
+def _with_pc(body: Body, nowhere: bool = False) -> list[Frame]:
     trace = main_trace(body)
     frames = list(trace.frames) if trace else []
     pc = trace.pc if trace is not None and trace.pc is not None else body.pc
-    if pc is not None and pc.function:
+    if pc is not None and pc.function and not nowhere:
         return [pc, *frames]
+    if pc is not None and not any(frame.reliable for frame in frames):
+        # It jumped to where no function is, and no unwinder gets back from there.
+        return [replace(frame, reliable=True) for frame in frames]
     if pc is not None and body.link is not None and frames:
         return [body.link, *frames]  # it jumped to nowhere: the caller is known from LR
     return frames
@@ -147,11 +151,13 @@ _WAYS: dict[str, Callable[[Body], list[Frame]]] = {
 }
 
 
-def frames_of(form: Form, body: Body) -> list[Frame]:
+def frames_of(form: Form, kind: Kind, body: Body) -> list[Frame]:
     """The frames in which this kind of report has its guilty function."""
+    if kind is Kind.BAD_EXECUTION and form.find == "pc":
+        return _with_pc(body, nowhere=True)
     return _WAYS.get(form.find, _nothing)(body)
 
 
 def find_guilty(form: Form, kind: Kind, body: Body) -> Frame | None:
     """The guilty frame, or ``None``."""
-    return guilty_frame(frames_of(form, body), kind)
+    return guilty_frame(frames_of(form, kind, body), kind)

@@ -364,7 +364,7 @@ FORMS: tuple[Form, ...] = (
     # --- memory ------------------------------------------------------------------------
     Form("oom", Kind.OOM,
          r"(?P<by>.{1,32}?) invoked oom-killer: gfp_mask=(?P<gfp>0x[0-9a-f]+(?:\([^)]{1,200}\))?).{0,30}?, order=(?P<order>-?\d+)",
-         "Out of memory: {constraint} order {order}", find="none", type="DoS", brief=True,
+         "Out of memory: {constraint} order {order}", find="trace", type="DoS", brief=True,
          details=(r"oom-kill:constraint=(?P<constraint>\w+).{0,400}?,task=(?P<victim>.{1,32}),pid=(?P<victim_pid>\d+),uid=(?P<uid>\d+)",
                   r"Kill(?:ed)? process (?P<victim_pid>\d+) \((?P<victim>.{1,32}?)\)",
                   r"anon-rss:(?P<anon_rss_kb>\d+)kB", r"total-vm:(?P<total_vm_kb>\d+)kB",
@@ -390,11 +390,11 @@ FORMS: tuple[Form, ...] = (
     Form("pgtables", Kind.MEMORY_CORRUPTION, r"BUG: non-zero (?P<what>\w+) on freeing mm",
          "BUG: non-zero {what} on freeing mm", find="none", brief=True, literals=("on freeing mm",)),
     Form("slub", Kind.MEMORY_CORRUPTION,
-         r"BUG (?P<cache>[\w:.#-]{1,64}) \([^)]{1,80}\): (?P<what>Redzone overwritten|(?:Right|Left) Redzone overwritten"
-         r"|Poison overwritten|Object already free|Freechain corrupt|Object padding overwritten|Freelist corrupt"
-         r"|Invalid object pointer .{1,20}|Objects remaining in .{1,80}|Freepointer corrupt|Allocation corrupted"
-         r"|Padding overwritten|Wrong .{1,40}|No free slots.{0,30}|Not a valid slab page)",
+         r"BUG (?P<cache>[\w:.#-]{1,64}) \([^)]{1,80}\): (?P<what>[A-Z].{3,120})",
          "BUG: {what}", find="trace", type="DoS", literals=("BUG ",)),
+    Form("slub-warn", Kind.MEMORY_CORRUPTION, r"WARNING: .{0,60}\bmm/slub\.c:\d+ at? ?object_err|WARNING: .{0,60}\bmm/slub\.c:\d+ (?:at )?(?:object_err|slab_err|__slab_err|slab_fix)",
+         "BUG: slab corruption in {function}", find="pc", type="DoS", continues=("slub",),
+         literals=("WARNING:",)),
     Form("slab-tracking", Kind.MEMORY_CORRUPTION,
          r"INFO: (?P<what>Allocated|Freed|Slab|Object) (?:in (?P<named>\S+?)(?:\+0x\S+)?(?: age=.{0,40})?|0x[0-9a-f]+.{0,120})$",
          "INFO: {what} in {named} age=NUM cpu=NUM pid=NUM", find="none", type="", continues=("slub", "slab-tracking"),
@@ -502,8 +502,8 @@ FORMS: tuple[Form, ...] = (
     Form("stack-end", Kind.STACK_OVERFLOW, r"Kernel panic - not syncing: corrupted stack end(?: detected inside scheduler)?",
          "kernel panic: corrupted stack end in {function}", type="DoS", alt=("stack-overflow in {function}",),
          literals=("Kernel panic",)),
-    Form("stack-protector", Kind.STACK_OVERFLOW,
-         rf"Kernel panic - not syncing: stack-protector: Kernel stack is corrupted in: (?:\[?<?[0-9a-f]*>?\]? ?)?(?P<named>{FUNC})?",
+    Form("stack-protector", Kind.MEMORY_CORRUPTION,
+         rf"Kernel panic - not syncing: stack-protector: Kernel stack is corrupted in: (?:\[?<?[0-9a-f]*>?\]? ?)?(?P<named>{FUNC}(?:\+\S+)?(?: \[[\w-]+\])?)?",
          "kernel panic: stack is corrupted in {function}", type="DoS", find="named", brief=True,
          literals=("Kernel panic",)),
     Form("panic-sysrq", Kind.USER_REQUESTED, r"Kernel panic - not syncing: (?P<message>sysrq triggered crash)",
@@ -581,7 +581,7 @@ class Header:
 
 def match_header(text: str) -> Header | None:
     """Is this message the first line of a kernel report?"""
-    if _trigger().search(text) is None:
+    if _trigger().search(text) is None or text.startswith("---[ end"):
         return None
     source = _SOURCE.match(text)
     starts = {0, source.end() if source else 0}

@@ -38,7 +38,11 @@ def link(reports: Iterable[Report]) -> list[Report]:
     linked: list[Report] = []
     for report in reports:
         cause = _cause(report, linked)
-        linked.append(report if cause is None else replace(report, consequence_of=cause))
+        if cause is not None:
+            # A panic after an oops often comes without a stack: nothing is missing.
+            corrupted = None if report.title.startswith("kernel panic") else report.corrupted
+            report = replace(report, consequence_of=cause, corrupted=corrupted)
+        linked.append(report)
     return linked
 
 

@@ -42,7 +42,7 @@ def parse_section(section: Section, arch: str | None = None) -> Report:
     body = read_body(section.records, arch)
     detail = _detail(section)
     kind = _kind(form, body, detail)
-    frames = frames_of(form, body)
+    frames = frames_of(form, kind, body)
     guilty = guilty_frame(frames, kind)
     if guilty is not None and _injected(frames[:frames.index(guilty)]):
         guilty = None
@@ -69,7 +69,7 @@ def parse_section(section: Section, arch: str | None = None) -> Report:
         alt_titles=alts,
         time=section.records[0].time,
         function=function,
-        module=guilty.module if guilty else None,
+        module=guilty.module if guilty else _named_module(detail),
         pc=(trace.pc if trace else None) or body.pc,
         task=body.task,
         cpu=_cpu(body, detail),
@@ -115,10 +115,34 @@ def _detail(section: Section) -> dict[str, str]:
 
 
 _NULL_PAGE = 0x1000
+_POISON_FREE = 0x6B
+"""slub_debug fills freed objects with this byte."""
+_FREEING = ("kfree", "kmem_cache_free", "__slab_free", "set_freepointer", "___cache_free", "do_slab_free")
+_SLUB_KINDS = (("already free", Kind.DOUBLE_FREE), ("are to be freed", Kind.DOUBLE_FREE),
+               ("Poison overwritten", Kind.USE_AFTER_FREE),
+               ("Redzone", Kind.OUT_OF_BOUNDS), ("adding overwritten", Kind.OUT_OF_BOUNDS))
+
+
+def is_poison(address: int | None) -> bool:
+    """Is this address made of the bytes that fill freed memory?"""
+    return address is not None and bytes([_POISON_FREE] * 4) in address.to_bytes(8, "little", signed=False)
 
 
 def _kind(form: Form, body: Body, detail: dict[str, str]) -> Kind:
     kind = form.kind
+    if kind in (Kind.BAD_POINTER, Kind.GENERAL_PROTECTION):
+        pc = body.pc.address if body.pc else None
+        if is_poison(_address(detail, body)) or is_poison(pc) or (
+                kind is Kind.GENERAL_PROTECTION and "address" not in detail
+                and any(map(is_poison, body.registers.values()))):
+            return Kind.USE_AFTER_FREE
+    if form.name == "slub":
+        for words, better in _SLUB_KINDS:
+            if words in detail.get("what", ""):
+                return better
+    if form.name == "bug-at" and detail.get("file") == "mm/slub.c" and body.pc is not None and (
+            plain(body.pc.function or "") in _FREEING):
+        return Kind.DOUBLE_FREE  # the free list would point to itself
     if kind in (Kind.BAD_POINTER, Kind.NULL_DEREFERENCE):
         if "instruction fetch" in detail.get("access", ""):
             return Kind.BAD_EXECUTION
@@ -131,9 +155,10 @@ def _kind(form: Form, body: Body, detail: dict[str, str]) -> Kind:
 def _address(detail: dict[str, str], body: Body) -> int | None:
     text = detail.get("address", "")
     try:
-        return int(text, 16)
+        address = int(text, 16)
     except ValueError:
         return body.registers.get("cr2")
+    return address if address < 1 << 64 else None
 
 
 _CHECKS = {name: name for name in ("refcount", "odebug", "kmalloc-bug", "vmalloc-bug", "proc-bug",
@@ -153,10 +178,15 @@ def _named(detail: dict[str, str], body: Body, alone: bool) -> str | None:
     if alone and body.pc is not None:
         names.append(body.pc.function)
     for name in filter(None, names):
-        name = plain(name.split("+")[0])
+        name = plain(re.split(r"[+ ]", name)[0])
         if not (is_generic(name) if alone else is_machinery(name)):
             return normalise(name)
     return None
+
+
+def _named_module(detail: dict[str, str]) -> str | None:
+    match = re.search(r"\[([\w-]+)\]$", detail.get("named", ""))
+    return match[1] if match else None
 
 
 def _cpu(body: Body, detail: dict[str, str]) -> int | None:

@@ -76,7 +76,7 @@ MACHINERY: dict[str, str] = {
         get_page_from_freelist\w* prep_(?:new|compound)_page\w* post_alloc_hook rmqueue\w* __alloc\w*
         _*free_(?:page|unref|pcppages|frozen|one|reserved|the|slab|to|hot|percpu|large_kmalloc)\w* new_slab\w* allocate_slab\w*
         setup_object\w* discard_slab v?memdup\w* kv?memdup\w* kstrn?dup\w* kvasprintf\w* kasprintf pcpu_\w+ create_object
-        (?:free|alloc)_(?:debug_processing|consistency_checks) check_(?:object|slab|bytes\w*) page_frag_\w+ _*page_frag\w*
+        (?:free|alloc)_(?:debug_processing|consistency_checks) check_(?:object|slab|bytes\w*) get_partial_node\w* get_any_partial\w* free_to_partial_list\w* page_frag_\w+ _*page_frag\w*
         depot_\w+ stack_depot_\w+ set_track\w* memcg_\w*slab\w* obj_cgroup_\w+ kmemleak_\w+
         _*folio_(?:alloc|prep)\w* _*folio_put\w* _*put_page\w* vma_alloc_\w+ dma_(?:alloc|pool)_\w+ _*set_page_owner\w*
         filemap_alloc_folio\w* _*filemap_get_folio\w* pagecache_get_page\w* _*page_cache_alloc\w* _*page_pool_alloc\w*
@@ -182,6 +182,15 @@ STALL_DETECTION = r"""
     rcu_dump_cpu_stacks print_cpu_stall tick_sched_(?:timer|handle) tick_nohz_handler
 """
 """The interrupt is the one that noticed the stall."""
+
+MEMORY_MACHINERY = r"""
+    dump_header dump_\w+ out_of_memory oom_\w+ mem_cgroup_\w+ _*mem_cgroup\w* try_charge\w* pagefault_out_of_memory mem_cgroup_oom_synchronize
+    _*handle_mm_fault handle_\w+_fault do_(?:anonymous_page|fault|fault_around|wp_page|cow_fault|read_fault|shared_fault|swap_page|huge_pmd_anonymous_page)\w*
+    _*do_fault wp_page_copy filemap_\w+ _*swapin_\w+ read_swap_cache\w* swap_\w+ shmem_\w+ page_cache_ra\w* _*do_page_cache_readahead ondemand_readahead
+    do_sync_mmap_readahead ra_\w+ _*read_pages _*get_user_pages\w* faultin_page\w* populate_vma_page_range mm_populate alloc_anon_folio
+    _*add_to_page_cache\w* page_alloc\w* lock_mm_and_find_vma get_partial_node\w* charge_memcg obj_cgroup\w* do_exit do_group_exit _*reclaim_\w+
+"""
+"""Skipped where memory runs out: who asks for a page last is rarely who took them."""
 
 HANG_MACHINERY = r"""
     _*wait_(?:for|on|event)\w* do_wait_\w+ out_of_line_wait_\w+ (?:bit|io)_wait\w* sleep_on_\w+ _*bit_\w*wait\w* prepare_to_wait\w*
