@@ -102,7 +102,7 @@ class Splitter:
     @property
     def idle(self) -> bool:
         """Nothing is open: the caller may skip ahead to the next header."""
-        return not self._open and not self._cut
+        return not self._open and not self._cut and self._half is None
 
     def feed(self, record: Record) -> list[Section]:
         """Take one message; the sections that ended with it, oldest first."""

@@ -1,0 +1,233 @@
+"""A stream of bytes to the messages of its reports, without parsing the rest.
+
+Most of a log is not about reports: :class:`Reader` jumps from one line that may
+begin a report to the next and parses only from there to the report's end. It
+holds a window of the input, never the whole.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from postmortem.log.headers import match_header
+from postmortem.log.lines import records_of_line
+from postmortem.log.needles import finder
+from postmortem.log.report import Record
+from postmortem.log.source import Stream
+from postmortem.log.split import Section, Splitter
+from postmortem.log.wrappers import Wrapper, find_wrapper
+
+BEFORE = 14
+"""Lines before a header that may belong to it (``[ cut here ]``, the message of a WARN)."""
+BEFORE_BYTES = 8192
+LINE_BYTES = 1 << 17
+"""A longer line is cut into several of the same number."""
+
+_LINUX = re.compile(r"Linux version (?P<release>\S+)")
+_OFFSET = re.compile(r"Kernel Offset: 0x(?P<offset>[0-9a-f]{1,16})")
+
+
+@dataclass
+class Boot:
+    """One run of a kernel in the capture."""
+
+    line: int
+    release: str | None = None
+    version: str | None = None
+    kdump: bool = False
+    """The kernel that only saves the dump."""
+    offset: int | None = None
+    """KASLR: how far the kernel was moved, bytes."""
+
+
+class Reader:
+    """One pass over an input. Positions are offsets in the whole (decompressed) input."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._chunks = stream.chunks()
+        self._numbers = stream.line_numbers
+        self._find = finder()
+        self._wrapper: Wrapper | None = None
+        self._data = b""
+        self._base = 0
+        """Position of the first byte of ``_data``."""
+        self._hits: list[int] = []
+        """Positions in ``_data`` where a phrase of a header is."""
+        self._searched = 0
+        """Up to here ``_hits`` are known."""
+        self._end = False
+        self._line = 1
+        """Number of the line at ``_line_at``."""
+        self._line_at = 0
+        self._crashdump = False
+        self.boots: list[Boot] = []
+
+    @property
+    def size(self) -> int:
+        """Bytes read so far."""
+        return self._base + len(self._data)
+
+    def sections(self) -> Iterator[Section]:
+        """Reports in the order in which they end."""
+        splitter = Splitter()
+        position = 0
+        while True:
+            start = self._next_candidate(position)
+            if start is None:
+                return
+            if not self._interesting(start):
+                position = self._line_end(start) + 1
+                continue
+            begin = max(position, self._lines_before(start))
+            position = begin
+            for record, line, after in self._records(begin):
+                if line > start and splitter.idle:
+                    position = line
+                    break
+                yield from splitter.feed(record)
+                position = after
+            else:
+                yield from splitter.finish()
+                splitter = Splitter()
+
+    # --- the window ---------------------------------------------------------------------
+
+    def _more(self, keep_from: int) -> bool:
+        """Slide the window: drop what is before ``keep_from``, append what comes next."""
+        if self._end:
+            return False
+        chunk = next(self._chunks, b"")
+        if not chunk:
+            self._end = True
+            return False
+        if self._base == 0 and not self._data:
+            self._wrapper = find_wrapper(chunk[: 1 << 16])
+        self._number(keep_from)  # while its newlines are still here
+        self._data = self._data[keep_from - self._base:] + chunk
+        self._base = keep_from
+        self._hits = [hit for hit in self._hits if hit >= keep_from]
+        return True
+
+    def _search(self) -> None:
+        """Look for phrases in what is new in the window, whole lines only."""
+        end = len(self._data) if self._end else self._data.rfind(b"\n") + 1
+        if len(self._data) - end > LINE_BYTES:
+            end = len(self._data)  # a line without end can't be waited for
+        begin = max(0, self._searched - self._base)
+        if end > begin:
+            part = self._data[begin:end] if (begin, end) != (0, len(self._data)) else self._data
+            self._hits.extend(self._base + begin + hit for hit in self._find(part))
+            self._searched = self._base + end
+
+    def _next_candidate(self, position: int) -> int | None:
+        """Start of the next line with a phrase in it, from ``position`` on."""
+        while True:
+            self._search()
+            index = bisect_left(self._hits, position)
+            if index < len(self._hits):
+                return max(position, self._line_start(self._hits[index]))
+            # Keep what may belong to a header that comes next.
+            keep = max(position, self._lines_before(self._searched))
+            if not self._more(min(keep, self.size)):
+                if self._searched >= self.size:
+                    return None
+                self._search()  # the last line has no newline
+                if bisect_left(self._hits, position) == len(self._hits):
+                    return None
+
+    def _line_start(self, position: int) -> int:
+        local = position - self._base
+        return self._base + self._data.rfind(b"\n", max(0, local - LINE_BYTES), local) + 1
+
+    def _line_end(self, start: int) -> int:
+        local = start - self._base
+        end = self._data.find(b"\n", local, local + LINE_BYTES)
+        return self._base + (end if end >= 0 else min(len(self._data), local + LINE_BYTES))
+
+    def _lines_before(self, position: int) -> int:
+        floor = max(0, position - self._base - BEFORE_BYTES)
+        local = position - self._base
+        for _ in range(BEFORE):
+            previous = self._data.rfind(b"\n", floor, max(floor, local - 1))
+            if previous < 0:
+                local = floor if floor == 0 else local
+                break
+            local = previous + 1
+        return self._base + local
+
+    def _number(self, position: int) -> int:
+        """Line number of a position in the window; cheap if positions are near each other."""
+        a, b = self._line_at - self._base, position - self._base
+        if b >= a:
+            self._line += self._data.count(b"\n", max(0, a), b)
+        else:
+            self._line -= self._data.count(b"\n", max(0, b), a)
+        self._line_at = position
+        return self._line
+
+    # --- lines --------------------------------------------------------------------------
+
+    def _records(self, start: int) -> Iterator[tuple[Record, int, int]]:
+        """Messages from a line on, each with where its line starts and where the next does."""
+        while True:
+            local = start - self._base
+            end = self._data.find(b"\n", local, local + LINE_BYTES)
+            if end < 0:
+                if len(self._data) - local >= LINE_BYTES:
+                    end = local + LINE_BYTES - 1
+                elif self._more(start):
+                    continue
+                elif local >= len(self._data):
+                    return
+                else:
+                    end = len(self._data)
+            number = self._number(start)
+            raw = self._data[local:end]
+            after = min(self._base + end + 1, self.size)
+            for record in self._unwrap(raw, number):
+                yield record, start, after
+            start = after
+
+    def _unwrap(self, raw: bytes, number: int) -> Iterator[Record]:
+        line = raw if self._wrapper is None else self._wrapper(raw)
+        if line is None:
+            return
+        if self._numbers:
+            number = self._numbers[min(number, len(self._numbers)) - 1]
+        if b"\n" not in line:
+            yield from records_of_line(line, number)
+            return
+        for part in line.split(b"\n"):  # a wrapped message may have several lines
+            yield from records_of_line(part, number)
+
+    def _interesting(self, start: int) -> bool:
+        """Is this line a header? On the way it notes where another kernel begins."""
+        raw = self._data[start - self._base:self._line_end(start) - self._base]
+        found = False
+        for record in self._unwrap(raw, 0):
+            text = record.text.lstrip()
+            if match_header(text) is not None or text.startswith("INFO: task "):
+                found = True
+            elif "Linux version " in text or text.startswith("Booting Linux on"):
+                self._boot(self._number(start), text)
+            elif "Starting crashdump kernel" in text:
+                self._crashdump = True
+            elif self.boots:
+                offset = _OFFSET.search(text)
+                if offset is not None:
+                    self.boots[-1].offset = int(offset["offset"], 16)
+        return found
+
+    def _boot(self, line: int, text: str) -> None:
+        match = _LINUX.search(text)
+        if match is not None and self.boots and self.boots[-1].release is None:
+            boot = self.boots[-1]  # arm says "Booting Linux" first
+        else:
+            boot = Boot(line, kdump=self._crashdump)
+            self._crashdump = False
+            self.boots.append(boot)
+        if match is not None:
+            boot.release, boot.version = match["release"], text[:300]

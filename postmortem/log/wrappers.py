@@ -1,0 +1,165 @@
+"""Formats that carry kernel messages inside something else, one line at a time.
+
+A wrapper turns a raw line into the line that a console would have shown, or
+``None`` if it holds no message. They are told from the first lines of the input.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+
+Wrapper = Callable[[bytes], "bytes | None"]
+
+_KMSG = re.compile(rb"(?:[\w.+-]+,)?(?P<level>\d+),(?P<seq>\d+),(?P<usec>\d+),(?P<flags>[^;\n]*);(?P<text>.*)", re.S)
+_LAVA = re.compile(rb"\s*-? *(?P<json>\{.*\"(?:msg|lvl)\":.*\})\s*$", re.S)
+_DMESG_JSON = re.compile(rb'\s*"(?P<key>pri|time|caller|msg)": *(?P<value>.*?),?\s*$', re.S)
+_ESCAPED = re.compile(rb"\\x([0-9a-fA-F]{2})")
+_FRAGMENT = re.compile(rb"ncfrag=(?P<at>\d+)/(?P<total>\d+)")
+
+
+def find_wrapper(head: bytes) -> Wrapper | None:
+    """Tell the format from the first lines; ``None`` for a plain log."""
+    lines = [line for line in head.split(b"\n")[:40] if line.strip()][:12]
+    whole = lines[:-1] or lines  # the last may be cut
+    if not whole:
+        return None
+    if _most(whole, lambda line: _KMSG.match(line) is not None or line.startswith(b" ")) and any(
+            map(_KMSG.match, whole)):
+        return Kmsg()
+    if _most(whole, lambda line: line.startswith(b"{") and b'"MESSAGE"' in line):
+        return journal_json
+    if whole[0].startswith(b"__CURSOR="):
+        return JournalExport()
+    if any(b'"dmesg": [' in line for line in whole[:3]):
+        return DmesgJson()
+    if _most(whole, lambda line: _LAVA.match(line) is not None):
+        return lava
+    return None
+
+
+def _most(lines: list[bytes], test: Callable[[bytes], bool]) -> bool:
+    return sum(map(test, lines)) * 3 >= len(lines) * 2
+
+
+def _console(text: bytes, level: int | None = None, usec: int | None = None, caller: bytes = b"") -> bytes:
+    parts = []
+    if level is not None:
+        parts.append(b"<%d>" % level)
+    if usec is not None:
+        parts.append(b"[%5d.%06d]" % divmod(usec, 1_000_000))
+        if caller:
+            parts.append(b"[%6s]" % caller)
+        parts.append(b" ")
+    return b"".join([*parts, text])
+
+
+class Kmsg:
+    """/dev/kmsg and extended netconsole: ``level,seq,usec,flags;text``, perhaps in fragments."""
+
+    def __init__(self) -> None:
+        self._parts: dict[bytes, dict[int, bytes]] = {}
+
+    def __call__(self, line: bytes) -> bytes | None:
+        match = _KMSG.match(line)
+        if match is None:
+            return None  # " KEY=value" of the message before
+        text = match["text"]
+        fragment = _FRAGMENT.search(match["flags"])
+        if fragment is not None:
+            whole = self._join(match["seq"], int(fragment["at"]), int(fragment["total"]), text)
+            if whole is None:
+                return None
+            text = whole
+        text = _ESCAPED.sub(lambda m: bytes([int(m[1], 16)]), text)
+        caller = re.search(rb"caller=([TC]\d+)", match["flags"])
+        return _console(text, int(match["level"]) & 7, int(match["usec"]) if len(match["usec"]) < 20 else None,
+                        caller[1] if caller else b"")
+
+    def _join(self, seq: bytes, at: int, total: int, text: bytes) -> bytes | None:
+        if len(self._parts) > 100:  # lost packets: forget the oldest
+            self._parts.pop(next(iter(self._parts)))
+        parts = self._parts.setdefault(seq, {})
+        parts[at] = text
+        if sum(map(len, parts.values())) < min(total, 1 << 16):
+            return None
+        del self._parts[seq]
+        return b"".join(parts[key] for key in sorted(parts))
+
+
+def _text(value: object) -> bytes:
+    if isinstance(value, list):  # journald gives bytes that are no UTF-8 as numbers
+        return bytes(byte for byte in value if isinstance(byte, int) and 0 <= byte < 256)
+    return value.encode("utf-8", "replace") if isinstance(value, str) else b""
+
+
+def _number(value: object) -> int | None:
+    text = str(value)
+    return int(text) if text.isdigit() and len(text) < 20 else None
+
+
+def journal_json(line: bytes) -> bytes | None:
+    """``journalctl -o json``: one object per line."""
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(entry, dict) or entry.get("_TRANSPORT", "kernel") != "kernel":
+        return None
+    time = entry.get("_SOURCE_MONOTONIC_TIMESTAMP", entry.get("__MONOTONIC_TIMESTAMP"))
+    return _console(_text(entry.get("MESSAGE")), _number(entry.get("PRIORITY")), _number(time))
+
+
+class JournalExport:
+    """``journalctl -o export``: one ``FIELD=value`` per line, an empty line between entries."""
+
+    def __init__(self) -> None:
+        self._usec: int | None = None
+
+    def __call__(self, line: bytes) -> bytes | None:
+        key, equals, value = line.partition(b"=")
+        if not equals:
+            self._usec = None if not line else self._usec
+            return None
+        if key in (b"__MONOTONIC_TIMESTAMP", b"_SOURCE_MONOTONIC_TIMESTAMP"):
+            self._usec = _number(value.decode("ascii", "replace"))
+        return _console(value, None, self._usec) if key == b"MESSAGE" else None
+
+
+class DmesgJson:
+    """``dmesg --json``: the fields of an entry on a line each."""
+
+    def __init__(self) -> None:
+        self._fields: dict[bytes, object] = {}
+
+    def __call__(self, line: bytes) -> bytes | None:
+        match = _DMESG_JSON.match(line)
+        if match is None:
+            return None
+        try:
+            value = json.loads(match["value"])
+        except (ValueError, RecursionError):
+            return None
+        if match["key"] != b"msg":
+            self._fields[match["key"]] = value
+            return None
+        fields, self._fields = self._fields, {}
+        time = fields.get(b"time")
+        level = fields.get(b"pri")
+        return _console(_text(value), level & 7 if isinstance(level, int) else None,
+                        int(time * 1_000_000) if isinstance(time, (int, float)) and 0 <= time < 1e10 else None)
+
+
+def lava(line: bytes) -> bytes | None:
+    """LAVA's job log: YAML whose lines are JSON objects."""
+    match = _LAVA.match(line)
+    if match is None:
+        return None
+    try:
+        entry = json.loads(match["json"])
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(entry, dict) or entry.get("lvl") not in ("target", "feedback"):
+        return None
+    return _text(entry.get("msg"))
