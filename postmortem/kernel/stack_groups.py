@@ -237,11 +237,13 @@ def _named(prog: drgn.Program, pcs: tuple[int, ...]) -> tuple[StackFrame, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Path:
-    """A way through a stack that a task took. Where every return address is the same and none
-    of the steps needs BP, another task's way is the same."""
+    """A way through a stack that a task took. Where every return address is the same, and every
+    BP that a step started from, another task's way is the same."""
 
-    returns: Callable[[tuple[int, ...]], tuple[int, ...]]
+    returns: Callable[[memoryview], tuple[int, ...]]
     """Picks the return addresses out of the words of a stack."""
+    pointers: tuple[tuple[int, int], ...]
+    """Words with a BP that was used, and how many bytes above ``sp`` it points."""
     pcs: tuple[int, ...]
     offsets: tuple[int, ...]
 
@@ -282,25 +284,30 @@ class _Sleeping:
             raw = self._prog.read(sp, size)
         except drgn.FaultError:
             return None
-        words = struct.unpack(f"<{size // 8}Q", raw)
-        path = self._known_path(words, size) or self._walk(words, sp, size)
+        # In the byte order of this machine: on a big-endian one drgn does it all.
+        words = memoryview(raw).cast("Q")
+        path = self._known_path(words, sp, size) or self._walk(words, sp, size)
         if path is None:
             return None
         end = path.offsets[-1]
         return Stack(task, path.pcs, sp, path.offsets, raw if end == size else raw[:end])
 
-    def _known_path(self, words: tuple[int, ...], size: int) -> _Path | None:
+    def _known_path(self, words: memoryview, sp: int, size: int) -> _Path | None:
         for path in self._known.get(size, ()):
             if path.returns(words) == path.pcs:
-                return path
+                for place, offset in path.pointers:
+                    if words[place] - sp != offset:
+                        break
+                else:
+                    return path
         return None
 
-    def _walk(self, words: tuple[int, ...], sp: int, size: int) -> _Path | None:
-        bp = words[self._bp_at // 8]
+    def _walk(self, words: memoryview, sp: int, size: int) -> _Path | None:
+        bp = self._bp_at // 8
         places = [self._return_at // 8]
         at = self._saved_bytes
         offsets = [at]
-        by_sp_alone = True
+        pointers = []
         for _ in range(_MAX_FRAMES):
             step = self._orc.step(words[places[-1]])
             if step is None:
@@ -308,9 +315,11 @@ class _Sleeping:
             if step.kind is Kind.END:
                 at = size
                 break
+            start = at
             if step.from_bp:
-                by_sp_alone = False
-            cfa = (bp - sp if step.from_bp else at) + step.cfa_offset
+                start = words[bp] - sp
+                pointers.append((bp, start))
+            cfa = start + step.cfa_offset
             if not at <= cfa <= size or cfa & 7:
                 return None
             if step.kind is Kind.REGISTERS:
@@ -325,7 +334,7 @@ class _Sleeping:
                 saved = cfa + step.bp_offset
                 if not 0 <= saved < size or saved & 7:
                     return None
-                bp = words[saved // 8]
+                bp = saved // 8
             places.append(cfa // 8 - 1)
             at = cfa
             offsets.append(at)
@@ -333,8 +342,8 @@ class _Sleeping:
             return None
         offsets.append(at)
         pcs = tuple(words[place] for place in places)
-        path = _Path(itemgetter(*places), pcs, tuple(offsets))
-        if by_sp_alone and len(places) > 1:
+        path = _Path(itemgetter(*places), tuple(pointers), pcs, tuple(offsets))
+        if len(places) > 1:
             known = self._known.setdefault(size, [])
             known.insert(0, path)
             del known[_KNOWN_PATHS:]
