@@ -242,7 +242,7 @@ def _read_log(ctx: Context, core: Core) -> None:
     from postmortem.kernel.printk import log_records
     from postmortem.log.scan import reports_from_records
 
-    records = ctx.attempt("log", lambda: log_records(core.program)) if ctx.has_types else None
+    records = ctx.attempt("log", lambda: log_records(core.program, core.info.vmcoreinfo))
     if records:
         ctx.records = records
         ctx.reports = tuple(reports_from_records(records, core.info.arch))

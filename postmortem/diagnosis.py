@@ -219,7 +219,17 @@ def _verdict(root: Finding, findings: Sequence[Finding]) -> Verdict:
 
 
 def _calm(ctx: Context) -> Verdict:
-    """Nothing is wrong: say what the machine was doing."""
+    """Nothing is wrong: say what the machine was doing. Or nothing could be seen: say that."""
+    if not ctx.records and not ctx.system.task_states:
+        reasons = "; ".join(f"{item.what}: {item.why}" for item in ctx.problems[:3])
+        return Verdict(
+            kind=Kind.NONE,
+            title="the cause can't be told from this file",
+            summary="Neither the log nor the tasks could be read, so nothing can be said of what"
+            " happened." + (f" {reasons}." if reasons else ""),
+            confidence=Confidence.POSSIBLE,
+            next_steps=("Get a complete dump, or the console log of the crash.",),
+        )
     states = ctx.system.task_states
     running = states.get("R", 0)
     doing = ""
@@ -228,12 +238,16 @@ def _calm(ctx: Context) -> Verdict:
         doing = (
             f" {sum(states.values())} tasks: {running} running, {blocked} in uninterruptible sleep."
         )
-    what = "log holds" if ctx.prog is None else "dump and its log hold"
+    what = "dump and its log hold"
+    if ctx.prog is None or not states:
+        what = "log holds"
+    elif not ctx.records:
+        what = "tasks (the log could not be read) show"
     return Verdict(
         kind=Kind.NONE,
         title="no failure found",
         summary=f"The {what} no sign of a crash or a hang.{doing}",
-        confidence=Confidence.LIKELY,
+        confidence=Confidence.LIKELY if ctx.records and states else Confidence.POSSIBLE,
         evidence=(
             Evidence(f"{len(ctx.records)} log messages, no report of the kernel among them", "log"),
         )

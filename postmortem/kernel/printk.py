@@ -7,16 +7,17 @@ time through the object layer costs more than the rest of an analysis.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import drgn
 
 from postmortem.log.report import Record
 
-_MAX_RECORDS = 1 << 20
-_MAX_TEXT = 1 << 28
-_LOG_NEWLINE, _LOG_CONT = 2, 8  # enum printk_info_flags, include/linux/printk.h
+_MAX_RECORD_BITS = 20
+_MAX_TEXT_BITS = 28
+_MAX_STRUCT = 4096
+_LOG_CONT = 8  # enum printk_info_flags
 _COMMITTED, _FINALIZED = 1, 2  # enum desc_state
 
 
@@ -35,31 +36,69 @@ class PrintkRecord:
     """Continues the record before it."""
 
 
-def printk_records(prog: drgn.Program) -> list[PrintkRecord]:
+def printk_records(prog: drgn.Program, vmcoreinfo: Mapping[str, str]) -> list[PrintkRecord]:
     """Read all records of the ring buffer, oldest first.
 
+    VMCOREINFO says where everything lies (kernel/printk/printk.c,
+    log_buf_vmcoreinfo_setup()), so neither types nor symbols are needed.
+
+    :param vmcoreinfo: The note's lines as key and value.
     :raises LookupError: this kernel has no ring buffer, or nonsense in it.
     :raises drgn.FaultError: the buffer is not in the dump.
     """
-    prb = prog["prb"].read_()
-    ring = prb.desc_ring.read_()
-    count_bits = ring.count_bits.value_()
-    if not 0 < count_bits <= 24 or 1 << count_bits > _MAX_RECORDS:
-        raise LookupError(f"printk ring buffer would have 2^{count_bits} records")
+    layout = _Layout(prog, vmcoreinfo)
+    prb = prog.read_u64(layout.address_of_prb())
+    ring = prb + layout.offset("printk_ringbuffer", "desc_ring")
+    text = prb + layout.offset("printk_ringbuffer", "text_data_ring")
+    count_bits = prog.read_u32(ring + layout.offset("prb_desc_ring", "count_bits"))
+    size_bits = prog.read_u32(text + layout.offset("prb_data_ring", "size_bits"))
+    if not 0 < count_bits <= _MAX_RECORD_BITS or not 0 < size_bits <= _MAX_TEXT_BITS:
+        raise LookupError(
+            f"the printk ring buffer would have 2^{count_bits} records, 2^{size_bits} bytes"
+        )
     count = 1 << count_bits
-    text = prb.text_data_ring.read_()
-    size_bits = text.size_bits.value_()
-    if not 0 < size_bits <= 28 or 1 << size_bits > _MAX_TEXT:
-        raise LookupError(f"printk ring buffer would have 2^{size_bits} bytes of text")
-    data = _read(prog, text.data.value_(), 1 << size_bits)
-    desc_type = prog.type("struct prb_desc")
-    info_type = prog.type("struct printk_info")
-    descs = _read(prog, ring.descs.value_(), count * drgn.sizeof(desc_type))
-    infos = _read(prog, ring.infos.value_(), count * drgn.sizeof(info_type))
-    buffer = _Buffer(data, descs, infos, drgn.sizeof(desc_type), _InfoLayout(info_type))
-    head = ring.head_id.counter.value_() & _LONG
-    tail = ring.tail_id.counter.value_() & _LONG
+
+    def array_of(member: str, struct_name: str) -> bytes:
+        start = prog.read_u64(ring + layout.offset("prb_desc_ring", member))
+        return _read(prog, start, count * layout.size(struct_name))
+
+    data = prog.read_u64(text + layout.offset("prb_data_ring", "data"))
+    buffer = _Buffer(
+        data=_read(prog, data, 1 << size_bits),
+        descs=array_of("descs", "prb_desc"),
+        infos=array_of("infos", "printk_info"),
+        layout=layout,
+    )
+    head = prog.read_u64(ring + layout.offset("prb_desc_ring", "head_id"))
+    tail = prog.read_u64(ring + layout.offset("prb_desc_ring", "tail_id"))
     return list(buffer.records(tail, head, count))
+
+
+class _Layout:
+    """Offsets and sizes of printk's structs: from VMCOREINFO, else from types."""
+
+    def __init__(self, prog: drgn.Program, vmcoreinfo: Mapping[str, str]) -> None:
+        self._prog = prog
+        self._lines = vmcoreinfo
+
+    def address_of_prb(self) -> int:
+        """Address of ``struct printk_ringbuffer *prb``."""
+        line = self._lines.get("SYMBOL(prb)")
+        return int(line, 16) if line else int(self._prog.symbol("prb").address)
+
+    def offset(self, struct_name: str, member: str) -> int:
+        """Bytes from the start of the struct."""
+        line = self._lines.get(f"OFFSET({struct_name}.{member})")
+        if line and line.isdigit():
+            return int(line)
+        return int(drgn.offsetof(self._prog.type(f"struct {struct_name}"), member))
+
+    def size(self, struct_name: str) -> int:
+        """Bytes of the struct."""
+        line = self._lines.get(f"SIZE({struct_name})")
+        if line and line.isdigit() and 0 < int(line) < _MAX_STRUCT:
+            return int(line)
+        return int(drgn.sizeof(self._prog.type(f"struct {struct_name}")))
 
 
 _LONG = (1 << 64) - 1
@@ -86,28 +125,19 @@ def _read(prog: drgn.Program, address: int, size: int) -> bytes:
         return b"".join(parts)
 
 
-class _InfoLayout:
-    """Where the members of ``struct printk_info`` lie."""
-
-    def __init__(self, info: drgn.Type) -> None:
-        self.size = drgn.sizeof(info)
-        self.sequence = drgn.offsetof(info, "seq")
-        self.time = drgn.offsetof(info, "ts_nsec")
-        self.length = drgn.offsetof(info, "text_len")
-        self.facility = drgn.offsetof(info, "facility")
-        self.flags = self.facility + 1  # u8 flags:5, level:3
-        self.caller = drgn.offsetof(info, "caller_id")
-
-
 class _Buffer:
-    def __init__(
-        self, data: bytes, descs: bytes, infos: bytes, desc_size: int, layout: _InfoLayout
-    ) -> None:
+    def __init__(self, data: bytes, descs: bytes, infos: bytes, layout: _Layout) -> None:
         self._data = data
         self._descs = descs
         self._infos = infos
-        self._desc_size = desc_size
-        self._layout = layout
+        self._desc_size = layout.size("prb_desc")
+        self._state = layout.offset("prb_desc", "state_var")
+        self._block = layout.offset("prb_desc", "text_blk_lpos")
+        self._info_size = layout.size("printk_info")
+        self._sequence = layout.offset("printk_info", "seq")
+        self._time = layout.offset("printk_info", "ts_nsec")
+        self._length = layout.offset("printk_info", "text_len")
+        self._caller = layout.offset("printk_info", "caller_id")
 
     def records(self, tail: int, head: int, count: int) -> Iterator[PrintkRecord]:
         mask = count - 1
@@ -120,23 +150,22 @@ class _Buffer:
                 break
 
     def _record(self, slot: int, number: int) -> PrintkRecord | None:
-        # struct prb_desc { atomic_long_t state_var; struct { ulong begin, next; } text_blk_lpos; }
-        state, begin, end = struct.unpack_from("<QQQ", self._descs, slot * self._desc_size)
+        at = slot * self._desc_size
+        (state,) = struct.unpack_from("<Q", self._descs, at + self._state)
         if state >> 62 not in (_COMMITTED, _FINALIZED) or state & (_LONG >> 2) != number:
             return None
-        layout = self._layout
-        at = slot * layout.size
-        sequence = struct.unpack_from("<Q", self._infos, at + layout.sequence)[0]
-        time_ns = struct.unpack_from("<Q", self._infos, at + layout.time)[0]
-        length = struct.unpack_from("<H", self._infos, at + layout.length)[0]
-        caller = struct.unpack_from("<I", self._infos, at + layout.caller)[0]
-        flags = self._infos[at + layout.flags]
+        # struct prb_data_blk_lpos { unsigned long begin, next; }
+        begin, end = struct.unpack_from("<QQ", self._descs, at + self._block)
+        at = slot * self._info_size
+        # u16 text_len, u8 facility, u8 flags:5 and level:3 follow each other.
+        length, facility, flags = struct.unpack_from("<HBB", self._infos, at + self._length)
+        (caller,) = struct.unpack_from("<I", self._infos, at + self._caller)
         return PrintkRecord(
-            sequence=sequence,
+            sequence=struct.unpack_from("<Q", self._infos, at + self._sequence)[0],
             text=self._text(begin, end, length),
-            time_ns=time_ns,
+            time_ns=struct.unpack_from("<Q", self._infos, at + self._time)[0],
             level=flags >> 5,
-            facility=self._infos[at + layout.facility],
+            facility=facility,
             caller=f"C{caller & 0x7FFFFFFF}" if caller >> 31 else f"T{caller}",
             continues=bool(flags & _LOG_CONT),
         )
@@ -153,13 +182,13 @@ class _Buffer:
         return self._data[start : min(stop, start + length)].decode("utf-8", "replace")
 
 
-def log_records(prog: drgn.Program) -> tuple[Record, ...]:
+def log_records(prog: drgn.Program, vmcoreinfo: Mapping[str, str]) -> tuple[Record, ...]:
     """The log as ``dmesg`` prints it: a record a line, continuations joined.
 
     Raises what :func:`printk_records` raises.
     """
     lines: list[Record] = []
-    for record in printk_records(prog):
+    for record in printk_records(prog, vmcoreinfo):
         parts = record.text.split("\n")
         time = record.time_ns / 1e9
         if record.continues and lines:
