@@ -12,7 +12,7 @@ _PAGE = 4096
 
 POISONS = (
     # include/linux/poison.h; the 64-bit offset is CONFIG_ILLEGAL_POINTER_VALUE.
-    (0xDEAD000000000100, 0x40, "LIST_POISON1: the entry was already removed from its list"),
+    (0xDEAD000000000100, 0x22, "LIST_POISON1: the entry was already removed from its list"),
     (0xDEAD000000000122, 0x40, "LIST_POISON2: the entry was already removed from its list"),
     (0xDEAD000000000200, 0x40, "LIST_POISON2 of older kernels: already removed from its list"),
     (0xDEAD000000000300, 0x100, "TIMER_ENTRY_STATIC: no pending timer"),
