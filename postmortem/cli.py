@@ -184,6 +184,40 @@ def analyze(
 
 
 @cli.command()
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True)
+@click.option("--jsonl", "as_jsonl", is_flag=True, help="One JSON document a line, one an input.")
+@click.option("--full", is_flag=True, help="With --jsonl: frames, registers and text as well.")
+@click.option("-o", "--output", metavar="FILE", help="Write to FILE.")
+def log(paths: tuple[str, ...], as_jsonl: bool, full: bool, output: str | None) -> int:
+    """List every kernel report in any number of logs.
+
+    PATH is a log, a folder of logs (searched through), or - for standard input.
+    """
+    from postmortem.log.jsonl import document, walk
+    from postmortem.progress import Progress
+
+    for path in paths:
+        if path != "-" and not os.path.lexists(path):
+            raise UnreadableInputError(f"{path} does not exist: check the path")
+    show: Callable[[dict[str, Any], IO[str]], None]
+    if as_jsonl:
+        from postmortem.render.json import print_line as show
+    else:
+        from postmortem.render.text import print_log as show
+    status = EXIT_OK
+    # Lines that come one by one on the same terminal are progress enough.
+    terminal = output is None and sys.stdout.isatty()
+    with _open_output(output) as file, Progress(sys.stderr, wanted=not terminal) as progress:
+        for number, path in enumerate(walk(paths)):
+            progress(f"log {number + 1}")
+            found = document(path, full)
+            show(found, file)
+            if found["problems"]:
+                status = EXIT_LIMITED
+    return status
+
+
+@cli.command()
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.option("--plugin", metavar="FILE", multiple=True, help="List the plugins in FILE too.")
 @click.pass_context

@@ -22,8 +22,9 @@ class Progress:
     A thread draws, so a stage that reports nothing is still seen to be at work.
     """
 
-    def __init__(self, file: IO[str]) -> None:
+    def __init__(self, file: IO[str], *, wanted: bool = True) -> None:
         self._file = file
+        self._wanted = wanted
         self._state = ("reading", 0, 0)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -33,7 +34,7 @@ class Progress:
         self._state = (stage, done, total)
 
     def __enter__(self) -> Progress:
-        if self._file.isatty():
+        if self._wanted and self._file.isatty():
             self._thread = threading.Thread(target=self._draw, daemon=True)
             self._thread.start()
         return self

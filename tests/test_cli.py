@@ -288,6 +288,53 @@ def test_plugins_are_listed_for_machines(
     assert mine["needs"] == ["dump"]
 
 
+# --- logs
+
+OOPS = """\
+[    1.000000] Linux version 6.1.0 (gcc) #1 SMP
+[    3.000000] BUG: kernel NULL pointer dereference, address: 0000000000000008
+[    3.000001] #PF: supervisor read access in kernel mode
+[    3.000002] Oops: 0000 [#1] PREEMPT SMP NOPTI
+[    3.000003] CPU: 1 PID: 119 Comm: trigger Not tainted 6.1.0 #1
+[    3.000004] RIP: 0010:pm_peer_port+0x5/0x10 [pm_fault]
+[    3.000005] Call Trace:
+[    3.000006]  <TASK>
+[    3.000007]  pm_session_connect+0xe/0x20 [pm_fault]
+[    3.000008]  vfs_write+0xc7/0x3f0
+[    3.000009]  </TASK>
+[    3.000010] ---[ end trace 0000000000000000 ]---
+"""
+
+
+@pytest.fixture
+def logs(tmp_path: Path) -> Path:
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    (folder / "a-quiet.log").write_text("[    1.000000] Linux version 6.1.0 (gcc) #1 SMP\n")
+    (folder / "b-oops.log").write_text(OOPS)
+    return folder
+
+
+def test_all_logs_of_a_folder_are_listed(logs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("log", str(logs)) == 0
+    quiet, oops = capsys.readouterr().out.split(f"{logs}/b-oops.log\n")
+    assert quiet == f"{logs}/a-quiet.log\n  no kernel report\n"
+    assert oops.startswith("      line 2  BUG: unable to handle kernel NULL pointer dereference in")
+
+
+def test_logs_for_machines_are_a_line_each(logs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("log", "--jsonl", str(logs)) == 0
+    quiet, oops = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (quiet["path"], quiet["reports"]) == (f"{logs}/a-quiet.log", [])
+    (report,) = oops["reports"]
+    assert (report["kind"], report["guilty"]) == ("null-dereference", "pm_peer_port")
+
+
+def test_a_log_that_is_not_there_is_4(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("log", "/nowhere/x.log") == 4
+    assert "does not exist" in sentence(capsys)
+
+
 # --- the process
 
 

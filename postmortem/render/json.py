@@ -43,6 +43,11 @@ def dump(value: Any, file: IO[str]) -> None:
     file.write(json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
+def print_line(value: Any, file: IO[str]) -> None:
+    """Write plain values as one line."""
+    file.write(json.dumps(value, separators=(",", ":"), allow_nan=False) + "\n")
+
+
 def plain(value: Any) -> Any:
     """Turn dataclasses, enums and tuples into what JSON knows."""
     if type(value) is str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
-from typing import IO
+from typing import IO, Any
 
 from postmortem.findings import Block, Evidence, Finding, Kind, Severity, Table, Verdict
 from postmortem.log.report import Report
@@ -53,6 +53,27 @@ def print_plugin(analysis: Analysis, file: IO[str], *, verbose: bool = False) ->
     if not (analysis.findings or analysis.blocks or analysis.tables):
         page.line("nothing to report")
     _limits(page, analysis, verbose=verbose)
+    write(page.text(), file)
+
+
+def print_log(found: dict[str, Any], file: IO[str]) -> None:
+    """Write what ``postmortem log`` found in one input (a document of log/jsonl.py)."""
+    page = Page(file)
+    page.line((found["path"], "heading"))
+    for item in found["reports"]:
+        asides = [f"{item['count']} times"] if item["count"] > 1 else []
+        asides += ["a consequence"] if item["consequence_of"] is not None else []
+        asides += [f"corrupted: {item['corrupted_why']}"] if item["corrupted"] else []
+        page.prose(
+            item["title"],
+            aside=", ".join(asides),
+            first=(_line_label(item["line"]), "label"),
+            rest=" " * (LINE + 4),
+        )
+    if not found["reports"]:
+        page.line(("  no kernel report", "aside"))
+    for problem in found["problems"]:
+        page.prose((problem["what"], "name"), f": {problem['why']}", first="  - ", rest="    ")
     write(page.text(), file)
 
 
@@ -409,7 +430,7 @@ def _reports(page: Page, analysis: Analysis, verbose: bool) -> None:
         page.prose(
             found.title,
             aside=", ".join(asides),
-            first=(f"  {f'line {found.line}':>{LINE}}  ", "label"),
+            first=(_line_label(found.line), "label"),
             rest=" " * (LINE + 4),
         )
         if verbose:
@@ -420,6 +441,10 @@ def _reports(page: Page, analysis: Analysis, verbose: bool) -> None:
 
 LINE = 10
 """Width of ``line 12345``."""
+
+
+def _line_label(line: int) -> str:
+    return f"  {f'line {line}':>{LINE}}  "
 
 
 def _modules(page: Page, analysis: Analysis) -> None:
