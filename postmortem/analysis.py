@@ -18,11 +18,12 @@ from postmortem.dump.recognise import InputKind, recognise
 from postmortem.errors import UsageError
 from postmortem.findings import Block, Finding, Table
 from postmortem.plugin import Context, Plugin, discover, run_plugin
-from postmortem.result import Analysis, Input, System, TaskStack
+from postmortem.result import Analysis, Input, ModuleInfo, System, TaskStack
 
 if TYPE_CHECKING:
     from postmortem.dump import recognise as recognised
     from postmortem.dump.core import Core
+    from postmortem.log.report import Report
 
 Progress = Callable[[str, int, int], None]
 """Called with the stage, what is done and the total (0 if not known)."""
@@ -98,12 +99,20 @@ def analyze(paths: Sequence[str | Path], options: Options | None = None) -> Anal
 
 def open_input(paths: Sequence[str | Path], options: Options) -> Opened:
     """Open whatever ``paths`` are and read the facts that every judgement needs."""
+    from postmortem.log.source import is_pstore_directory
+
+    names = [str(path) for path in paths]
+    if len(names) == 1 and (names[0] == "-" or is_pstore_directory(Path(names[0]))):
+        return _open_log(names[0])
     what = recognise(paths)
-    if what.kind is InputKind.LOG:
-        if options.vmlinux is not None and len(what.paths) > 1:
-            raise UsageError("--vmlinux goes with one log, not with several")
-        return _open_log(what, options)
-    return _open_dump(what, options)
+    if what.kind is not InputKind.LOG:
+        return _open_dump(what, options)
+    if len(names) > 1:
+        raise UsageError(
+            "several logs are several machines or boots: analyse one at a time,"
+            " or all with postmortem log PATH... --jsonl"
+        )
+    return _open_log(names[0])
 
 
 def _chosen(plugins: list[Plugin], only: tuple[str, ...] | None) -> list[Plugin]:
@@ -137,27 +146,31 @@ def _log_tail(ctx: Context) -> tuple[str, ...]:
 # --- a log -----------------------------------------------------------------------
 
 
-def _open_log(what: recognised.Input, options: Options) -> Opened:
-    from postmortem.log.analyze import open_log
+def _open_log(path: str) -> Opened:
+    from postmortem.log.scan import scan_file
 
-    opened = Opened(Context(Input("", "log", "", 0, True), System()), "none")
+    opened = Opened(Context(Input(path, "log", "text", 0, True), System()), "none")
+    ctx = opened.context
     with opened.timed("log"):
-        log = open_log(what.paths)
-    opened.context = Context(
-        input=Input(
-            path=" ".join(map(str, what.paths)),
-            kind="log",
-            format=log.format,
-            size=log.size,
-            complete=not log.lacks,
-            lacks=log.lacks,
-        ),
-        system=log.system,
-        records=log.tail,
-        reports=log.reports,
-        problems=list(log.problems),
-    )
+        scan = scan_file(path)
+    lacks = tuple(f"{problem.what}: {problem.why}" for problem in scan.problems)
+    ctx.input = Input(path, "log", "text", scan.size, not lacks, lacks)
+    ctx.reports = tuple(scan.reports)
+    ctx.problems.extend(scan.problems)
+    ctx.system = _system_of_log(ctx.reports, [boot.release for boot in scan.boots])
     return opened
+
+
+def _system_of_log(reports: Sequence[Report], releases: Sequence[str | None]) -> System:
+    """What the reports and boot banners of a log say about the machine; the last word counts."""
+    known = list(reversed(reports))
+    release = next((r.release for r in known if r.release), None)
+    return System(
+        release=release or next((name for name in reversed(releases) if name), None),
+        arch=next((r.arch for r in known if r.arch), None),
+        hardware=next((r.hardware for r in known if r.hardware), None),
+        modules=tuple(map(ModuleInfo, dict.fromkeys(name for r in known for name in r.modules))),
+    )
 
 
 # --- a dump ----------------------------------------------------------------------

@@ -220,7 +220,7 @@ def _verdict(root: Finding, findings: Sequence[Finding]) -> Verdict:
 
 def _calm(ctx: Context) -> Verdict:
     """Nothing is wrong: say what the machine was doing. Or nothing could be seen: say that."""
-    if not ctx.records and not ctx.system.task_states:
+    if ctx.prog is not None and not ctx.records and not ctx.system.task_states:
         reasons = "; ".join(f"{item.what}: {item.why}" for item in ctx.problems[:3])
         return Verdict(
             kind=Kind.NONE,

@@ -130,7 +130,8 @@ class Context:
     def lacks(self, need: str) -> str | None:
         """Say why ``need`` is not met by this input, ``None`` if it is."""
         if need == "log":
-            return None if self.records else "there is no kernel log"
+            found = self.records or self.input.kind == "log"
+            return None if found else "there is no kernel log"
         if self.prog is None:
             return "the input is a log, not a dump"
         if need == "dump":
