@@ -275,7 +275,10 @@ def _open_elf(
         )
     text, text_from = said.vmcoreinfo, "note"
     if not vmcoreinfo.is_plausible(text):
-        text, text_from = _find_vmcoreinfo(memory, name, progress), "memory"
+        text, text_from = (
+            _find_vmcoreinfo(memory, name, memory.truncated_bytes > 0, progress),
+            "memory",
+        )
     program = drgn.Program(vmcoreinfo=text) if text_from == "memory" else drgn.Program()
     _set_core(program, source, name)
     if any(segment.vaddr < USER_SPACE_END for segment in loads):
@@ -343,7 +346,7 @@ def _require_architecture(arch: str, name: str) -> None:
         )
 
 
-def _find_vmcoreinfo(memory: Memory, name: str, progress: Progress | None) -> bytes:
+def _find_vmcoreinfo(memory: Memory, name: str, cut_off: bool, progress: Progress | None) -> bytes:
     total, done = memory.saved_bytes, 0
 
     def chunks() -> Iterator[tuple[int, bytes]]:
@@ -361,8 +364,12 @@ def _find_vmcoreinfo(memory: Memory, name: str, progress: Progress | None) -> by
     text = vmcoreinfo.find(chunks(), is_true)
     if text is None:
         raise UnknownInputError(
-            f"{name} has no VMCOREINFO note and no kernel's VMCOREINFO is in its memory: it is"
-            " the dump of something else than a running Linux, or it lacks that page"
+            f"{name} has no VMCOREINFO note and no kernel's VMCOREINFO is in its memory:"
+            + (
+                " it is cut off too early, copy it again"
+                if cut_off
+                else " it is the dump of something else than a running Linux, or lacks that page"
+            )
         )
     return text
 
@@ -400,8 +407,11 @@ def _open_kdump(
         _set_core(probe, source, name)
         _block_pages(probe, described.pages.bad_pages, header.block_size)
         memory = KdumpMemory(probe, [(image, header)])
-        text, text_from = _find_vmcoreinfo(memory, name, progress), "memory"
-    program = drgn.Program(platform, vmcoreinfo=text if text_from == "memory" else None)
+        text, text_from = (
+            _find_vmcoreinfo(memory, name, described.pages.lost_bytes > 0, progress),
+            "memory",
+        )
+    program = drgn.Program(platform, vmcoreinfo=text)
     bad = described.pages.bad_pages
     with _environment("DRGN_PREFER_PGTABLE_READER", "1" if bad else "0"):
         _set_core(program, source, name)

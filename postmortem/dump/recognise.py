@@ -177,6 +177,10 @@ def _identify_bytes(head: bytes, source: Source, path: Path) -> Input:
     name = _unsupported(head, source, path)
     if name:
         raise UnknownInputError(f"{shown(path)} is {name}")
+    if len(head) < 64 and any(
+        magic.startswith(head) for magic in (FLATTENED_SIGNATURE, kdump.SIGNATURE)
+    ):
+        raise UnknownInputError(f"{shown(path)} is cut off inside its header: copy it again")
     if looks_like_text(head):
         return Input(InputKind.LOG, Format.TEXT, (path,))
     raise UnknownInputError(
