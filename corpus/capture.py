@@ -33,10 +33,14 @@ from corpus.scenarios import Scenario, ScenarioError, load
 
 # What "until" means on the console.
 ENDS = {
-    "panic": r"---\[ end Kernel panic[^\n]*\n|Rebooting in",
+    # The last lines of a panic; an NMI may leave the console before the very last.
+    "panic": r"---\[ end Kernel panic[^\n]*\n|Kernel Offset: [^\n]*\n|Rebooting in",
     "survived": r"pm: survived",
 }
 BUSYBOX = Path("/bin/busybox")
+
+# For the last line of the console.
+SETTLE_SECONDS = 0.2
 
 # Enough for Debian's cloud kernels with makedumpfile in their initrd.
 CRASH_KERNEL_MIB = 112
@@ -63,26 +67,55 @@ def folder(cache: Path, tree: Tree, scenario: Scenario, road: str) -> Path:
     return cache / tree.release / f"{scenario.name}{suffix}"
 
 
-def is_captured(target: Path, digest: str) -> bool:
+def is_captured(target: Path, scenario: Scenario, digest: str) -> bool:
+    """Whether *target* holds this very capture; its truth is brought up to date then."""
+    file = target / "truth.json"
     try:
-        return bool(json.loads((target / "truth.json").read_text())["digest"] == digest)
+        document = json.loads(file.read_text())
+        if document["digest"] != digest:
+            return False
     except (OSError, ValueError, KeyError):
         return False
+    current = {"about": scenario.about, "truth": asdict(scenario.truth)}
+    written = json.dumps({**document, **current}, indent=1) + "\n"
+    if written != file.read_text():
+        file.write_text(written)
+    return True
 
 
 def digest(scenario: Scenario, tree: Tree) -> str:
-    sources = [*initrd.ROOTFS.iterdir()]
-    if scenario.fault:
-        sources += module.SOURCES.iterdir()
+    sources = [*initrd.ROOTFS.iterdir(), *module.sources(scenario.fault)]
     contents = [source.read_bytes() for source in sorted(sources)]
     return scenario.digest(tree.release.encode(), *contents)
 
 
 def guest_initrd(tree: Tree, scenario: Scenario) -> bytes:
-    modules = tree.with_dependencies(["qemu_fw_cfg"])
+    disk = ["virtio_pci", "virtio_blk"] if scenario.disk_mib else []
+    modules = tree.with_dependencies(["qemu_fw_cfg", *disk, *scenario.modules])
     if scenario.fault:
         modules.append(module.build(tree, btf=scenario.module_btf))
-    return initrd.base(BUSYBOX, modules).bytes() + initrd.scenario(scenario.script)
+    small = initrd.scenario(scenario.script) + initrd.programs(scenario.programs)
+    return initrd.base(BUSYBOX, modules).bytes() + small
+
+
+def ext4_disk(scenario: Scenario, scratch: Path) -> tuple[str, ...]:
+    """A disk with an empty ext4 file system for the guest, as options of QEMU."""
+    if not scenario.disk_mib:
+        return ()
+    disk = scratch / "disk"
+    with disk.open("wb") as empty:
+        empty.truncate(scenario.disk_mib << 20)
+    subprocess.run(["mke2fs", "-q", "-t", "ext4", str(disk)], check=True)
+    return (
+        "-drive", f"file={disk},if=none,id=backend,format=raw,cache=unsafe",
+        "-device", "virtio-blk-pci,drive=backend,id=disk",
+    )  # fmt: skip
+
+
+def have_host_act(guest: Guest, scenario: Scenario) -> None:
+    if scenario.host:
+        guest.wait_for("pm: host", scenario.seconds)
+        guest.qmp.run(scenario.host, **scenario.host_arguments)
 
 
 def capture(tree: Tree, scenario: Scenario, road: str, cache: Path) -> Path:
@@ -130,12 +163,12 @@ def from_outside(tree: Tree, scenario: Scenario, cache: Path, target: Path) -> N
                 memory_mib=scenario.memory_mib,
                 arch=tree.kernel.arch,
                 vmcoreinfo=scenario.vmcoreinfo,
+                devices=ext4_disk(scenario, Path(scratch)),
             ) as guest,
         ):
-            if scenario.host:
-                guest.wait_for("pm: host", scenario.seconds)
-                guest.qmp.run(scenario.host)
+            have_host_act(guest, scenario)
             guest.wait_for(ENDS.get(scenario.until, scenario.until), scenario.seconds)
+            time.sleep(SETTLE_SECONDS)
             guest.dump(target / "vmcore")
             # Which of the formats there are depends on how QEMU was built.
             for name in sorted(guest.dump_formats().intersection(scenario.formats)):
@@ -170,9 +203,7 @@ def by_kdump(tree: Tree, scenario: Scenario, cache: Path, target: Path) -> None:
                 "-device", "virtio-blk-pci,drive=disk",
             ),
         ) as guest:  # fmt: skip
-            if scenario.host:
-                guest.wait_for("pm: host", scenario.seconds)
-                guest.qmp.run(scenario.host)
+            have_host_act(guest, scenario)
             guest.wait_for("pm: saved", scenario.seconds + CRASH_KERNEL_SECONDS)
             guest.wait_for_end(20)
         with disk.open("rb") as stream:
@@ -242,7 +273,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for kernel, scenario in wanted:
         tree = trees[kernel]
         target = folder(cache, tree, scenario, options.road)
-        if not options.force and is_captured(target, digest(scenario, tree)):
+        if not options.force and is_captured(target, scenario, digest(scenario, tree)):
             continue
         start = time.monotonic()
         for attempt in range(1 + RETRIES):

@@ -17,6 +17,7 @@ from corpus.kernels import module_image
 from corpus.tools import Program
 
 ROOTFS = Path(__file__).parent / "rootfs"
+PROGRAMS = Path(__file__).parent / "programs"
 DIRECTORIES = ("bin", "dev", "etc", "lib", "modules", "mnt", "proc", "run", "sys", "tmp", "var/log")
 
 
@@ -61,12 +62,12 @@ class Archive:
         return data + bytes(-len(data) % 512)
 
 
-def compiled(source: str) -> bytes:
-    """A program of rootfs/, as a static binary."""
+def compiled(source: Path) -> bytes:
+    """A C program as a static binary."""
     with tempfile.TemporaryDirectory(prefix="pm-") as scratch:
         program = Path(scratch) / "program"
-        bare = ["-nostdlib"] if source == "segv.c" else []
-        command = ["gcc", "-O1", "-static", *bare, "-s", "-o", str(program), str(ROOTFS / source)]
+        bare = ["-nostdlib"] if source.name == "segv.c" else []
+        command = ["gcc", "-O1", "-static", *bare, "-s", "-o", str(program), str(source)]
         subprocess.run(command, check=True)
         return program.read_bytes()
 
@@ -89,8 +90,16 @@ def scenario(script: str) -> bytes:
     """The small part: what this guest shall do, as the program /bin/trigger."""
     archive = Archive()
     archive.file("bin/trigger", b"#!/bin/sh\n" + script.encode() + b"\n")
-    archive.file("bin/segv", compiled("segv.c"))
+    archive.file("bin/segv", compiled(ROOTFS / "segv.c"))
     return archive.bytes()
+
+
+def programs(names: Iterable[str]) -> bytes:
+    """Programs of programs/ that a scenario needs, as a part of its own."""
+    archive = Archive()
+    for name in names:
+        archive.file(f"bin/{name}", compiled(PROGRAMS / f"{name}.c"))
+    return archive.bytes() if names else b""
 
 
 def crash(busybox: Path, modules: Iterable[Path], makedumpfile: Program, options: str) -> bytes:
@@ -110,5 +119,5 @@ def with_crash_kernel(kernel: Path, initrd: bytes) -> bytes:
     archive.directory("kdump")
     archive.file("kdump/kernel", kernel.read_bytes(), 0o644)
     archive.file("kdump/initrd", initrd, 0o644)
-    archive.file("bin/kdump-load", compiled("kdump-load.c"))
+    archive.file("bin/kdump-load", compiled(ROOTFS / "kdump-load.c"))
     return archive.bytes()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-FILE = Path(__file__).parent / "scenarios.toml"
+FOLDER = Path(__file__).parent
 ANYWHERE = -1
 
 
@@ -37,6 +38,8 @@ class Truth:
     cpu: int | None = None
     fatal: bool = True
     names: tuple[str, ...] = ()
+    log: Mapping[str, Any] = field(default_factory=dict)
+    """Members that are different for who has only the console log."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,11 @@ class Scenario:
     module_btf: bool = True
     formats: tuple[str, ...] = ()
     makedumpfile: str = "-d 31 -z"
+    committed: Mapping[str, str] = field(default_factory=dict)
+    modules: tuple[str, ...] = ()
+    programs: tuple[str, ...] = ()
+    disk_mib: int = 0
+    host_arguments: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def script(self) -> str:
@@ -76,16 +84,28 @@ class Scenario:
         return self.until == "panic" and self.initrd and self.vmcoreinfo
 
     def digest(self, *ingredients: bytes) -> str:
-        """Changes whenever a capture of this scenario would."""
-        written = json.dumps(asdict(self), sort_keys=True).encode()
+        """Changes whenever a capture of this scenario would; not with its words or truth."""
+        members = asdict(self)
+        for name in ("about", "kernels", "seconds", "says", "truth", "committed"):
+            del members[name]
+        for name in ("modules", "programs", "disk_mib", "host_arguments"):
+            if not members[name]:
+                del members[name]
+        written = json.dumps(members, sort_keys=True).encode()
         return hashlib.sha256(b"\0".join((written, *ingredients))).hexdigest()[:16]
 
 
-def load(file: Path = FILE) -> dict[str, Scenario]:
-    """All scenarios by name, in the order of the file."""
-    document = tomllib.loads(file.read_text())
-    defaults = document.pop("defaults")
-    return {name: _scenario(name, {**defaults, **given}) for name, given in document.items()}
+def load(folder: Path = FOLDER) -> dict[str, Scenario]:
+    """All scenarios by name, in the order of the files ``scenarios*.toml``."""
+    found: dict[str, Scenario] = {}
+    for file in sorted(folder.glob("scenarios*.toml"), reverse=True):
+        document = tomllib.loads(file.read_text())
+        defaults = document.pop("defaults")
+        for name, given in document.items():
+            if name in found:
+                raise ScenarioError(f"[{name}] is there twice, in {file.name} too")
+            found[name] = _scenario(name, {**defaults, **given})
+    return found
 
 
 def _scenario(name: str, given: dict[str, Any]) -> Scenario:

@@ -88,7 +88,7 @@ def confirms(scenario: Scenario, console: str) -> None:
     Emulated machines break by themselves at times; such a capture must not pass
     for the scenario's.
     """
-    function = scenario.truth.function
+    function = scenario.truth.log.get("function", scenario.truth.function)
     if function and function not in console:
         raise TruthError(f"the kernel does not speak of {function}: something else broke")
     if scenario.says and not re.search(scenario.says, console):

@@ -9,7 +9,7 @@
 
 static const struct pm_fault *const families[] = {
 	pm_memory_faults, pm_slab_faults, pm_control_faults,
-	pm_context_faults, pm_task_faults,
+	pm_context_faults, pm_task_faults, pm_lock_faults,
 };
 
 static const struct pm_fault *pm_fault_find(const char *name)
