@@ -75,6 +75,7 @@ _PC = (
     ("ppc64", re.compile(r"NIP \[[0-9a-f]{8,16}\] (?P<rest>.*)")),
     ("s390", re.compile(r"Krnl PSW : [0-9a-f]{8,16} [0-9a-f]{8,16} \(?(?P<rest>.*)")),
 )
+_PC_STARTS = ("RIP", "EIP", "IP: ", "PC is at ", "pc : ", "epc", "ERA: ", "NIP [", "Krnl PSW")
 _LINK = re.compile(
     rf"(?:LR is at |lr : {_ADDRESS}?|ra : |ra    : [0-9a-f]{{8,16}} |RA: [0-9a-f]{{8,16}} |LR \[[0-9a-f]{{8,16}}\] )"
     r"(?P<rest>[A-Za-z_].*)"
@@ -187,6 +188,8 @@ class _BodyReader:
         self.reader = FrameReader()
 
     def _pc(self, record: Record, text: str) -> bool:
+        if not text.startswith(_PC_STARTS):
+            return False
         for arch, pattern in _PC:
             match = pattern.match(text)
             if match is None:

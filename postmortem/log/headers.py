@@ -557,8 +557,12 @@ _SILENT = re.compile(
 
 
 @cache
-def _trigger() -> re.Pattern[str]:
-    return re.compile("|".join(map(re.escape, sorted(literals(), key=len, reverse=True))))
+def _by_literal() -> dict[str, tuple[int, ...]]:
+    found: dict[str, list[int]] = {}
+    for index, form in enumerate(FORMS):
+        for literal in form.literals:
+            found.setdefault(literal, []).append(index)
+    return {literal: tuple(indexes) for literal, indexes in found.items()}
 
 
 @cache
@@ -581,11 +585,13 @@ class Header:
 
 def match_header(text: str) -> Header | None:
     """Is this message the first line of a kernel report?"""
-    if _trigger().search(text) is None or text.startswith("---[ end"):
+    table = _by_literal()
+    present = [literal for literal in table if literal in text]
+    if not present or text.startswith("---[ end"):
         return None
     source = _SOURCE.match(text)
     starts = {0, source.end() if source else 0}
-    rows = [form for form in FORMS if any(literal in text for literal in form.literals)]
+    rows = [FORMS[index] for index in sorted({n for literal in present for n in table[literal]})]
     for at in sorted(starts, reverse=True):
         if _SILENT.match(text, at):
             return None

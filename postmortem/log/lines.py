@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator
-
 from postmortem.log.report import Record
 
 MAX_LINE = 16_384
@@ -33,7 +31,8 @@ _PRINTK = re.compile(
 _VENDOR_CALLER = re.compile(r" *\[\d+: *[^\]:]{1,16}: *(?P<pid>\d{1,9})\] ?")
 
 # Where a second message starts inside a line. printk prints microseconds, so six digits.
-_GLUED = re.compile(r"(?<=[^<>0-9])(?:<\d{1,3}>)?\[ *\d{1,7}\.\d{6}\](?=[ \[])")
+_GLUED = re.compile(r"\[ *\d{1,7}\.\d{6}\](?=[ \[])")
+_LEVEL_BEFORE = re.compile(r"<\d{1,3}>$")
 
 _MONTH = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
 _ISO = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?"
@@ -86,7 +85,7 @@ def clean(line: str) -> str:
     return line
 
 
-def records_of_line(raw: bytes, number: int) -> Iterator[Record]:
+def records_of_line(raw: bytes, number: int) -> list[Record]:
     """The messages on one line (without its newline) of a text capture.
 
     :param number: 1-based line number in the original.
@@ -94,23 +93,34 @@ def records_of_line(raw: bytes, number: int) -> Iterator[Record]:
     line = raw[:MAX_LINE].decode("utf-8", "replace")
     if not line.isprintable() or "&" in line:
         line = clean(line)
-    # Nearly every line has its only bracketed time at its start.
-    if line.count(".") > 1 and "] " in line[2:]:
-        cuts = [match.start() for match in _GLUED.finditer(line, 1)]
-    else:
-        match = _GLUED.search(line, 1) if "." in line else None
-        cuts = [match.start()] if match else []
+    cuts = _cuts(line) if line.find("[", 1) > 0 else None
     if not cuts:
-        yield _record(line, number)
-        return
+        return [_record(line, number)]
     start = 0
+    found = []
     for cut in [*cuts, len(line)]:
         part = line[start:cut]
         if part.strip() and not _only_prefix(part):
-            yield _record(part, number)
+            found.append(_record(part, number))
             start = cut
         elif not part.strip():
             start = cut
+    return found
+
+
+def _cuts(line: str) -> list[int]:
+    """Where further messages begin. Nearly every line has its only time at its start."""
+    found = []
+    at = line.find("[", 1)
+    while at >= 0:
+        match = _GLUED.match(line, at)
+        if match is not None and line[at - 1] not in "[<":
+            level = _LEVEL_BEFORE.search(line, max(0, at - 5), at)
+            start = level.start() if level else at
+            if start > 0:
+                found.append(start)
+        at = line.find("[", at + 1)
+    return found
 
 
 def _only_prefix(part: str) -> bool:
@@ -120,11 +130,20 @@ def _only_prefix(part: str) -> bool:
 
 
 def _record(line: str, number: int) -> Record:
+    match = _PRINTK.match(line)
+    if match is not None and (match["caller"] or not line.startswith(("[", " ["), match.end())) and (
+            not line.startswith(" kernel: ", match.end())):
+        level_text = match["level"]
+        return Record(number, line[match.end():], float(match["time"]),
+                      int(level_text) & 7 if level_text else None, match["caller"])
+    return _odd_record(line, number, match)
+
+
+def _odd_record(line: str, number: int, match: re.Match[str] | None) -> Record:
     level: int | None = None
     time: float | None = None
     caller: str | None = None
     at = 0
-    match = _PRINTK.match(line)
     if match is None or line.startswith(" kernel: ", match.end()):
         for _ in range(6):  # a log of a log of a log is the most that was seen
             found = _noise(line, at)

@@ -46,6 +46,28 @@ def link(reports: Iterable[Report]) -> list[Report]:
     return linked
 
 
+def primary(reports: list[Report]) -> int | None:
+    """Index of the report to judge the whole by: what the machine died of, else the worst.
+
+    A warning that came first and has nothing to do with the death is not it.
+    """
+    for report in reversed(reports):
+        if report.title.startswith("kernel panic") and report.consequence_of is not None:
+            return report.consequence_of
+    own = [index for index, report in enumerate(reports) if report.consequence_of is None]
+    return min(own, key=lambda index: (_rank(reports[index]), index), default=None)
+
+
+def _rank(report: Report) -> int:
+    if report.title.startswith("kernel panic"):
+        return 0
+    if report.kind in _DEADLY:
+        return 1
+    if report.kind in (Kind.WARNING, Kind.IO_ERROR, Kind.LOCKDEP, Kind.UBSAN, Kind.ALLOCATION_FAILURE):
+        return 3
+    return 2
+
+
 def _cause(report: Report, earlier: list[Report]) -> int | None:
     for index in range(len(earlier) - 1, max(-1, len(earlier) - 50), -1):
         candidate = earlier[index]

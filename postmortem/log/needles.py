@@ -6,10 +6,12 @@ same lines are found, slower.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from functools import cache
 
 from postmortem.log.headers import literals
+from postmortem.log.report import Record
 
 EVENTS = ("Linux version ", "Booting Linux on", "Starting crashdump kernel", "Kernel Offset: 0x",
           "INFO: task ")
@@ -55,6 +57,19 @@ def finder() -> Find:
         return ends
 
     return find
+
+
+def with_phrases(records: Sequence[Record]) -> set[int]:
+    """Indexes of the records that have a phrase in them."""
+    ends = []
+    size = 0
+    parts = []
+    for record in records:
+        part = record.text.replace("\n", " ").encode("utf-8", "replace")
+        parts.append(part)
+        size += len(part) + 1
+        ends.append(size)
+    return {bisect_right(ends, hit) for hit in finder()(b"\n".join(parts))}
 
 
 def _quote(phrase: bytes) -> bytes:

@@ -59,6 +59,10 @@ class Reader:
         self._searched = 0
         """Up to here ``_hits`` are known."""
         self._end = False
+        self._new = True
+        """There is something in the window that was not searched."""
+        self._phrase = False
+        """Whether the line that :meth:`_records` is at has a phrase in it."""
         self._line = 1
         """Number of the line at ``_line_at``."""
         self._line_at = 0
@@ -73,7 +77,7 @@ class Reader:
     def sections(self) -> Iterator[Section]:
         """Reports in the order in which they end."""
         splitter = Splitter()
-        position = 0
+        position = done = 0
         while True:
             start = self._next_candidate(position)
             if start is None:
@@ -81,17 +85,18 @@ class Reader:
             if not self._interesting(start):
                 position = self._line_end(start) + 1
                 continue
-            begin = max(position, self._lines_before(start))
+            begin = max(done, self._lines_before(start))
             position = begin
             for record, line, after in self._records(begin):
                 if line > start and splitter.idle:
                     position = line
                     break
-                yield from splitter.feed(record)
+                yield from splitter.feed(record, self._phrase)
                 position = after
             else:
                 yield from splitter.finish()
                 splitter = Splitter()
+            done = position
 
     # --- the window ---------------------------------------------------------------------
 
@@ -100,6 +105,7 @@ class Reader:
         if self._end:
             return False
         chunk = next(self._chunks, b"")
+        self._new = True
         if not chunk:
             self._end = True
             return False
@@ -113,6 +119,9 @@ class Reader:
 
     def _search(self) -> None:
         """Look for phrases in what is new in the window, whole lines only."""
+        if not self._new:
+            return
+        self._new = False
         end = len(self._data) if self._end else self._data.rfind(b"\n") + 1
         if len(self._data) - end > LINE_BYTES:
             end = len(self._data)  # a line without end can't be waited for
@@ -184,24 +193,31 @@ class Reader:
                     return
                 else:
                     end = len(self._data)
-            number = self._number(start)
+            if self._new:
+                self._search()
+            if start != self._line_at:
+                self._number(start)
             raw = self._data[local:end]
-            after = min(self._base + end + 1, self.size)
-            for record in self._unwrap(raw, number):
+            after = min(self._base + end + 1, self._base + len(self._data))
+            hit = bisect_left(self._hits, start)
+            self._phrase = after > self._searched or (hit < len(self._hits) and self._hits[hit] < after)
+            for record in self._unwrap(raw, self._line):
                 yield record, start, after
+            if self._line_at == start and self._base + end < after:
+                self._line += 1
+                self._line_at = after
             start = after
 
-    def _unwrap(self, raw: bytes, number: int) -> Iterator[Record]:
-        line = raw if self._wrapper is None else self._wrapper(raw)
-        if line is None:
-            return
+    def _unwrap(self, raw: bytes, number: int) -> list[Record]:
         if self._numbers:
             number = self._numbers[min(number, len(self._numbers)) - 1]
-        if b"\n" not in line:
-            yield from records_of_line(line, number)
-            return
-        for part in line.split(b"\n"):  # a wrapped message may have several lines
-            yield from records_of_line(part, number)
+        if self._wrapper is None:
+            return records_of_line(raw, number)
+        line = self._wrapper(raw)
+        if line is None:
+            return []
+        # A wrapped message may have several lines.
+        return [record for part in line.split(b"\n") for record in records_of_line(part, number)]
 
     def _interesting(self, start: int) -> bool:
         """Is this line a header? On the way it notes where another kernel begins."""

@@ -7,12 +7,12 @@ these are also what plugins read for a dump.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from postmortem.findings import Kind, Signature, TaskRef
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     """One message of the kernel with its prefix understood."""
 
     line: int

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from postmortem.findings import Problem
 from postmortem.log.link import link
+from postmortem.log.needles import with_phrases
 from postmortem.log.parse import parse_section
 from postmortem.log.reader import Boot, Reader
 from postmortem.log.report import Record, Report
@@ -41,7 +42,8 @@ def reports_from_records(records: Iterable[Record], arch: str | None = None) -> 
     :param arch: architecture where it is known (``x86_64``, ``aarch64`` ...);
         else it is told from the registers.
     """
-    sections = sorted(split(records), key=lambda section: section.records[0].line)
+    messages = list(records)
+    sections = sorted(split(messages, with_phrases(messages)), key=lambda section: section.records[0].line)
     return link(parse_section(section, arch) for section in sections)
 
 

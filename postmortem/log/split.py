@@ -8,7 +8,7 @@ report as long as it looks like part of one.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from postmortem.log.body import fits
@@ -40,6 +40,10 @@ _CUT = re.compile(r"-{4,20}\[ cut here \]-{4,20}|8<--- cut here ---")
 _END = re.compile(r"-{2,4}\[ end (?:trace|Kernel panic)")
 _RULE = re.compile(r"={30,}$")
 _BOOT = re.compile(r"(?:Linux version \d|Booting Linux on physical CPU)")
+_TAIL = re.compile(
+    r"[RE]?(?:IP|SP|[A-DS][XI]|BP|FLAGS)\b|R\d\d:|[CD]R\d:|[C-GS]S:|Code:|PKRU:|ORIG_|note: |<TASK>|</TASK>|Modules|Kernel panic|$"
+)
+"""What is printed once more after the end."""
 _FRAME = re.compile(r"(?:\[<?[0-9a-f]+>?\] *)*(?:\? )?[\w.$]+\+0x[0-9a-f]+(?:/0x|\b)")
 _TITLE = re.compile(r"Call [Tt]race|Backtrace|(?:stack )?backtrace:")
 _WIDE = re.compile(r"Sending NMI |NMI backtrace for cpu|Task dump for CPU|Showing (?:all|busy)|Workqueue: ")
@@ -104,11 +108,15 @@ class Splitter:
         """Nothing is open: the caller may skip ahead to the next header."""
         return not self._open and not self._cut and self._half is None
 
-    def feed(self, record: Record) -> list[Section]:
-        """Take one message; the sections that ended with it, oldest first."""
-        text = record.text
-        stripped = text.lstrip()
-        header = match_header(stripped) or self._broken_header(record, stripped)
+    def feed(self, record: Record, phrase: bool = True) -> list[Section]:
+        """Take one message; the sections that ended with it, oldest first.
+
+        :param phrase: whether a header's phrase is in it (a search said so).
+        """
+        stripped = record.text.lstrip()
+        header = match_header(stripped) if phrase else None
+        if header is None and (phrase or self._half is not None):
+            header = self._broken_header(record, stripped)
         if header is not None:
             return self._header(record, header)
         if _CUT.match(stripped):
@@ -233,7 +241,7 @@ class Splitter:
 
     def _after_end(self, section: Section, record: Record, text: str) -> list[Section]:
         section.after_end += 1
-        if section.after_end > MAX_AFTER_END or not fits(record.text):
+        if section.after_end > MAX_AFTER_END or not _TAIL.match(text):
             return self._end_of(section.caller, None)
         self._append(section, record)
         return []
@@ -262,9 +270,12 @@ class Splitter:
         return sorted(done, key=lambda s: s.records[0].line)
 
 
-def split(records: Iterable[Record]) -> Iterator[Section]:
-    """All reports in a stream of messages, in the order in which they end."""
+def split(records: Sequence[Record], phrases: Collection[int]) -> Iterator[Section]:
+    """All reports in a stream of messages, in the order in which they end.
+
+    :param phrases: indexes of the messages with a header's phrase in them.
+    """
     splitter = Splitter()
-    for record in records:
-        yield from splitter.feed(record)
+    for index, record in enumerate(records):
+        yield from splitter.feed(record, index in phrases)
     yield from splitter.finish()
