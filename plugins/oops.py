@@ -11,6 +11,7 @@ from postmortem.findings import Block, Confidence, Evidence, Finding, Kind
 from postmortem.judging import OOPS_KINDS, code_block, finding_of, is_panic, reports_of
 from postmortem.log.report import Report
 from postmortem.plugin import Context, plugin
+from postmortem.poison import poison
 
 if TYPE_CHECKING:
     from postmortem.kernel.fault import Fault
@@ -45,6 +46,8 @@ def _explained(ctx: Context, report: Report) -> Finding:
             finding = _with_access(ctx, finding, fault)
     if report.kind is Kind.STACK_OVERFLOW:
         finding = _with_recursion(ctx, finding, report)
+    if report.pc is not None and report.pc.function is None and report.pc.address is not None:
+        finding = _with_target(ctx, finding, report.pc.address)
     return replace(finding, explanation=" ".join([finding.explanation, *_outcome(ctx, report)]))
 
 
@@ -201,6 +204,23 @@ def _freed_object(fault: Fault) -> str:
             what = pointer.expression if pointer else register
             return f"{what} lies in a freed object of slab cache {found.cache}."
     return ""
+
+
+def _with_target(ctx: Context, finding: Finding, target: int) -> Finding:
+    """Say where a jump went that met no code."""
+    found = poison(target)
+    what = found.meaning if found is not None else None
+    prog = ctx.prog
+    if what is None and prog is not None and ctx.has_types:
+        from postmortem.kernel.identify import identify
+
+        what = ctx.attempt("jump target", lambda: identify(prog, target))
+    meaning = f": {what}" if what else " holds no code"
+    return replace(
+        finding,
+        explanation=f"{finding.explanation} It jumped to {target:#x}{meaning}.",
+        evidence=(*finding.evidence, Evidence(f"jumped to {target:#x}", "instruction pointer")),
+    )
 
 
 def _with_recursion(ctx: Context, finding: Finding, report: Report) -> Finding:

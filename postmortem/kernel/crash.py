@@ -9,8 +9,8 @@ import drgn
 from postmortem.findings import Kind
 from postmortem.kernel.cpus import Cpu, cpus, panic_cpu
 from postmortem.kernel.fault import Fault, fault_at
-from postmortem.kernel.identify import is_canonical
 from postmortem.kernel.registers import InterruptedFrame, interrupted_frames
+from postmortem.poison import is_canonical
 from postmortem.result import StackFrame
 
 _NULL_PAGE = 4096

@@ -17,8 +17,9 @@ from postmortem.kernel.disassembly import (
     listing,
     mark_of,
 )
-from postmortem.kernel.identify import Poison, SlabObject, poison, slab_object
+from postmortem.kernel.identify import SlabObject, slab_object
 from postmortem.kernel.typed_registers import Pointer, typed_registers
+from postmortem.poison import Poison, poison
 
 GENERAL_REGISTERS = (
     "rax",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from postmortem.kernel.identify import is_canonical, poison
+from postmortem.poison import is_canonical, poison
 
 
 @pytest.mark.parametrize(
