@@ -170,7 +170,7 @@ def test_the_guides_example_finds_what_it_says(guide_plugin: list[Result]) -> No
     finding, table = guide_plugin
     assert isinstance(finding, Finding)
     assert isinstance(table, Table)
-    assert finding.title == "2 user processes died of a segmentation fault"
+    assert finding.title == "User processes that died of a segmentation fault: 2"
     assert [item.where for item in finding.evidence] == ["log line 2", "log line 3"]
     assert table.rows == ((4711, "worker", "0x18", 4), (4712, "worker", "0x0", 6))
 

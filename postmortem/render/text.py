@@ -339,8 +339,11 @@ def _finding(page: Page, finding: Finding, depth: int, *, brief: bool, verbose: 
 
 
 def _finding_aside(finding: Finding) -> str:
-    where = "" if finding.log_line is None else f", log line {finding.log_line}"
-    return f"{finding.kind}, {finding.confidence}{where}"
+    parts = [] if finding.kind is Kind.NONE else [str(finding.kind)]
+    parts.append(str(finding.confidence))
+    if finding.log_line is not None:
+        parts.append(f"log line {finding.log_line}")
+    return ", ".join(parts)
 
 
 def _finding_body(page: Page, finding: Finding, indent: str, *, verbose: bool) -> None:
