@@ -46,6 +46,14 @@ def extract_vmlinux(image: bytes) -> bytes:
     raise FetchError("the kernel image is packed in a way we do not know")
 
 
+def sources(fault: str | None) -> list[Path]:
+    """The files of the module that decide what *fault* does."""
+    if not fault:
+        return []
+    offered = [file for file in SOURCES.glob("*.c") if f'{{ "{fault}", ' in file.read_text()]
+    return [SOURCES / "faults.h", *offered]
+
+
 def build(tree: Tree, btf: bool = True) -> Path:
     """Give pm_fault.ko for *tree*, built when it is older than its sources.
 

@@ -45,14 +45,6 @@ struct pm_fault {
 	void (*run)(void);
 };
 
-/* Terminated by an entry without a name. */
-extern const struct pm_fault pm_memory_faults[];
-extern const struct pm_fault pm_slab_faults[];
-extern const struct pm_fault pm_control_faults[];
-extern const struct pm_fault pm_context_faults[];
-extern const struct pm_fault pm_task_faults[];
-extern const struct pm_fault pm_lock_faults[];
-
 extern struct kmem_cache *pm_session_cache;
 struct pm_session *pm_session_create(const char *name);
 

@@ -7,6 +7,14 @@
 
 #include "faults.h"
 
+/* Each is terminated by an entry without a name. */
+extern const struct pm_fault pm_memory_faults[];
+extern const struct pm_fault pm_slab_faults[];
+extern const struct pm_fault pm_control_faults[];
+extern const struct pm_fault pm_context_faults[];
+extern const struct pm_fault pm_task_faults[];
+extern const struct pm_fault pm_lock_faults[];
+
 static const struct pm_fault *const families[] = {
 	pm_memory_faults, pm_slab_faults, pm_control_faults,
 	pm_context_faults, pm_task_faults, pm_lock_faults,

@@ -1,0 +1,95 @@
+"""Take out of the cache what is committed: consoles, and a few dumps.
+
+python -m corpus.publish
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from corpus import tools, variants
+from corpus.capture import folder
+from corpus.kernels import KERNELS, FetchError, Tree, default_cache
+from corpus.scenarios import Scenario, load
+from postmortem.findings import Kind
+
+HERE = Path(__file__).parent
+CONSOLES = HERE / "console"
+DUMPS = HERE / "dumps"
+
+INIT_STARTS = "as init process"
+WHOLE_BOOTS = {"sysrq-crash", "healthy-idle", "healthy-busy", "root-mount"}
+
+
+def console(scenario: Scenario, text: str) -> str:
+    """What of a console is worth keeping: a boot is a boot, a few of them suffice."""
+    lines = text.replace("\r", "").splitlines(keepends=True)
+    if scenario.name in WHOLE_BOOTS or scenario.truth.kind is Kind.NONE:
+        return "".join(lines)
+    start = next((n for n, line in enumerate(lines) if INIT_STARTS in line), 0)
+    return "".join(lines[start:])
+
+
+def captures(cache: Path) -> Iterator[tuple[Tree, Scenario]]:
+    for kernel in KERNELS.values():
+        root = cache / "kernels" / kernel.name
+        if root.exists():
+            tree = Tree(kernel, root.resolve())
+            for scenario in load().values():
+                if kernel.name in scenario.kernels:
+                    yield tree, scenario
+
+
+def publish_console(tree: Tree, scenario: Scenario, cache: Path) -> None:
+    source = folder(cache, tree, scenario, "outside") / "console.log"
+    if source.exists():
+        text = console(scenario, source.read_text(errors="replace"))
+        (CONSOLES / f"{tree.kernel.name}-{scenario.name}.log").write_text(text)
+
+
+def publish_dump(tree: Tree, scenario: Scenario, cache: Path, road: str) -> None:
+    """Filter the dump, and compress it as a whole.
+
+    Page by page, as kdump compresses, the same dump would be half as large again.
+    """
+    source = folder(cache, tree, scenario, road)
+    name = f"{tree.kernel.name}-{scenario.name}"
+    with tempfile.TemporaryDirectory(dir=cache) as scratch:
+        variants.make(tools.makedumpfile(cache), source / "vmcore", Path(scratch), ["uncompressed"])
+        target = DUMPS / f"{name}.vmcore.zst"
+        subprocess.run(
+            ["zstd", "-qf", "--ultra", "-22", "--long=27", "-o", str(target),
+             f"{scratch}/vmcore.uncompressed"],
+            check=True,
+        )  # fmt: skip
+    shutil.copy(source / "truth.json", DUMPS / f"{name}.truth.json")
+    shutil.copy(source / "console.log", DUMPS / f"{name}.console.log")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m corpus.publish", description=__doc__)
+    parser.add_argument("--consoles", action="store_true", help="leave the dumps as they are")
+    options = parser.parse_args(argv)
+    cache = default_cache().resolve()
+    for path in (CONSOLES, DUMPS):
+        path.mkdir(exist_ok=True)
+    try:
+        for tree, scenario in captures(cache):
+            publish_console(tree, scenario, cache)
+            road = scenario.committed.get(tree.kernel.name)
+            if road and not options.consoles:
+                publish_dump(tree, scenario, cache, road)
+    except (FetchError, variants.VariantError, OSError) as error:
+        print(f"publish: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
