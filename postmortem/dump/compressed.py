@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +18,7 @@ _MAGIC = (
     (b"\x04\x22\x4d\x18", "lz4"),
     (b"\x89LZO\0\r\n\x1a\n", "lzop"),
 )
-_COMMANDS = {"lz4": ("lz4", "-dc"), "lzop": ("lzop", "-dc"), "zstd": ("zstd", "-dcq")}
+_COMMANDS = {"lz4": ("lz4", "-dc"), "lzop": ("lzop", "-dc")}
 """For what Python has no decompressor: the tool that everybody who made such a file has."""
 
 _CHUNK = 1 << 20
@@ -107,9 +104,7 @@ def _stream(source: PlainFile, name: str, shown: str, step: int) -> Iterator[tup
 
     Every read is bounded, whatever the data expands to.
     """
-    if name in ("lz4", "lzop") or (
-        name == "zstd" and importlib.util.find_spec("zstandard") is None
-    ):
+    if name in _COMMANDS:
         yield from _stream_command(source, name, shown, step)
         return
     with os.fdopen(os.dup(source.fd), "rb", buffering=0) as raw:
@@ -151,6 +146,9 @@ def _reader(name: str, raw: Any) -> tuple[Any, tuple[type[Exception], ...]]:
 def _stream_command(
     source: PlainFile, name: str, shown: str, step: int
 ) -> Iterator[tuple[bytes, int]]:
+    import shutil
+    import subprocess
+
     command = _COMMANDS[name]
     if shutil.which(command[0]) is None:
         raise UnknownInputError(

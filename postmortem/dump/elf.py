@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from postmortem.dump.source import Source
 
@@ -46,8 +46,7 @@ class BadElfError(Exception):
     """The headers contradict themselves or the size of the file."""
 
 
-@dataclass(frozen=True)
-class Segment:
+class Segment(NamedTuple):
     """One program header (``Elf64_Phdr``); addresses and sizes in bytes."""
 
     type: int
@@ -59,8 +58,7 @@ class Segment:
     align: int
 
 
-@dataclass(frozen=True)
-class Section:
+class Section(NamedTuple):
     """One section header (``Elf64_Shdr``) with its name."""
 
     name: str
@@ -69,8 +67,7 @@ class Section:
     size: int
 
 
-@dataclass(frozen=True)
-class Note:
+class Note(NamedTuple):
     """One entry of a PT_NOTE segment."""
 
     name: bytes
@@ -78,8 +75,7 @@ class Note:
     desc: bytes
 
 
-@dataclass(frozen=True)
-class Elf:
+class Elf(NamedTuple):
     """What the ELF header says, with the program headers that could be read."""
 
     type: int

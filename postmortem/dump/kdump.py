@@ -12,7 +12,7 @@ import struct
 import sys
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from postmortem.dump.source import Source
 
@@ -37,8 +37,7 @@ class BadKdumpError(Exception):
     """The headers contradict themselves or the size of the file."""
 
 
-@dataclass(frozen=True)
-class Utsname:
+class Utsname(NamedTuple):
     """``struct new_utsname`` of the kernel that died."""
 
     sysname: str
@@ -49,8 +48,7 @@ class Utsname:
     domainname: str
 
 
-@dataclass(frozen=True)
-class KdumpHeader:
+class KdumpHeader(NamedTuple):
     """Both headers. Sizes and offsets in bytes, pfn ranges half open."""
 
     version: int
@@ -189,8 +187,7 @@ def read_header(source: Source) -> KdumpHeader:
     )
 
 
-@dataclass(frozen=True)
-class _SubHeader:
+class _SubHeader(NamedTuple):
     phys_base: int
     dump_level: int
     split: int
@@ -292,8 +289,7 @@ def existing_pages(source: Source, header: KdumpHeader) -> int | None:
     return count_pages(source, header.bitmap_offset, 0, min(header.max_pfn, half * 8))
 
 
-@dataclass(frozen=True)
-class PageCheck:
+class PageCheck(NamedTuple):
     """What the page descriptors say, against the size of the file."""
 
     pages: int

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Protocol
@@ -22,6 +21,8 @@ Progress = Callable[[str, int, int], None]
 
 def temporary_file(name: str) -> IO[bytes]:
     """A file without a name, gone when it is closed; ``name`` is the dump's, for the message."""
+    import tempfile
+
     directory = os.environ.get("TMPDIR") or "/var/tmp"
     try:
         return tempfile.TemporaryFile(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
 from postmortem.dump import kdump
@@ -66,7 +65,9 @@ def read_part(path: Path) -> Part | None:
         image: Source = source
         head = source.pread(len(FLATTENED_SIGNATURE), 0)
         if head == FLATTENED_SIGNATURE:
-            image = FlattenedFile(source)
+            image = FlattenedFile(source, stop_after=1 << 16)
+            if kdump.read_header(image).split:
+                image = FlattenedFile(source)
         elif not head.startswith(kdump.SIGNATURE):
             return None
         header = kdump.read_header(image)
@@ -81,6 +82,8 @@ def read_part(path: Path) -> Part | None:
 
 
 def _digest(image: Source, header: kdump.KdumpHeader) -> bytes:
+    from hashlib import sha256
+
     notes = kdump.read_blob(image, header.note_offset, header.note_size, kdump.MAX_NOTES_BYTES)
     text = kdump.read_blob(
         image, header.vmcoreinfo_offset, header.vmcoreinfo_size, kdump.MAX_VMCOREINFO_BYTES
