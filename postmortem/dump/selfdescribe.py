@@ -11,12 +11,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 
 import drgn
 
 from postmortem.dump.btf import STRUCT, Btf, BtfError, BtfTypes
-from postmortem.dump.globals import global_type
-from postmortem.dump.kallsyms import ModuleSymbols, vmlinux_symbols
+from postmortem.dump.globals import global_variable, only_one
+from postmortem.dump.kallsyms import (
+    ModuleSymbols,
+    VmlinuxSymbols,
+    read_available,
+    vmlinux_symbols,
+)
 from postmortem.findings import Problem
 
 _MAX_BTF_BYTES = 64 << 20
@@ -57,10 +63,12 @@ def describe(prog: drgn.Program, vmcoreinfo: dict[str, str]) -> Description:
     prog.register_symbol_finder("kallsyms", symbols, enable_index=0)
     unwind = _enable_orc(prog)
     try:
-        types = DumpTypes(prog)
-    except (LookupError, drgn.FaultError) as exc:
+        types = DumpTypes(prog, symbols)
+    except (LookupError, ValueError, drgn.FaultError) as exc:
         problems.append(Problem("types", f"no BTF in the dump: {exc}"))
         return Description(True, False, unwind, 0, tuple(problems))
+    if types.damage:
+        problems.append(Problem("types", types.damage))
     prog.cache[_CACHE] = types
     prog.register_type_finder("btf", types.find_type, enable_index=-1)
     prog.register_object_finder("btf", types.find_object, enable_index=-1)
@@ -99,7 +107,7 @@ def _add_modules(prog: drgn.Program, problems: list[Problem]) -> int:
             try:
                 found.append((module, module_regions(module)))
                 _add_unwind_range(prog, module)
-            except (drgn.FaultError, LookupError, ValueError) as exc:
+            except (drgn.FaultError, LookupError, ValueError, OverflowError) as exc:
                 problems.append(Problem("module list", f"a module can't be read: {exc}"))
     except (drgn.FaultError, LookupError) as exc:
         problems.append(Problem("module list", f"breaks off after {len(found)}: {exc}"))
@@ -153,19 +161,25 @@ def _add_unwind_range(prog: drgn.Program, module: drgn.Object) -> None:
 class DumpTypes:
     """Type and object finders over the BTF of vmlinux and, when needed, of each module."""
 
-    def __init__(self, prog: drgn.Program) -> None:
+    def __init__(self, prog: drgn.Program, symbols: VmlinuxSymbols) -> None:
         """
-        :raises LookupError: the dump has no BTF, or it is damaged.
-        :raises drgn.FaultError: its pages are not in the dump.
+        :raises LookupError: the dump has no BTF, or it is damaged at the start.
+        :raises drgn.FaultError: its first page is not in the dump.
         """
         self._prog = prog
+        self._symbols = symbols
         start = prog.symbol("__start_BTF").address
         size = prog.symbol("__stop_BTF").address - start
         if not 0 < size <= _MAX_BTF_BYTES:
             raise BtfError(f"BTF would have {size} bytes")
-        self._vmlinux = BtfTypes(prog, Btf(prog.read(start, size)), self._complete)
+        data, missing = read_available(prog, start, size)
+        self._vmlinux = BtfTypes(prog, Btf(data), self._complete)
+        self.damage = self._vmlinux.btf.damage
+        """Why not all types can be had, if so."""
+        if missing:
+            self.damage = f"{missing} of {size} bytes of BTF are missing. {self.damage}".rstrip()
         self._modules: list[_ModuleBtf] | None = None
-        self._objects: dict[str, drgn.Object] = {}
+        self._objects: dict[tuple[str, int], drgn.Object] = {}
 
     def _module_sections(self) -> list[_ModuleBtf]:
         if self._modules is None:
@@ -212,55 +226,51 @@ class DumpTypes:
         self, prog: drgn.Program, name: str, flags: drgn.FindObjectFlags, filename: str | None
     ) -> drgn.Object | None:
         """Find an object as ``Program.register_object_finder()`` describes."""
-        key = f"{name} {flags.value}"
-        cached = self._objects.get(key)
-        if cached is not None:
-            return cached
-        found = None
-        try:
-            if flags & drgn.FindObjectFlags.CONSTANT:
-                found = self._constant(name)
-            if found is None and flags & drgn.FindObjectFlags.FUNCTION:
-                found = self._function(name)
-            if found is None and flags & drgn.FindObjectFlags.VARIABLE:
-                found = self._variable(name)
-        except BtfError:
-            return None
-        if found is not None:
-            self._objects[key] = found
+        key = (name, flags.value)
+        found = self._objects.get(key)
+        if found is None:
+            try:
+                found = self._find_object(name, flags)
+            except BtfError:
+                return None
+            if found is not None:
+                self._objects[key] = found
         return found
 
-    def _constant(self, name: str) -> drgn.Object | None:
+    def _find_object(self, name: str, flags: drgn.FindObjectFlags) -> drgn.Object | None:
         for types in self._sections(name):
-            found = types.constant(name)
+            found = None
+            if flags & drgn.FindObjectFlags.CONSTANT:
+                found = types.constant(name)
+            if found is None and flags & drgn.FindObjectFlags.FUNCTION:
+                found = self._function(types, name)
+            if found is None and flags & drgn.FindObjectFlags.VARIABLE and types is self._vmlinux:
+                found = self._variable(name)
             if found is not None:
                 return found
         return None
 
-    def _function(self, name: str) -> drgn.Object | None:
-        for types in self._sections(name):
-            found = types.function(name)
-            if found is not None:
-                return self._at_symbol(name, found)
-        return None
-
-    def _variable(self, name: str) -> drgn.Object | None:
-        try:
-            symbol = self._prog.symbol(name)
-        except LookupError:
-            return None
-        found = self._vmlinux.variable(name)
-        if found is None:
-            found = global_type(self._prog, name, symbol.size, self._constant_value)
+    def _function(self, types: BtfTypes, name: str) -> drgn.Object | None:
+        found = types.function(name)
         if found is None:
             return None
-        return drgn.Object(self._prog, found, address=symbol.address)
-
-    def _at_symbol(self, name: str, found: drgn.Type) -> drgn.Object | None:
         try:
             return drgn.Object(self._prog, found, address=self._prog.symbol(name).address)
         except LookupError:
             return None
+
+    def _variable(self, name: str) -> drgn.Object | None:
+        symbols = self._symbols(self._prog, name, None, False)
+        if not symbols:
+            return None
+        found = self._vmlinux.variable(name)
+        if found is not None:
+            symbol = only_one(symbols, drgn.sizeof(found))
+        else:
+            found, symbol = global_variable(self._prog, name, symbols, self._constant_value)
+        if found is None or symbol is None:
+            return None
+        return drgn.Object(self._prog, found, address=symbol.address)
 
     def _constant_value(self, name: str) -> int | None:
         found = self._vmlinux.constant(name)
@@ -296,12 +306,13 @@ def _module_btfs(prog: drgn.Program) -> Iterator[_ModuleBtf]:
     from drgn.helpers.linux.idr import idr_for_each_entry
 
     try:
-        for _id, entry in idr_for_each_entry(prog["btf_idr"].address_of_(), "struct btf"):
+        every = idr_for_each_entry(prog["btf_idr"].address_of_(), "struct btf")
+        for _id, entry in islice(every, _MAX_MODULES):
             if not entry.kernel_btf.value_() or not entry.base_btf.value_():
                 continue
             size = entry.data_size.value_()
             if 0 < size <= _MAX_BTF_BYTES:
                 name = entry.name.string_().decode("ascii", "replace")
                 yield _ModuleBtf(prog, name, prog.read(entry.data.value_(), size))
-    except (drgn.FaultError, LookupError, AttributeError):
+    except (drgn.FaultError, LookupError, AttributeError, ValueError, RecursionError):
         return
