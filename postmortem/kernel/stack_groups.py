@@ -75,10 +75,10 @@ def all_stacks(prog: drgn.Program) -> Stacks:
 
     :raises LookupError: the dump has no types.
     """
-    cached = prog.cache.get("postmortem stacks")
+    cached = prog.cache.get("postmortem all stacks")
     if not isinstance(cached, Stacks):
         cached = _collect(prog)
-        prog.cache["postmortem stacks"] = cached
+        prog.cache["postmortem all stacks"] = cached
     return cached
 
 
