@@ -349,6 +349,7 @@ _FITS = re.compile(
     r"|(?:but task|which lock|other info|Possible |Chain|the existing|-> #|\d+ locks? held|no locks|and this task|stack |locks held|\#\d|hardirqs|softirqs|irq event|Preemption|\*\*\*|---|===|...  )"
     r"|(?:KASAN|kasan|general protection|invalid opcode|BUG:|WARNING:|INFO:|NMI|rcu|Sending NMI|\(detected|Showing|Mem-Info|Node |Swap|Total swap|active_anon|free:)"
     r"|(?:oom|Out of memory|Tasks state|\[ +pid|\[ *\d+\]|Memory cgroup|memory:|swap:|kmem:|anon |file |cpu=|cpuset|gfp)"
+    r"|mce: |\{\d+\}\[Hardware|\[Hardware"
     r"|\S+ invoked oom|note: |SMP:|Stopping|\[ *\w|\]|\S.{0,60}(?:/\d+ (?:is|just|\[))|.{0,80}:$"
 )
 

@@ -34,6 +34,8 @@ class Form:
     continues: tuple[str, ...] = ()
     brief: bool = False
     """The report is complete without a stack (an OOM kill, a machine check)."""
+    preface: bool = False
+    """Only announces the header that follows, which is the better one."""
     wide: bool = False
     """Other CPUs print into it: NMI backtraces, other tasks."""
     literals: tuple[str, ...] = ()
@@ -189,7 +191,7 @@ FORMS: tuple[Form, ...] = (
          literals=("BUG: Kernel NULL pointer dereference",)),
     Form("ppc-user", Kind.BAD_POINTER, r"Kernel attempted to (?P<access>\w+) user page \((?P<address>[0-9a-f]+)\)",
          "BUG: unable to handle kernel access to user memory in {function}", find="pc",
-         type="MEMORY_SAFETY_BUG", literals=("Kernel attempted to",)),
+         type="MEMORY_SAFETY_BUG", preface=True, literals=("Kernel attempted to",)),
     Form("kernel-bug-at", Kind.BUG, r"(?:Oops - BUG|Kernel BUG|Kernel bug detected) ?\[#\d+\]",
          "kernel BUG in {function}", find="pc", type="BUG", continues=_FAULTS,
          literals=("Oops - BUG", "Kernel BUG", "Kernel bug detected")),
@@ -328,7 +330,7 @@ FORMS: tuple[Form, ...] = (
 
     # --- stalls ----------------------------------------------------------------------
     Form("soft-lockup", Kind.SOFT_LOCKUP,
-         r"BUG: soft lockup - CPU#?(?P<cpu>\d+) stuck for (?P<stuck>\d+)s!(?: \[(?P<by>.{1,40}):\d+\])?",
+         r"BUG: soft lockup - CPU#?(?P<cpu>\d+) stuck for (?P<stuck>\d+)s!(?: \[(?P<by>.{1,40}):(?P<pid>\d+)\])?",
          "BUG: soft lockup in {function}", find="stall", type="HANG",
          alt=("stall in {function}",), wide=True, literals=("BUG: soft lockup",)),
     Form("hard-lockup", Kind.HARD_LOCKUP,
@@ -347,7 +349,7 @@ FORMS: tuple[Form, ...] = (
          r"INFO: task (?P<by>.{1,64}?):(?P<pid>\d+) (?:\[\d+\] )?blocked(?: in I/O wait)? for more than (?P<seconds>\d+) seconds",
          "INFO: task hung in {function}", find="hang", type="HANG", alt=("hang in {function}",),
          details=(r"^INFO: task \S.{0,64} (?:is )?blocked on an? (?P<blocker_lock>\S+)(?:,? (?:but )?(?:likely |last )?owned by "
-                  r"(?:task|writer|reader) (?P<blocker>.{1,64})\.?)?",),
+                  r"(?:task|writer|reader) (?P<blocker>.{1,64}?)\.?$)?",),
          wide=True, literals=("for more than",)),
     Form("cant-die", Kind.HUNG_TASK,
          r"INFO: task (?P<by>.{1,64}?):(?P<pid>\d+) can't die for more than (?P<seconds>\d+) seconds",

@@ -28,6 +28,8 @@ _PRINTK = re.compile(
     r"(?:\[ *(?P<caller>[TC]\d{1,9})(?:@\w+)?\])?"
     r" ?"
 )
+_HOST = re.compile(r"\S{1,64} kernel: ")
+_INNER_CALLER = re.compile(r"\[ *([TC]\d{1,9})\] ?")
 _VENDOR_CALLER = re.compile(r" *\[\d+: *[^\]:]{1,16}: *(?P<pid>\d{1,9})\] ?")
 
 # Where a second message starts inside a line. printk prints microseconds, so six digits.
@@ -53,8 +55,8 @@ _NOISE = tuple(
         rf"{_ISO} {_KERNEL}",  # journalctl -o short-iso, rsyslog
         # journalctl -o short-monotonic: [   12.345678] host kernel: message
         rf"\[ *(?P<time>\d{{1,9}}\.\d{{6}})\] \S{{1,64}} kernel: ",
-        rf"{_ISO} (?=[\[<])",  # CI and serial loggers put their own clock first
         rf"{_ISO},(?P<time>\d{{1,9}}\.\d{{6}}) ?",
+        rf"{_ISO} ",  # dmesg --time-format iso; CI and serial loggers put their own clock first
         rf"\[{_ISO}\] ?",
         # dmesg -T, dmesg -H
         rf"\[(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) {_MONTH} [ \d]\d \d\d:\d\d:\d\d \d{{4}}\] ?",
@@ -64,7 +66,7 @@ _NOISE = tuple(
         r"(?:kern|user|daemon|syslog) *:(?P<level>emerg|alert|crit|err|warn|notice|info|debug) *: ?",
         r"<(?P<level>\d{1,4})>",
         r"\[ *(?P<caller>[TC]\d{1,9})(?:@\w+)?\] ?",
-        r"c#?\d{1,3} +(?P<time>\d{1,7}\.\d{6})! ?",  # a 3270 console shows [ ] as c !
+        r"c *(?P<time>\d{1,7}\.\d{6})! ?",  # a 3270 console shows [ ] as c !
         r"c#\d{1,3}! ?",
     )
 )
@@ -132,7 +134,7 @@ def _only_prefix(part: str) -> bool:
 def _record(line: str, number: int) -> Record:
     match = _PRINTK.match(line)
     if match is not None and (match["caller"] or not line.startswith(("[", " ["), match.end())) and (
-            not line.startswith(" kernel: ", match.end())):
+            line.find(" kernel: ", match.end(), match.end() + 80) < 0):
         level_text = match["level"]
         return Record(number, line[match.end():], float(match["time"]),
                       int(level_text) & 7 if level_text else None, match["caller"])
@@ -144,7 +146,7 @@ def _odd_record(line: str, number: int, match: re.Match[str] | None) -> Record:
     time: float | None = None
     caller: str | None = None
     at = 0
-    if match is None or line.startswith(" kernel: ", match.end()):
+    if match is None or _HOST.match(line, match.end()):
         for _ in range(6):  # a log of a log of a log is the most that was seen
             found = _noise(line, at)
             if found is None:
@@ -168,7 +170,7 @@ def _odd_record(line: str, number: int, match: re.Match[str] | None) -> Record:
         if match["level"]:
             level = _level(match["level"])
         if caller is None and line.startswith("[", at):
-            inner = re.compile(r"\[ *([TC]\d{1,9})\] ?").match(line, at)
+            inner = _INNER_CALLER.match(line, at)
             if inner:
                 caller, at = inner[1], inner.end()
         if caller is None and line.startswith((" [", "["), at):

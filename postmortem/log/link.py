@@ -28,6 +28,8 @@ _PANICS: tuple[tuple[str, frozenset[Kind] | None], ...] = (
     ("panic_on_warn", None),
     ("kasan.fault=panic", None),
     ("sysrq triggered crash", frozenset({Kind.USER_REQUESTED})),
+    ("achine check", frozenset({Kind.MACHINE_CHECK})),
+    ("Timeout: Not all CPUs", frozenset({Kind.MACHINE_CHECK})),
     ("Out of memory", frozenset({Kind.OOM})),
     ("System is deadlocked on memory", frozenset({Kind.OOM})),
 )
@@ -88,7 +90,7 @@ def _explains(first: Report, second: Report) -> bool:
     if second.title.startswith("kernel panic: ") and not first.title.startswith("kernel panic: "):
         message = second.title[len("kernel panic: "):]
         for words, kinds in _PANICS:
-            if message.startswith(words):
+            if words in message:
                 return kinds is None or first.kind in kinds
         if second.kind is Kind.INIT_KILLED:
             return first.kind in _DEADLY or (first.kind is Kind.OOM)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from functools import cache
 
-from postmortem.findings import Kind
+from postmortem.findings import Kind, TaskRef
+from postmortem.log import mce
 from postmortem.log.body import Body, read_body
 from postmortem.log.functions import guilty_frame, is_generic, is_machinery, normalise, plain, signature
 from postmortem.log.guilty import frames_of, main_trace
@@ -71,7 +72,7 @@ def parse_section(section: Section, arch: str | None = None) -> Report:
         function=function,
         module=guilty.module if guilty else _named_module(detail),
         pc=(trace.pc if trace else None) or body.pc,
-        task=body.task,
+        task=_task(body, detail),
         cpu=_cpu(body, detail),
         taint=body.taint,
         release=body.release,
@@ -93,6 +94,7 @@ def parse_section(section: Section, arch: str | None = None) -> Report:
 
 
 def _detail(section: Section) -> dict[str, str]:
+    form_name = section.form.name
     detail = {k: v for k, v in section.header.match.groupdict().items() if v}
     for header in section.joined:
         for key, value in header.match.groupdict().items():
@@ -107,6 +109,8 @@ def _detail(section: Section) -> dict[str, str]:
                     for key, value in match.groupdict().items():
                         if value:
                             detail.setdefault(key, value)
+    if form_name == "mce" and "status" in detail:
+        detail.update(mce.decode(detail["status"]))
     if "address2" in detail:
         detail["address"] = detail.pop("address2")
     if "message" not in detail and section.form.name == "rust":
@@ -189,6 +193,12 @@ def _named_module(detail: dict[str, str]) -> str | None:
     return match[1] if match else None
 
 
+def _task(body: Body, detail: dict[str, str]) -> TaskRef | None:
+    if "by" in detail and detail.get("pid", "").isdigit():
+        return TaskRef(int(detail["pid"]), detail["by"])  # not khungtaskd, who only says so
+    return body.task
+
+
 def _cpu(body: Body, detail: dict[str, str]) -> int | None:
     for key in ("cpu", "cpu2"):
         if detail.get(key, "").isdigit():
@@ -220,6 +230,9 @@ def _titles(form: Form, detail: dict[str, str], function: str | None) -> tuple[s
     fields["pair"] = " / ".join(normalise(detail[k].split("+")[0]) for k in ("first", "second") if k in detail)
     if "access" in detail:
         fields["access"] = detail["access"]
+    for key in ("bank", "order"):  # these numbers tell bugs apart
+        if key in detail:
+            fields[key] = detail[key]
     if fields.get("tag"):
         fields["tag"] = fields["tag"].strip("[ ")
     if form.name == "kasan" and "named" not in detail and "access" in detail:
@@ -240,7 +253,7 @@ def tidy(text: str) -> str:
     """Numbers and addresses out of a message, so that titles of one bug are equal."""
     for pattern, new in _CLEAN:
         text = pattern.sub(new, text)
-    text = re.sub(r"(Fatal exception) in interrupt", r"\1", text)
+    text = re.sub(r"(?:Oops: )?(Fatal exception)(?: in interrupt|: panic_on_oops)?", r"\1", text)
     return text.strip().rstrip(".").strip()
 
 
@@ -250,7 +263,7 @@ def _type(form: Form, title: str) -> str:
 
 def _signed(form: Form, detail: dict[str, str], title: str) -> str:
     """What a signature names where there is no function."""
-    parts = [detail[k] for k in ("constraint", "order", "bank", "device") if k in detail]
+    parts = [detail[k] for k in ("constraint", "order", "bank", "mcacod") if k in detail]
     if "first" in detail:
         parts = sorted(normalise(detail[k].split("+")[0]) for k in ("first", "second") if k in detail)
     text = " ".join([form.name, *parts]) if parts else title

@@ -11,6 +11,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 from postmortem.log.headers import match_header
 from postmortem.log.lines import records_of_line
@@ -18,7 +19,7 @@ from postmortem.log.needles import finder
 from postmortem.log.report import Record
 from postmortem.log.source import Stream
 from postmortem.log.split import Section, Splitter
-from postmortem.log.wrappers import Wrapper, find_wrapper
+from postmortem.log.wrappers import INNER_NEWLINE, find_wrapper, unwrap
 
 BEFORE = 14
 """Lines before a header that may belong to it (``[ cut here ]``, the message of a WARN)."""
@@ -50,7 +51,7 @@ class Reader:
         self._chunks = stream.chunks()
         self._numbers = stream.line_numbers
         self._find = finder()
-        self._wrapper: Wrapper | None = None
+        self._wrapped = False
         self._data = b""
         self._base = 0
         """Position of the first byte of ``_data``."""
@@ -95,7 +96,6 @@ class Reader:
                 position = after
             else:
                 yield from splitter.finish()
-                splitter = Splitter()
             done = position
 
     # --- the window ---------------------------------------------------------------------
@@ -110,7 +110,11 @@ class Reader:
             self._end = True
             return False
         if self._base == 0 and not self._data:
-            self._wrapper = find_wrapper(chunk[: 1 << 16])
+            wrapper = find_wrapper(chunk[: 1 << 16])
+            if wrapper is not None:
+                self._wrapped = True
+                self._chunks = unwrap(chain((chunk,), self._chunks), wrapper)
+                chunk = next(self._chunks, b"")
         self._number(keep_from)  # while its newlines are still here
         self._data = self._data[keep_from - self._base:] + chunk
         self._base = keep_from
@@ -201,29 +205,25 @@ class Reader:
             after = min(self._base + end + 1, self._base + len(self._data))
             hit = bisect_left(self._hits, start)
             self._phrase = after > self._searched or (hit < len(self._hits) and self._hits[hit] < after)
-            for record in self._unwrap(raw, self._line):
+            for record in self._messages(raw, self._line):
                 yield record, start, after
             if self._line_at == start and self._base + end < after:
                 self._line += 1
                 self._line_at = after
             start = after
 
-    def _unwrap(self, raw: bytes, number: int) -> list[Record]:
+    def _messages(self, raw: bytes, number: int) -> list[Record]:
         if self._numbers:
             number = self._numbers[min(number, len(self._numbers)) - 1]
-        if self._wrapper is None:
+        if not self._wrapped or INNER_NEWLINE not in raw:
             return records_of_line(raw, number)
-        line = self._wrapper(raw)
-        if line is None:
-            return []
-        # A wrapped message may have several lines.
-        return [record for part in line.split(b"\n") for record in records_of_line(part, number)]
+        return [record for part in raw.split(INNER_NEWLINE) for record in records_of_line(part, number)]
 
     def _interesting(self, start: int) -> bool:
         """Is this line a header? On the way it notes where another kernel begins."""
         raw = self._data[start - self._base:self._line_end(start) - self._base]
         found = False
-        for record in self._unwrap(raw, 0):
+        for record in self._messages(raw, 0):
             text = record.text.lstrip()
             if match_header(text) is not None or text.startswith("INFO: task "):
                 found = True

@@ -43,7 +43,7 @@ def reports_from_records(records: Iterable[Record], arch: str | None = None) -> 
         else it is told from the registers.
     """
     messages = list(records)
-    sections = sorted(split(messages, with_phrases(messages)), key=lambda section: section.records[0].line)
+    sections = sorted(split(messages, with_phrases(messages)), key=lambda section: section.order)
     return link(parse_section(section, arch) for section in sections)
 
 
@@ -80,7 +80,8 @@ class _Counter:
     """Equal reports become one with a count, before they cost memory or parsing."""
 
     def __init__(self) -> None:
-        self._kept: dict[int, Report] = {}
+        self._kept: list[Report] = []
+        self._orders: list[int] = []
         self._index: dict[tuple[object, ...], int] = {}
         self.dropped = 0
 
@@ -99,10 +100,13 @@ class _Counter:
         if boots and boot:
             report = _with_boot(report, boot, boots[boot - 1])
         self._index[key] = len(self._kept)
-        self._kept[len(self._kept)] = report
+        self._kept.append(report)
+        self._orders.append(section.order)
 
     def reports(self) -> list[Report]:
-        return sorted(self._kept.values(), key=lambda report: (report.line, report.end_line))
+        """In the order in which they began."""
+        by_order = sorted(range(len(self._kept)), key=self._orders.__getitem__)
+        return [self._kept[index] for index in by_order]
 
 
 def _with_boot(report: Report, number: int, boot: Boot) -> Report:

@@ -175,7 +175,9 @@ def _inflate(data: bytes) -> bytes:
 
 # --- pstore: pieces of the log, newest text first -------------------------------------
 
-_PART = re.compile(rb"(?P<reason>[A-Z][a-z]+)#(?P<count>\d+) Part ?(?P<part>\d+)\r?\n")
+_PART = re.compile(
+    rb"(?:Panic|Oops|Emergency|Emerg|Restart|Reboot|Halt|Poweroff|Shutdown|Unknown)#(?P<count>\d{1,9}) Part ?(?P<part>\d{1,9})\r?\n"
+)
 _RAMOOPS = re.compile(rb"====\d+\.\d+(?:-[CD])?\n")
 _PSTORE_FILE = re.compile(r"(?:dmesg|console)-[a-z]+[\w.-]*-(?P<id>\d+)(?:\.enc\.z)?$|dmesg\.txt$")
 
@@ -183,8 +185,7 @@ _PSTORE_FILE = re.compile(r"(?:dmesg|console)-[a-z]+[\w.-]*-(?P<id>\d+)(?:\.enc\
 def _reorder(name: str, stream: Stream) -> Stream:
     """Parts of a dump in one file, back into the order of writing."""
     data = b"".join(stream.chunks())[:MAX_PSTORE_BYTES]
-    starts = [match.start() for match in _PART.finditer(data)
-              if match.start() == 0 or data[match.start() - 1] in b"\n"]
+    starts = [match.start() for match in _PART.finditer(data)]
     pieces = []
     for start, end in zip(starts, [*starts[1:], len(data)], strict=True):
         match = _PART.match(data, start)
@@ -216,7 +217,8 @@ def _open_pstore_directory(path: Path) -> Stream:
         ramoops = _RAMOOPS.match(data)
         if ramoops is not None:
             data = data[ramoops.end():]
-        whole += data if data.endswith(b"\n") else data + b"\n"
+        # A part of a dump goes on in the next one, perhaps in the middle of a line.
+        whole += data if data.endswith(b"\n") or _PART.match(data) else data + b"\n"
     data = bytes(whole)
     stream = Stream(str(path), io.BytesIO(data))
     return _reorder(str(path), stream) if _PART.match(data) else stream

@@ -74,6 +74,8 @@ class Section:
     rules: int = 0
     last_time: float | None = None
     closed: bool = False
+    order: int = 0
+    """How many reports began before it."""
 
     @property
     def form(self) -> Form:
@@ -83,8 +85,7 @@ class Section:
         """Is this header only a further line of the same report?"""
         if self.titled or self.ended or len(self.records) - self.at > _JOIN:
             # A stall prints its second header after the first one's stacks.
-            return self.form.name == header.form.name and header.form.name in header.form.continues and (
-                header.form.wide or header.form.brief)
+            return self.form.name in header.form.continues and (header.form.wide or header.form.brief)
         names = {self.form.name, *(joined.form.name for joined in self.joined)}
         return not names.isdisjoint(header.form.continues)
 
@@ -102,6 +103,7 @@ class Splitter:
         self._cut: dict[str | None, list[Record]] = {}
         self._last: Section | None = None
         self._half: Record | None = None
+        self._begun = 0
 
     @property
     def idle(self) -> bool:
@@ -151,7 +153,7 @@ class Splitter:
 
     def finish(self) -> list[Section]:
         """The input is at its end."""
-        done = sorted(self._open.values(), key=lambda s: s.records[0].line)
+        done = sorted(self._open.values(), key=lambda section: section.order)
         for section in done:
             del section.records[max(section.fitting, section.at + 1):]
             if not section.ended and not section.traced and not section.form.brief:
@@ -165,9 +167,12 @@ class Splitter:
         if section is None and record.caller is None and self._last is not None and not self._last.closed:
             section = self._last
         if section is not None and (section.takes_header(header) or self._same_event(section, header)):
+            if section.form.preface:
+                section.header = header
             section.joined.append(header)
             self._flush(record.caller)
             self._append(section, record)
+            section.fitting = len(section.records)
             return []
         before = self._cut.pop(record.caller, [])
         if section is not None and section.form.name == _ASKED and header.form.find != "none":
@@ -175,7 +180,8 @@ class Splitter:
             del self._open[section.caller]
         done = self._end_of(record.caller, _ANOTHER)
         new = Section(header, [*before, record], len(before), record.caller,
-                      last_time=record.time)
+                      last_time=record.time, order=self._begun)
+        self._begun += 1
         self._open[record.caller] = new
         self._last = new
         if len(self._open) > 64:  # a garbled log; a machine has no 64 reports at once
@@ -267,7 +273,7 @@ class Splitter:
         done: list[Section] = []
         for caller in list(self._open):
             done += self._end_of(caller, why)
-        return sorted(done, key=lambda s: s.records[0].line)
+        return sorted(done, key=lambda section: section.order)
 
 
 def split(records: Sequence[Record], phrases: Collection[int]) -> Iterator[Section]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 Wrapper = Callable[[bytes], "bytes | None"]
 
+MAX_LINE_BYTES = 1 << 20
 _KMSG = re.compile(rb"(?:[\w.+-]+,)?(?P<level>\d+),(?P<seq>\d+),(?P<usec>\d+),(?P<flags>[^;\n]*);(?P<text>.*)", re.S)
 _LAVA = re.compile(rb"\s*-? *(?P<json>\{.*\"(?:msg|lvl)\":.*\})\s*$", re.S)
 _DMESG_JSON = re.compile(rb'\s*"(?P<key>pri|time|caller|msg)": *(?P<value>.*?),?\s*$', re.S)
@@ -37,6 +38,29 @@ def find_wrapper(head: bytes) -> Wrapper | None:
     if _most(whole, lambda line: _LAVA.match(line) is not None):
         return lava
     return None
+
+
+INNER_NEWLINE = b"\x0b"
+"""Stands for a newline inside a message, so that lines keep their numbers."""
+
+
+def unwrap(chunks: Iterator[bytes], wrapper: Wrapper) -> Iterator[bytes]:
+    """The stream as a console would have shown it, line for line."""
+    rest = b""
+    for chunk in chunks:
+        lines = (rest + chunk).split(b"\n")
+        rest = lines.pop()
+        if len(rest) > MAX_LINE_BYTES:
+            lines.append(rest)
+            rest = b""
+        yield b"".join(_plain(wrapper, line) for line in lines)
+    if rest:
+        yield _plain(wrapper, rest)
+
+
+def _plain(wrapper: Wrapper, line: bytes) -> bytes:
+    text = wrapper(line)
+    return b"\n" if text is None else text.replace(b"\n", INNER_NEWLINE) + b"\n"
 
 
 def _most(lines: list[bytes], test: Callable[[bytes], bool]) -> bool:
