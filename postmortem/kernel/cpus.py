@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import drgn
 
 from postmortem.findings import TaskRef
+from postmortem.kernel.percpu import variable
 from postmortem.kernel.stacks import describe_trace
 from postmortem.kernel.tasks import TaskReader
 from postmortem.result import StackFrame, TaskStack
@@ -56,10 +57,8 @@ def cpus(prog: drgn.Program) -> tuple[Cpu, ...]:
 
 
 def _cpu(prog: drgn.Program, reader: TaskReader, number: int) -> Cpu | None:
-    from drgn.helpers.linux.sched import cpu_curr
-
     try:
-        current = cpu_curr(prog, number)
+        current = variable(prog, "runqueues", number, "struct rq").curr.read_()
         task, _raw = reader.read(current.value_())
     except (drgn.FaultError, LookupError):
         return None

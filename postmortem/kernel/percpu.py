@@ -1,0 +1,38 @@
+"""Per-CPU variables, also of kernels whose BTF does not describe them."""
+
+from __future__ import annotations
+
+import drgn
+
+
+def variable(prog: drgn.Program, name: str, cpu: int, c_type: str | None = None) -> drgn.Object:
+    """The variable ``name`` of a CPU.
+
+    :param c_type: Its type where the dump does not say (BTF has had per-CPU
+        variables since pahole 1.18, so kernels of 2020 do not).
+    :raises LookupError: there is no such variable, or no type for it.
+    """
+    from drgn.helpers.linux.percpu import per_cpu
+
+    try:
+        return per_cpu(prog[name], cpu)
+    except LookupError:
+        if c_type is None:
+            raise
+    address = prog.symbol(name).address
+    base = drgn.Object(prog, prog.type(c_type), address=address)
+    return per_cpu(base, cpu)
+
+
+def number(prog: drgn.Program, name: str, cpu: int, c_type: str = "unsigned long") -> int | None:
+    """The value of an integer variable of a CPU, ``None`` if this kernel has none.
+
+    ``atomic_t`` and ``atomic_long_t`` count as integers.
+    """
+    try:
+        found = variable(prog, name, cpu, c_type)
+        if found.type_.unaliased().kind == drgn.TypeKind.STRUCT:
+            found = found.counter
+        return int(found.value_())
+    except (LookupError, AttributeError, TypeError, drgn.FaultError):
+        return None
