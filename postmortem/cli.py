@@ -20,6 +20,7 @@ from postmortem.errors import (
     EXIT_UNREADABLE,
     EXIT_USAGE,
     PostmortemError,
+    UnknownInputError,
     UnreadableInputError,
     UsageError,
 )
@@ -215,6 +216,40 @@ def log(paths: tuple[str, ...], as_jsonl: bool, full: bool, output: str | None) 
             if found["problems"]:
                 status = EXIT_LIMITED
     return status
+
+
+@cli.command()
+@click.argument("file", metavar="[FILE]", default="-")
+@click.option("--arch", help="What the Code: bytes are for, if the paste does not tell: x86_64 ...")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def decode(file: str, arch: str | None, as_json: bool) -> int:
+    """Decode a pasted trace or Code: line, from standard input or FILE."""
+    from postmortem.log.decode import decode as run
+
+    decoded = run(_read(file), arch)
+    if not (decoded.reports or decoded.stacks or decoded.instructions or decoded.pc):
+        raise UnknownInputError(
+            f"{STDIN if file == '-' else file} holds no trace and no Code: line of a kernel"
+        )
+    if as_json:
+        from postmortem.render.json import dump, plain
+
+        with _open_output() as out:
+            dump(plain(decoded), out)
+    else:
+        from postmortem.render.text import print_decoded
+
+        with _open_output() as out:
+            print_decoded(decoded, out)
+    return EXIT_OK
+
+
+def _read(file: str) -> bytes:
+    """A small file, or standard input."""
+    try:
+        return sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    except OSError as exc:
+        raise UnreadableInputError(f"{file} can't be read: {exc.strerror or exc}") from exc
 
 
 @cli.command()

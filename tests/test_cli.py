@@ -335,6 +335,47 @@ def test_a_log_that_is_not_there_is_4(capsys: pytest.CaptureFixture[str]) -> Non
     assert "does not exist" in sentence(capsys)
 
 
+def paste(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+
+
+def test_a_pasted_code_line_is_disassembled(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # 0f 1f 44 00 00 is nopl, 8b 47 08 is mov 0x8(%rdi),%eax (Intel SDM, MOV r32, r/m32).
+    paste("Code: 0f 1f 44 00 00 <8b> 47 08 c3", monkeypatch)
+    assert run("decode") == 0
+    (line,) = [x for x in capsys.readouterr().out.splitlines() if "->" in x]
+    assert "8b 47 08" in line
+    assert "mov" in line
+
+
+def test_a_pasted_trace_is_decoded(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paste(OOPS, monkeypatch)
+    assert run("decode") == 0
+    out = capsys.readouterr().out
+    assert out.startswith("BUG: unable to handle kernel NULL pointer dereference in pm_peer_port")
+    assert "pm_session_connect+0xe [pm_fault]" in out
+
+
+def test_a_paste_is_decoded_for_machines(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paste("Code: 0f 1f 44 00 00 <8b> 47 08 c3", monkeypatch)
+    run("decode", "--json")
+    assert json.loads(capsys.readouterr().out)["code"]["data"] == "0f1f4400008b4708c3"
+
+
+def test_a_paste_of_something_else_is_3(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paste("hello", monkeypatch)
+    assert run("decode") == 3
+    assert "no Code: line" in sentence(capsys)
+
+
 # --- the process
 
 

@@ -7,14 +7,17 @@ over a serial console, in a mail and in a pager.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
-from typing import IO, Any
+from collections.abc import Iterable, Sequence
+from typing import IO, TYPE_CHECKING, Any
 
 from postmortem.findings import Block, Evidence, Finding, Kind, Severity, Table, Verdict
-from postmortem.log.report import Report
+from postmortem.log.report import Frame, Report
 from postmortem.render import words
 from postmortem.render.page import Page, Part, write
 from postmortem.result import Analysis, StackFrame, TaskStack
+
+if TYPE_CHECKING:
+    from postmortem.log.decode import Decoded
 
 MAX_EVIDENCE = 6
 MAX_STEPS = 4
@@ -74,6 +77,28 @@ def print_log(found: dict[str, Any], file: IO[str]) -> None:
         page.line(("  no kernel report", "aside"))
     for problem in found["problems"]:
         page.prose((problem["what"], "name"), f": {problem['why']}", first="  - ", rest="    ")
+    write(page.text(), file)
+
+
+def print_decoded(decoded: Decoded, file: IO[str]) -> None:
+    """Write what ``postmortem decode`` made of a paste."""
+    page = Page(file)
+    culprit = decoded.reports[0].function if decoded.reports else None
+    for found in decoded.reports:
+        page.prose((found.title, "bad"))
+    if decoded.pc is not None:
+        page.blank()
+        module = f" [{decoded.pc.module}]" if decoded.pc.module else ""
+        page.labelled("AT", (words.frame_name(decoded.pc), "name"), (module, "module"))
+    if decoded.instructions:
+        page.heading("Code", decoded.arch or "")
+        trap = decoded.code.trap if decoded.code else 0
+        for item in decoded.instructions:
+            line = f"{item.offset - trap:+5}  {item.data.hex(' '):<24} {item.text}"
+            page.line((f"  -> {line}", "mark") if item.trapping else f"     {line}")
+    for title, frames in decoded.stacks:
+        page.heading(title[:1].upper() + title[1:])
+        _printed_frames(page, frames, culprit)
     write(page.text(), file)
 
 
@@ -222,19 +247,26 @@ def _log_frames(page: Page, found: Report, verbose: bool) -> None:
     if found.pc:
         frames.insert(0, found.pc)
     shown = frames if verbose else frames[:MAX_FRAMES]
+    _printed_frames(page, shown, found.function)
+    _more(page, len(frames) - len(shown), "frame")
+
+
+def _printed_frames(page: Page, frames: Sequence[Frame], culprit: str | None) -> None:
+    """Frames as the kernel printed them, the first one of ``culprit`` marked."""
     segment = "task"
-    for number, frame in enumerate(shown):
+    for number, frame in enumerate(frames):
         if frame.segment != segment:
             page.line((f"       <{frame.segment.upper()}>", "aside"))
         segment = frame.segment
         name = words.frame_name(frame)
         where = words.source(frame.file, frame.line)
-        note = "culprit" if found.function and frame.function == found.function else ""
+        note = ""
+        if culprit and frame.function == culprit:
+            note, culprit = "culprit", None
         if frame.reliable:
             _frame_line(page, f"#{number}", name, frame.module, where, frame.inline, note)
         else:
             page.line((f"       ? {name}", "aside"))
-    _more(page, len(frames) - len(shown), "frame")
 
 
 def _report_of(analysis: Analysis, main: Finding | None) -> Report | None:
