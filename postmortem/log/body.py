@@ -77,7 +77,8 @@ _PC = (
 )
 _PC_STARTS = ("RIP", "EIP", "IP: ", "PC is at ", "pc : ", "epc", "ERA: ", "NIP [", "Krnl PSW")
 _LINK = re.compile(
-    rf"(?:LR is at |lr : {_ADDRESS}?|ra : |ra    : [0-9a-f]{{8,16}} |RA: [0-9a-f]{{8,16}} |LR \[[0-9a-f]{{8,16}}\] )"
+    rf"(?:LR is at |lr : {_ADDRESS}?|ra : |ra    : [0-9a-f]{{8,16}} "
+    r"|RA: [0-9a-f]{8,16} |LR \[[0-9a-f]{8,16}\] )"
     r"(?P<rest>[A-Za-z_].*)"
 )
 _ARCH_MARKS = (
@@ -97,7 +98,8 @@ _CPU = re.compile(
 )
 _CPU_CUT = re.compile(r"CPU: (?P<cpu>\d+) (?:UID: \d+ )?PID: (?P<pid>\d+) Comm: (?P<comm>\S{1,64})")
 _PID = re.compile(
-    r"Pid: (?P<pid>\d+), comm: +(?P<comm>.{1,32}?) (?:(?P<clean>Not tainted)|Tainted: (?P<taint>[A-Z -]{1,40}?)) +(?P<release>\S+)"
+    r"Pid: (?P<pid>\d+), comm: +(?P<comm>.{1,32}?) "
+    r"(?:(?P<clean>Not tainted)|Tainted: (?P<taint>[A-Z -]{1,40}?)) +(?P<release>\S+)"
 )
 _PROCESS = re.compile(r"Process (?P<comm>.{1,32}) \(pid: (?P<pid>\d+)")
 _TASK = re.compile(r"task:(?P<comm>.{1,64}?) +state:(?P<state>\S) ")
@@ -105,16 +107,22 @@ _HARDWARE = re.compile(r"Hardware name: ?(?P<name>.*)")
 _MODULES = re.compile(r"Modules linked in:(?P<list>.*)")
 _MODULE = re.compile(r"(?P<name>[a-z][\w-]*)(?P<flags>\([A-Z+-]+\))?$", re.I)
 _TITLE = re.compile(
-    r"\s*(?P<title>(?:Call [Tt]race|(?:stack )?[Bb]acktrace|Trace)(?: \([^)]{1,60}\))?:)(?P<rest>.*)"
+    r"\s*(?P<title>(?:Call [Tt]race|(?:stack )?[Bb]acktrace|Trace)(?: \([^)]{1,60}\))?:)"
+    r"(?P<rest>.*)"
 )
 _STACK_OF = re.compile(
     # What heads a stack that is not the report's own
-    r"(?:Allocated|Freed|allocated|freed)\b|(?:Last|Second to last) (?:potentially|call)|Uninit was|Local variable"
-    r"|-> #\d|.{0,120}(?:state was registered| which became |lock's dependencies| at):$"
-    r"|(?:assert no writes|read|write|race at unknown|bytes)\b|(?:Use-after-free|Out-of-bounds|Invalid|Corrupted|Memory corruption|Object)\b"
-    r"|page (?:last|_owner|allocated|owner)|(?:stack )?backtrace|Trace|Preemption disabled at|Stack of|\.\.\."
+    r"(?:Allocated|Freed|allocated|freed)\b|(?:Last|Second to last) (?:potentially|call)"
+    r"|Uninit was|Local variable|-> #\d"
+    r"|.{0,120}(?:state was registered| which became |lock's dependencies| at):$"
+    r"|(?:assert no writes|read|write|race at unknown|bytes)\b"
+    r"|(?:Use-after-free|Out-of-bounds|Invalid|Corrupted|Memory corruption|Object)\b"
+    r"|page (?:last|_owner|allocated|owner)|(?:stack )?backtrace|Trace|Preemption disabled at"
+    r"|Stack of|\.\.\."
 )
-_NMI = re.compile(r"NMI backtrace for cpu (?P<cpu>\d+)|Sending NMI |Task dump for CPU (?P<dump>\d+)")
+_NMI = re.compile(
+    r"NMI backtrace for cpu (?P<cpu>\d+)|Sending NMI |Task dump for CPU (?P<dump>\d+)"
+)
 _AT = re.compile(r".{0,400}?(?:\bat: |\bat:|\}, at: )(?P<rest>\[?<?.*)")
 _END = re.compile(r"---\[ end (?:trace|Kernel panic)")
 _PANIC = re.compile(r"Kernel panic - not syncing: ?(?P<message>.*)")
@@ -177,8 +185,14 @@ class _BodyReader:
         return True
 
     def _open(self, title: str, record: Record) -> None:
-        self.trace = Trace(title.rstrip(": "), record.line, self.owner,
-                           self.owner_pc, user_pc=self.user_pc, index=self.index)
+        self.trace = Trace(
+            title.rstrip(": "),
+            record.line,
+            self.owner,
+            self.owner_pc,
+            user_pc=self.user_pc,
+            index=self.index,
+        )
         self.owner_pc = None
         self.user_pc = False
         self.body.traces.append(self.trace)
@@ -195,7 +209,7 @@ class _BodyReader:
             if match is None:
                 continue
             rest = match["rest"]
-            trailing = "RSP" in rest or text.startswith("RIP [") or text.startswith("RIP  ")
+            trailing = "RSP" in rest or text.startswith(("RIP [", "RIP  "))
             user = (match.groupdict().get("cs") or "").endswith(("3", "b"))
             if user:
                 if self.trace is None or not self.trace.frames:
@@ -213,8 +227,17 @@ class _BodyReader:
             if self.trace is not None and self.trace.frames:
                 if not trailing and arch != "x86":
                     self.reader.frames.append(
-                        Frame(frame.function, frame.offset, frame.size, frame.module,
-                              frame.address, segment=self.reader.segment, file=frame.file, line=frame.line))
+                        Frame(
+                            frame.function,
+                            frame.offset,
+                            frame.size,
+                            frame.module,
+                            frame.address,
+                            segment=self.reader.segment,
+                            file=frame.file,
+                            line=frame.line,
+                        )
+                    )
                 return True
             if self.owner:
                 self.owner_pc = frame
@@ -255,7 +278,9 @@ class _BodyReader:
             self._close()
             self.owner = f"task {match['comm'].strip()}"
             return
-        if text.startswith("page last ") or text.endswith(":") and (self.trace is None or _STACK_OF.match(text)):
+        if text.startswith("page last ") or (
+            text.endswith(":") and (self.trace is None or _STACK_OF.match(text))
+        ):
             self._close()
             self.title = text
             return
@@ -330,30 +355,3 @@ class _BodyReader:
                 if pattern.search(record.text):
                     return arch
         return None
-
-
-_FITS = re.compile(
-    r"\s+\S"  # indented: a frame, a register line, a continuation
-    r"|$"
-    r"|(?:\[<[0-9a-f(]|\(?\[<|\[[0-9a-f]{8,16}\]|\([\w+]+\+0x|<)"
-    r"|[\w.$]{1,200}\+0x"
-    r"|[\w.$]{1,200} from "
-    r"|(?:(?:R|E)?(?:IP|SP|AX|BP|SI|BX|DI|DX|CX)|[CD]R\d|R\d\d|FS|CS|DS|GS|ORIG_RAX|EFLAGS|PKRU|MSR|NIP|LR|GPR\d\d|CFAR|REGS|XER|CR)\b ?[:\[ ]"
-    r"|(?:x\d{1,2}|r\d{1,2}|[ast]\d{1,2}|sp|pc|lr|fp|ip|gp|tp|ra|epc|psr|pstate|pmr_save|status|badaddr|cause|\$ ?\d+|Hi|Lo|Status|Cause|BadVA|PrId|ERA|RA|CRMD|PRMD|EUEN|ECFG|ESTAT|BADV|PRID) *[:\[]"
-    r"|Krnl |R:\d|Code:|code:|Instruction dump|Call [Tt]race|Trace|Backtrace|stack backtrace|Stack|Last Breaking"
-    r"|CPU: \d|Pid: |Hardware name|Modules linked|Workqueue|Tainted|task:|task\.|Process |Comm|Mem abort|Data abort|  ESR"
-    r"|Internal error|Oops|PGD|pgd|#PF|\*p|Kernel panic|Kernel Offset|Rebooting|Dumping ftrace|Exception stack|Flags: |Control: |Table"
-    r"|(?:Allocated|Freed|Read|Write|allocated|freed|read|write|Use-after-free|Out-of-bounds|Uninit|Local variable|Bytes|Memory|Data copied|value changed|Reported by)\b"
-    r"|(?:The buggy|which belongs|Memory state|page:|flags:|raw:|page_owner|head:|addr |The physical|Last potentially|Second to last|kfence-#|CPU\b)"
-    r"|>?[0-9a-f]{8,16}: |object|slab|page |pages|count |mapping|aops|ino:|name:|dentry"
-    r"|(?:but task|which lock|other info|Possible |Chain|the existing|-> #|\d+ locks? held|no locks|and this task|stack |locks held|\#\d|hardirqs|softirqs|irq event|Preemption|\*\*\*|---|===|...  )"
-    r"|(?:KASAN|kasan|general protection|invalid opcode|BUG:|WARNING:|INFO:|NMI|rcu|Sending NMI|\(detected|Showing|Mem-Info|Node |Swap|Total swap|active_anon|free:)"
-    r"|(?:oom|Out of memory|Tasks state|\[ +pid|\[ *\d+\]|Memory cgroup|memory:|swap:|kmem:|anon |file |cpu=|cpuset|gfp)"
-    r"|mce: |\{\d+\}\[Hardware|\[Hardware"
-    r"|\S+ invoked oom|note: |SMP:|Stopping|\[ *\w|\]|\S.{0,60}(?:/\d+ (?:is|just|\[))|.{0,80}:$"
-)
-
-
-def fits(text: str) -> bool:
-    """Could this message belong to the body of a report? Generous: noise is dropped later."""
-    return _FITS.match(text) is not None

@@ -41,7 +41,7 @@ class CodeReader:
         return False
 
     def _take(self, text: str) -> bool:
-        for word in text.split()[:MAX_WORDS - len(self.words)]:
+        for word in text.split()[: MAX_WORDS - len(self.words)]:
             if not _WORD.match(word):
                 self._open = False
                 break
@@ -87,11 +87,11 @@ def disassemble(code: Code) -> list[Instruction]:
     starts = range(min(15, code.trap + 1)) if code.arch in ("x86_64", "i386") else (code.trap % 2,)
     before: list[Instruction] = []
     for start in starts:
-        before = _run(engine, code.data[start:code.trap], start)
+        before = _run(engine, code.data[start : code.trap], start)
         end = before[-1].offset + len(before[-1].data) if before else start
         if end == code.trap and not any(i.text == "(bad)" for i in before):
             break
-    after = _run(engine, code.data[code.trap:], code.trap)
+    after = _run(engine, code.data[code.trap :], code.trap)
     if after:
         after[0] = Instruction(after[0].offset, after[0].data, after[0].text, True)
     return [*before, *after]
@@ -125,10 +125,12 @@ def _run(engine: object, data: bytes, base: int) -> list[Instruction]:
     while at < len(data) and len(found) < MAX_WORDS:
         done = at
         for _, size, mnemonic, operands in engine.disasm_lite(data[at:], base + at):  # type: ignore[attr-defined]
-            found.append(Instruction(base + done, data[done:done + size], f"{mnemonic} {operands}".strip()))
+            found.append(
+                Instruction(base + done, data[done : done + size], f"{mnemonic} {operands}".strip())
+            )
             done += size
         if done == at:  # capstone gives up at the first byte that it doesn't know
-            found.append(Instruction(base + at, data[at:at + 1], "(bad)"))
+            found.append(Instruction(base + at, data[at : at + 1], "(bad)"))
             done += 1
         at = done
     return found

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from postmortem.log.body import Body, read_body
 from postmortem.log.code import Instruction, disassemble
+from postmortem.log.lines import records_of_line
 from postmortem.log.report import Code, Frame, Record, Report
 from postmortem.log.scan import scan_bytes
 from postmortem.log.wrappers import find_wrapper
-from postmortem.log.lines import records_of_line
 
 MAX_BYTES = 4 << 20
 
@@ -64,5 +64,7 @@ def _whole(data: bytes, arch: str | None) -> Body:
 
 def listing(instructions: tuple[Instruction, ...]) -> list[str]:
     """The instructions as lines, the trapping one marked with ``>``."""
-    return [f"{'>' if i.trapping else ' '} {i.offset:4x}: {i.data.hex(' '):<24} {i.text}"
-            for i in instructions]
+    return [
+        f"{'>' if i.trapping else ' '} {i.offset:4x}: {i.data.hex(' '):<24} {i.text}"
+        for i in instructions
+    ]

@@ -11,13 +11,16 @@ _RUST = r"<[^\n+]{1,400}?>(?:::[\w<>:{}#$., ]{1,200})?|_R[\w.$]{1,400}"
 
 # [<ffffffff81234567>] ? name+0x12/0x345 [module build-id] (P) file.c:12
 _FRAME = re.compile(
-    r"\s*\(?(?:\[<?[0-9a-f]{1,16}>?\]\s+)?(?:\[<?(?P<address>[0-9a-f]{1,16}|\(_*ptrval_*\))>?\]:?\s*\(?)?"
+    r"\s*\(?(?:\[<?[0-9a-f]{1,16}>?\]\s+)?"
+    r"(?:\[<?(?P<address>[0-9a-f]{1,16}|\(_*ptrval_*\))>?\]:?\s*\(?)?"
     r"(?P<doubt>\? +)?"
     rf"(?P<function>{_SYMBOL}|{_RUST})\+(?P<offset>0x[0-9a-f]{{1,8}})(?:/(?P<size>0x[0-9a-f]{{1,8}}))?\)?"
     r"(?:\s+\[(?P<module>[\w-]{1,64})(?:\((?P<flags>[A-Z]+)\))?(?:\s+(?P<build>[0-9a-f]{8,40}))?\])?"
     r"(?P<tail>.*)$"
 )
-_BARE = re.compile(r"\s*\(?\[<?(?P<address>[0-9a-f]{8,16})>?\]\)?\s*(?P<doubt>\? *)?(?:0x(?P=address))?\s*$")
+_BARE = re.compile(
+    r"\s*\(?\[<?(?P<address>[0-9a-f]{8,16})>?\]\)?\s*(?P<doubt>\? *)?(?:0x(?P=address))?\s*$"
+)
 _BARE_HEX = re.compile(r"\s+(?P<doubt>\? +)?0x(?P<address>[0-9a-f]{8,16})\s*$")
 _ARM = re.compile(
     rf"\s*(?:\[<(?P<address>[0-9a-f]{{8}})>\]\s+)?(?P<doubt>\? ?)?\(?(?P<function>{_SYMBOL})(?:\s+\[(?P<module>[\w-]+)\])?\)?"
@@ -33,8 +36,14 @@ _SYMBOLISED = re.compile(
 _SOURCE = re.compile(rf"\(?(?P<file>{_PATH}):(?P<line>\d{{1,6}})")
 _INTERRUPTED = re.compile(r"\s*--- (?:interrupt|Exception): [0-9a-f]+ at (?P<rest>.*)")
 _MARKS = re.compile(r"\s*(?:</?(?P<mark>#?[A-Za-z0-9_]+)> *|<<(?P<old>EOE)>> *)")
-_SEGMENTS = {"IRQ": "irq", "SOFTIRQ": "softirq", "NMI": "nmi", "TASK": "task",
-             "EOI": "task", "EOE": "task"}
+_SEGMENTS = {
+    "IRQ": "irq",
+    "SOFTIRQ": "softirq",
+    "NMI": "nmi",
+    "TASK": "task",
+    "EOI": "task",
+    "EOE": "task",
+}
 
 
 class FrameReader:
@@ -69,7 +78,7 @@ class FrameReader:
                 self.segment = "task" if closing else "exception"
             else:
                 break
-            text, marked = text[match.end():], True
+            text, marked = text[match.end() :], True
         return text, marked
 
     def _parse(self, text: str) -> list[Frame]:
@@ -83,25 +92,53 @@ class FrameReader:
         match = _SYMBOLISED.match(text) if "." in text else None
         if match is not None:
             inline = "[inline]" in match["tail"] or "inline  " in text
-            return [Frame(match["function"], address=_address(match["address"]),
-                          reliable=not match["doubt"], segment=self.segment,
-                          file=match["file"], line=int(match["line"]), inline=inline)]
+            return [
+                Frame(
+                    match["function"],
+                    address=_address(match["address"]),
+                    reliable=not match["doubt"],
+                    segment=self.segment,
+                    file=match["file"],
+                    line=int(match["line"]),
+                    inline=inline,
+                )
+            ]
         match = _BARE.match(text) or _BARE_HEX.match(text)
         if match is not None:
-            return [Frame(None, address=_address(match["address"]),
-                          reliable=not match["doubt"], segment=self.segment)]
+            return [
+                Frame(
+                    None,
+                    address=_address(match["address"]),
+                    reliable=not match["doubt"],
+                    segment=self.segment,
+                )
+            ]
         return []
 
     def _arm(self, match: re.Match[str]) -> list[Frame]:
-        caller = Frame(match["caller"], int(match["offset"], 16), int(match["size"], 16),
-                       match["caller_module"], _address(match["from"]),
-                       segment=self.segment, reliable=not match["doubt"])
+        caller = Frame(
+            match["caller"],
+            int(match["offset"], 16),
+            int(match["size"], 16),
+            match["caller_module"],
+            _address(match["from"]),
+            segment=self.segment,
+            reliable=not match["doubt"],
+        )
         callee = match["function"]
         known = bool(self.frames) and self.frames[-1].function == callee
         if known:
             return [caller]
-        return [Frame(callee, module=match["module"], address=_address(match["address"]),
-                      segment=self.segment, reliable=not match["doubt"]), caller]
+        return [
+            Frame(
+                callee,
+                module=match["module"],
+                address=_address(match["address"]),
+                segment=self.segment,
+                reliable=not match["doubt"],
+            ),
+            caller,
+        ]
 
 
 def _raw(match: re.Match[str], segment: str) -> Frame:

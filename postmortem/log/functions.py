@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from functools import cache, lru_cache
+from itertools import pairwise
 
 from postmortem.findings import Kind, Signature
 from postmortem.log import rules
@@ -53,7 +54,7 @@ def normalise(name: str) -> str:
     for pattern, new in _replacements():
         match = pattern.match(name)
         if match is not None and match.end() < len(name):
-            name = new + name[match.end():]
+            name = new + name[match.end() :]
     for pattern, new in _aliases():
         if pattern.match(name):
             return new
@@ -128,7 +129,7 @@ def _interrupted(frames: Sequence[Frame]) -> Sequence[Frame]:
     for index, frame in enumerate(frames):
         noticed = noticed or bool(frame.function and detects.fullmatch(plain(frame.function)))
         if noticed and frame.function and entry.fullmatch(plain(frame.function)):
-            return frames[index + 1:] or frames
+            return frames[index + 1 :] or frames
     return frames
 
 
@@ -146,7 +147,7 @@ def _in_module(frames: Sequence[Frame]) -> Frame | None:
 def _recursion(frames: Sequence[Frame]) -> Frame | None:
     """A function that calls itself without end."""
     run = 0
-    for before, frame in zip(frames, frames[1:], strict=False):
+    for before, frame in pairwise(frames):
         run = run + 1 if frame.function == before.function else 0
         if run >= _RECURSION:
             return frame
@@ -168,9 +169,22 @@ def _anchored(frames: Sequence[Frame], also: str) -> Frame | None:
 
 
 _CLASSES: tuple[tuple[frozenset[Kind], str], ...] = (
-    (frozenset({Kind.NULL_DEREFERENCE, Kind.BAD_POINTER, Kind.GENERAL_PROTECTION, Kind.USE_AFTER_FREE,
-                Kind.OUT_OF_BOUNDS, Kind.KASAN, Kind.KMSAN, Kind.LIST_CORRUPTION,
-                Kind.BAD_EXECUTION}), "bad-access"),
+    (
+        frozenset(
+            {
+                Kind.NULL_DEREFERENCE,
+                Kind.BAD_POINTER,
+                Kind.GENERAL_PROTECTION,
+                Kind.USE_AFTER_FREE,
+                Kind.OUT_OF_BOUNDS,
+                Kind.KASAN,
+                Kind.KMSAN,
+                Kind.LIST_CORRUPTION,
+                Kind.BAD_EXECUTION,
+            }
+        ),
+        "bad-access",
+    ),
     (frozenset(_STALLS), "stall"),
     (frozenset(_HANGS), "hang"),
     (frozenset({Kind.STACK_OVERFLOW}), "stack-overflow"),
@@ -192,8 +206,9 @@ def stable(name: str) -> str:
     return name[4:] if name.startswith(rules.SYSCALL) and len(name) > 4 else name
 
 
-def signature(kind: Kind, guilty: str | None, frames: Sequence[Frame],
-              check: str = "") -> Signature:
+def signature(
+    kind: Kind, guilty: str | None, frames: Sequence[Frame], check: str = ""
+) -> Signature:
     """Three levels of "the same bug", from the guilty function and the stack.
 
     :param frames: the program counter and the stack, innermost first.

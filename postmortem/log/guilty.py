@@ -15,8 +15,18 @@ from postmortem.log.functions import guilty_frame, is_anchor, is_machinery
 from postmortem.log.headers import Form
 from postmortem.log.report import Frame
 
-_ABOUT_OTHERS = ("allocated", "freed", "last potentially", "second to last", "uninit was",
-                 "local variable", "page last", "->", "object allocated", "last call_rcu")
+_ABOUT_OTHERS = (
+    "allocated",
+    "freed",
+    "last potentially",
+    "second to last",
+    "uninit was",
+    "local variable",
+    "page last",
+    "->",
+    "object allocated",
+    "last call_rcu",
+)
 
 
 _NAMED = ("call trace", "stack backtrace", "backtrace", "trace")
@@ -67,7 +77,8 @@ def _witness(body: Body) -> list[Frame]:
     """The stack with the sanitizer in it: another CPU may have printed one in between."""
     for trace in body.traces:
         if any(f.function and "kasan" in f.function and f.reliable for f in trace.frames[:8]) and (
-                not trace.title.lower().startswith(_ABOUT_OTHERS)):
+            not trace.title.lower().startswith(_ABOUT_OTHERS)
+        ):
             return list(trace.frames)
     return _trace(body)
 
@@ -86,16 +97,29 @@ def _stall(body: Body) -> list[Frame]:
     for trace in body.traces:
         pc = [trace.pc] if trace.pc is not None and trace.pc.function else []
         frames = [*pc, *trace.frames]
-        useful = [f for f in frames if f.reliable and f.function
-                  and not is_machinery(f.function, "STALL_MACHINERY")]
+        useful = [
+            f
+            for f in frames
+            if f.reliable and f.function and not is_machinery(f.function, "STALL_MACHINERY")
+        ]
         if useful and not _idle(frames):
             return frames
         best = best or frames
     return best
 
 
-_IDLE = {"default_idle", "do_idle", "cpu_startup_entry", "arch_cpu_idle", "default_idle_call",
-         "mwait_idle", "acpi_idle_enter", "cpuidle_enter", "rcu_gp_kthread", "rcu_gp_fqs_loop"}
+_IDLE = {
+    "default_idle",
+    "do_idle",
+    "cpu_startup_entry",
+    "arch_cpu_idle",
+    "default_idle_call",
+    "mwait_idle",
+    "acpi_idle_enter",
+    "cpuidle_enter",
+    "rcu_gp_kthread",
+    "rcu_gp_fqs_loop",
+}
 
 
 def _idle(frames: list[Frame]) -> bool:
@@ -145,9 +169,22 @@ def _nothing(body: Body) -> list[Frame]:
 
 
 _WAYS: dict[str, Callable[[Body], list[Frame]]] = {
-    "pc": _with_pc, "trace": _trace, "caller": _trace, "badpage": _page, "first": _first, "witness": _witness, "leak": _trace,
-    "stall": _stall, "hang": _hang, "lock": _lock, "lock-changed": _lock, "lock-state": _held,
-    "held": _held, "lock-order": _lock_order, "held-inner": _inner_lock, "released": _released,
+    "pc": _with_pc,
+    "trace": _trace,
+    "caller": _trace,
+    "badpage": _page,
+    "first": _first,
+    "witness": _witness,
+    "leak": _trace,
+    "stall": _stall,
+    "hang": _hang,
+    "lock": _lock,
+    "lock-changed": _lock,
+    "lock-state": _held,
+    "held": _held,
+    "lock-order": _lock_order,
+    "held-inner": _inner_lock,
+    "released": _released,
 }
 
 

@@ -10,6 +10,10 @@ misses a report adds a row here and a test in ``tests/log/test_headers.py``.
 * ``continues`` names the forms of which this header is only a further line.
 """
 
+# ruff: noqa: E501
+# fmt: off
+# A table is read by its columns: rows stay as wide as they are.
+
 from __future__ import annotations
 
 import re
@@ -115,7 +119,7 @@ FORMS: tuple[Form, ...] = (
          details=(r"^#PF: (?P<access>\w+ \w+ (?:access|fetch)) in (?P<mode>\w+) mode",),
          literals=("BUG: unable to handle",)),
     Form("gpf", Kind.GENERAL_PROTECTION,
-         rf"(?:Oops: )?general protection fault(?:,? [\w ,-]{{0,60}}?(?P<address>0x[0-9a-f]+))?: [0-9a-f]{{4}} ",
+         r"(?:Oops: )?general protection fault(?:,? [\w ,-]{0,60}?(?P<address>0x[0-9a-f]+))?: [0-9a-f]{4} ",
          "general protection fault in {function}", find="pc", type="DoS",
          alt=("bad-access in {function}",), continues=("kasan-null",),
          literals=("general protection fault",)),
@@ -150,7 +154,7 @@ FORMS: tuple[Form, ...] = (
          r"(?:PANIC: double fault|(?:Oops: )?double fault: [0-9a-f]{4} )",
          "PANIC: double fault in {function}", find="pc", type="DoS", continues=("stack-guard",),
          literals=("double fault",)),
-    Form("early-exception", Kind.PANIC, rf"PANIC: early exception (?:0x)?(?P<vector>[0-9a-f]+).{{0,20}} IP",
+    Form("early-exception", Kind.PANIC, r"PANIC: early exception (?:0x)?(?P<vector>[0-9a-f]+).{0,20} IP",
          "PANIC: early exception", find="pc", type="DoS", literals=("PANIC: early exception",)),
     Form("cfi", Kind.BAD_EXECUTION,
          rf"CFI failure (?:at (?P<named>{FUNC})|\(target: )",
@@ -517,13 +521,13 @@ FORMS: tuple[Form, ...] = (
          r"Kernel panic - not syncing: (?P<message>(?:Fatal (?:local )?machine check|Timeout: Not all CPUs entered|Machine check|Uncorrected hardware|Fatal hardware error|Asynchronous SError).{0,100})",
          "kernel panic: {message}", find="trace", type="DoS", literals=("Kernel panic",)),
     Form("panic-hung", Kind.HUNG_TASK, r"Kernel panic - not syncing: (?P<message>hung_task: blocked tasks)",
-         "kernel panic: {message}", find="trace", type="DoS", literals=("Kernel panic",)),
+         "kernel panic: {message}", find="none", type="DoS", literals=("Kernel panic",)),
     Form("panic-soft", Kind.SOFT_LOCKUP, r"Kernel panic - not syncing: (?P<message>softlockup: hung tasks)",
-         "kernel panic: {message}", find="trace", type="DoS", literals=("Kernel panic",)),
+         "kernel panic: {message}", find="none", type="DoS", literals=("Kernel panic",)),
     Form("panic-hard", Kind.HARD_LOCKUP, r"Kernel panic - not syncing: (?P<message>(?:Hard LOCKUP|Watchdog detected hard LOCKUP).{0,40})",
-         "kernel panic: Hard LOCKUP", find="trace", type="DoS", literals=("Kernel panic",)),
+         "kernel panic: Hard LOCKUP", find="none", type="DoS", literals=("Kernel panic",)),
     Form("panic-rcu", Kind.RCU_STALL, r"Kernel panic - not syncing: (?P<message>RCU Stall)",
-         "kernel panic: {message}", find="trace", type="DoS", literals=("Kernel panic",)),
+         "kernel panic: {message}", find="none", type="DoS", literals=("Kernel panic",)),
     Form("panic-nmi", Kind.NMI, r"Kernel panic - not syncing: (?P<message>(?:NMI|nmi_).{0,80})",
          "kernel panic: {message}", find="trace", type="DoS", literals=("Kernel panic",)),
     Form("panic", Kind.PANIC, r"Kernel panic - not syncing: ?(?P<message>.{0,200})",

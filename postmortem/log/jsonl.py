@@ -48,8 +48,9 @@ def scan_dict(scan: Scan, full: bool = False) -> dict[str, Any]:
     return {
         "path": scan.path,
         "reports": [report_dict(report, full) for report in scan.reports],
-        "boots": [{"line": boot.line, "release": boot.release, "kdump": boot.kdump}
-                  for boot in scan.boots],
+        "boots": [
+            {"line": boot.line, "release": boot.release, "kdump": boot.kdump} for boot in scan.boots
+        ],
         "problems": [{"what": problem.what, "why": problem.why} for problem in scan.problems],
     }
 
@@ -79,21 +80,32 @@ def report_dict(report: Report, full: bool = False) -> dict[str, Any]:
         "count": report.count,
         "consequence_of": report.consequence_of,
         "signature": None if signature is None else signature.coarse,
-        "signatures": None if signature is None else {
-            "exact": signature.exact, "frames": signature.frames, "coarse": signature.coarse},
+        "signatures": None
+        if signature is None
+        else {"exact": signature.exact, "frames": signature.frames, "coarse": signature.coarse},
     }
     if full:
         data.update(
             hardware=report.hardware,
             pc=None if report.pc is None else frame_dict(report.pc),
             frames=[frame_dict(frame) for frame in report.frames],
-            stacks=[{"title": stack.title, "line": stack.line,
-                     "frames": [frame_dict(frame) for frame in stack.frames]}
-                    for stack in report.stacks],
+            stacks=[
+                {
+                    "title": stack.title,
+                    "line": stack.line,
+                    "frames": [frame_dict(frame) for frame in stack.frames],
+                }
+                for stack in report.stacks
+            ],
             registers={name: f"{value:#x}" for name, value in report.registers.items()},
             fault_address=None if report.fault_address is None else f"{report.fault_address:#x}",
-            code=None if report.code is None else {
-                "bytes": report.code.data.hex(), "trap": report.code.trap, "arch": report.code.arch},
+            code=None
+            if report.code is None
+            else {
+                "bytes": report.code.data.hex(),
+                "trap": report.code.trap,
+                "arch": report.code.arch,
+            },
             modules=list(report.modules),
             detail=report.detail,
             text=list(report.text),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import re
+
 from postmortem.log.report import Record
 
 MAX_LINE = 16_384
@@ -49,21 +50,25 @@ _NOISE = tuple(
         r"\(XEN\) ",
         r"\[HYP\] ?",
         # RFC 5424: <0>1 2024-05-01T10:00:00.1Z host kernel - - - message
-        rf"<(?P<level>\d{{1,3}})>1 {_ISO} \S{{1,255}} kernel \S{{1,48}} \S{{1,48}} (?:-|\[[^\]]{{0,200}}\]) ?",
+        rf"<(?P<level>\d{{1,3}})>1 {_ISO} \S{{1,255}} kernel \S{{1,48}} \S{{1,48}} "
+        r"(?:-|\[[^\]]{0,200}\]) ?",
         # RFC 3164 and journalctl -o short: May  1 10:00:00 host kernel: message
-        rf"(?:<(?P<level>\d{{1,3}})>)?{_MONTH} [ \d]?\d (?:\d{{4}} )?\d\d:\d\d:\d\d(?:\.\d{{1,6}})? {_KERNEL}",
+        rf"(?:<(?P<level>\d{{1,3}})>)?{_MONTH} [ \d]?\d (?:\d{{4}} )?"
+        rf"\d\d:\d\d:\d\d(?:\.\d{{1,6}})? {_KERNEL}",
         rf"{_ISO} {_KERNEL}",  # journalctl -o short-iso, rsyslog
         # journalctl -o short-monotonic: [   12.345678] host kernel: message
-        rf"\[ *(?P<time>\d{{1,9}}\.\d{{6}})\] \S{{1,64}} kernel: ",
+        r"\[ *(?P<time>\d{1,9}\.\d{6})\] \S{1,64} kernel: ",
         rf"{_ISO},(?P<time>\d{{1,9}}\.\d{{6}}) ?",
         rf"{_ISO} ",  # dmesg --time-format iso; CI and serial loggers put their own clock first
         rf"\[{_ISO}\] ?",
         # dmesg -T, dmesg -H
         rf"\[(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) {_MONTH} [ \d]\d \d\d:\d\d:\d\d \d{{4}}\] ?",
-        rf"\[(?:{_MONTH}[ \d]{{1,3}}\d\d:\d\d|  ?\+ *\d{{1,6}}\.\d{{6}}|< *\d{{1,6}}\.\d{{6}}>)\] ?",
+        rf"\[(?:{_MONTH}[ \d]{{1,3}}\d\d:\d\d|  ?\+ *\d{{1,6}}\.\d{{6}}"
+        r"|< *\d{1,6}\.\d{6}>)\] ?",
         r"\[\d\d:\d\d:\d\d(?:\.\d{1,6})?\] ?",
         # dmesg -x: kern  :warn  : message
-        r"(?:kern|user|daemon|syslog) *:(?P<level>emerg|alert|crit|err|warn|notice|info|debug) *: ?",
+        r"(?:kern|user|daemon|syslog) *:"
+        r"(?P<level>emerg|alert|crit|err|warn|notice|info|debug) *: ?",
         r"<(?P<level>\d{1,4})>",
         r"\[ *(?P<caller>[TC]\d{1,9})(?:@\w+)?\] ?",
         r"c *(?P<time>\d{1,7}\.\d{6})! ?",  # a 3270 console shows [ ] as c !
@@ -133,11 +138,19 @@ def _only_prefix(part: str) -> bool:
 
 def _record(line: str, number: int) -> Record:
     match = _PRINTK.match(line)
-    if match is not None and (match["caller"] or not line.startswith(("[", " ["), match.end())) and (
-            line.find(" kernel: ", match.end(), match.end() + 80) < 0):
+    if (
+        match is not None
+        and (match["caller"] or not line.startswith(("[", " ["), match.end()))
+        and (line.find(" kernel: ", match.end(), match.end() + 80) < 0)
+    ):
         level_text = match["level"]
-        return Record(number, line[match.end():], float(match["time"]),
-                      int(level_text) & 7 if level_text else None, match["caller"])
+        return Record(
+            number,
+            line[match.end() :],
+            float(match["time"]),
+            int(level_text) & 7 if level_text else None,
+            match["caller"],
+        )
     return _odd_record(line, number, match)
 
 

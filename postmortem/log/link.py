@@ -8,13 +8,25 @@ from dataclasses import replace
 from postmortem.findings import Kind
 from postmortem.log.report import Report
 
+MAX_BETWEEN = 50
+"""Reports between a cause and its consequence."""
 NEAR = 120.0
 """Seconds: a consequence follows its cause at most this far behind."""
 _STALLS = {Kind.SOFT_LOCKUP, Kind.HARD_LOCKUP, Kind.RCU_STALL, Kind.HUNG_TASK, Kind.WORKQUEUE_STALL}
 _DEADLY = {
-    Kind.NULL_DEREFERENCE, Kind.BAD_POINTER, Kind.GENERAL_PROTECTION, Kind.BUG, Kind.INVALID_OPCODE,
-    Kind.LIST_CORRUPTION, Kind.STACK_OVERFLOW, Kind.DIVIDE_ERROR, Kind.BAD_EXECUTION,
-    Kind.OUT_OF_BOUNDS, Kind.MEMORY_CORRUPTION, Kind.DOUBLE_FREE, Kind.SCHEDULING_WHILE_ATOMIC,
+    Kind.NULL_DEREFERENCE,
+    Kind.BAD_POINTER,
+    Kind.GENERAL_PROTECTION,
+    Kind.BUG,
+    Kind.INVALID_OPCODE,
+    Kind.LIST_CORRUPTION,
+    Kind.STACK_OVERFLOW,
+    Kind.DIVIDE_ERROR,
+    Kind.BAD_EXECUTION,
+    Kind.OUT_OF_BOUNDS,
+    Kind.MEMORY_CORRUPTION,
+    Kind.DOUBLE_FREE,
+    Kind.SCHEDULING_WHILE_ATOMIC,
 }
 """Kinds after which a CPU or task is gone, with whatever locks it held."""
 
@@ -65,19 +77,28 @@ def _rank(report: Report) -> int:
         return 0
     if report.kind in _DEADLY:
         return 1
-    if report.kind in (Kind.WARNING, Kind.IO_ERROR, Kind.LOCKDEP, Kind.UBSAN, Kind.ALLOCATION_FAILURE):
+    if report.kind in (
+        Kind.WARNING,
+        Kind.IO_ERROR,
+        Kind.LOCKDEP,
+        Kind.UBSAN,
+        Kind.ALLOCATION_FAILURE,
+    ):
         return 3
     return 2
 
 
 def _cause(report: Report, earlier: list[Report]) -> int | None:
-    for index in range(len(earlier) - 1, max(-1, len(earlier) - 50), -1):
+    found: int | None = None
+    for index in range(len(earlier) - 1, max(-1, len(earlier) - MAX_BETWEEN), -1):
         candidate = earlier[index]
         if not _near(candidate, report):
-            return None
+            break
         if _explains(candidate, report):
-            return index if candidate.consequence_of is None else candidate.consequence_of
-    return None
+            found = index if candidate.consequence_of is None else candidate.consequence_of
+            if candidate.kind is not Kind.HUNG_TASK:
+                break  # of tasks that hang the first one matters, else the last report
+    return found
 
 
 def _near(first: Report, second: Report) -> bool:
@@ -88,7 +109,7 @@ def _near(first: Report, second: Report) -> bool:
 
 def _explains(first: Report, second: Report) -> bool:
     if second.title.startswith("kernel panic: ") and not first.title.startswith("kernel panic: "):
-        message = second.title[len("kernel panic: "):]
+        message = second.title[len("kernel panic: ") :]
         for words, kinds in _PANICS:
             if words in message:
                 return kinds is None or first.kind in kinds
@@ -96,8 +117,11 @@ def _explains(first: Report, second: Report) -> bool:
             return first.kind in _DEADLY or (first.kind is Kind.OOM)
         return first.kind in _DEADLY and first.task == second.task
     if second.kind in _STALLS:
-        return first.kind in _DEADLY or (first.kind in _STALLS and first.kind is not Kind.HUNG_TASK
-                                         and second.kind is not first.kind)
+        return first.kind in _DEADLY or (
+            first.kind in _STALLS
+            and first.kind is not Kind.HUNG_TASK
+            and second.kind is not first.kind
+        )
     if second.kind in _DEADLY and first.kind in _DEADLY:
         # A second oops of the same task, or while the first one was being printed.
         return first.task is not None and first.task == second.task

@@ -5,12 +5,28 @@ Layout of IA32_MCi_STATUS: Intel SDM volume 3, "Machine-Check Architecture".
 
 from __future__ import annotations
 
-_FLAGS = ((63, "valid"), (62, "overflow"), (61, "uncorrected"), (60, "enabled"),
-          (59, "misc valid"), (58, "address valid"), (57, "context corrupt"))
+_FLAGS = (
+    (63, "valid"),
+    (62, "overflow"),
+    (61, "uncorrected"),
+    (60, "enabled"),
+    (59, "misc valid"),
+    (58, "address valid"),
+    (57, "context corrupt"),
+)
 _LEVELS = ("L0", "L1", "L2", "generic")
 _TRANSACTIONS = ("instruction", "data", "generic", "")
-_REQUESTS = ("error", "read", "write", "data read", "data write", "instruction fetch", "prefetch",
-             "eviction", "snoop")
+_REQUESTS = (
+    "error",
+    "read",
+    "write",
+    "data read",
+    "data write",
+    "instruction fetch",
+    "prefetch",
+    "eviction",
+    "snoop",
+)
 _MEMORY = ("memory", "memory read", "memory write", "memory address/command", "memory scrub")
 
 
@@ -35,8 +51,15 @@ def decode(status: str) -> dict[str, str]:
 def _meaning(code: int) -> str:
     """Simple and compound error codes (bit 12 only says that corrected errors are filtered)."""
     code &= 0xEFFF
-    simple = {0: "no error", 1: "unclassified", 2: "microcode ROM parity", 3: "external error",
-              4: "functional redundancy check", 5: "internal parity", 0x400: "internal timer"}
+    simple = {
+        0: "no error",
+        1: "unclassified",
+        2: "microcode ROM parity",
+        3: "external error",
+        4: "functional redundancy check",
+        5: "internal parity",
+        0x400: "internal timer",
+    }
     if code in simple:
         return simple[code]
     if code >> 7 & 0x1F == 1 and code < 0x100:

@@ -13,22 +13,99 @@ from functools import cache
 from postmortem.log.headers import literals
 from postmortem.log.report import Record
 
-EVENTS = ("Linux version ", "Booting Linux on", "Starting crashdump kernel", "Kernel Offset: 0x",
-          "INFO: task ")
+EVENTS = (
+    "Linux version ",
+    "Booting Linux on",
+    "Starting crashdump kernel",
+    "Kernel Offset: 0x",
+    "INFO: task ",
+)
 """Phrases that are no report but tell something about those around them."""
 
 # Without hyperscan a search per phrase would be slow: these few are in all of them.
-COARSE = (b"BUG", b"WARNING", b"INFO: ", b"panic", b"Oops", b"Unable", b"nable to handle", b"fault", b"error",
-          b"rror]", b"Machine Check", b"STATUS[", b"event severity", b"EDAC ", b"Memory failure", b"NMI",
-          b"nobody cared", b"AER: ", b"XFS (", b"BTRFS", b"nvme ", b"Emask", b"oom-killer", b"ut of memory",
-          b"vmalloc", b"allocation failure", b"detected", b"Internal ", b"Alignment", b"Insufficient", b"Bad mode",
-          b"SError", b"lock", b"RCU", b"starved", b"LOCKUP", b"for more than", b"list_", b"usercopy",
-          b"unreferenced", b"dereference", b"segment", b"invalid ", b"int3:", b"bounds:", b"check:", b"TSS:",
-          b"xception", b"coprocessor ", b"control protection", b"pagetable:", b"double", b"stack overflow",
-          b"stack guard", b"CFI ", b"ENDBR", b"attempted to", b"ilc:", b"kernel code[#", b"access[#",
-          b"CSD lock", b"key", b"too low!", b"freeing mm", b"VFS: Busy", b"pagealloc", b"UBSAN:", b"WATCHDOG",
-          b"Badness", b"RTNL", b"unregister_netdevice", b"Trigger a crash", b"Linux ", b"crashdump",
-          b"Kernel Offset", b"not taken", b"unlock", b"context", b"rcu", b"Kernel bug", b"Kernel BUG")
+COARSE = (
+    b"BUG",
+    b"WARNING",
+    b"INFO: ",
+    b"panic",
+    b"Oops",
+    b"Unable",
+    b"nable to handle",
+    b"fault",
+    b"error",
+    b"rror]",
+    b"Machine Check",
+    b"STATUS[",
+    b"event severity",
+    b"EDAC ",
+    b"Memory failure",
+    b"NMI",
+    b"nobody cared",
+    b"AER: ",
+    b"XFS (",
+    b"BTRFS",
+    b"nvme ",
+    b"Emask",
+    b"oom-killer",
+    b"ut of memory",
+    b"vmalloc",
+    b"allocation failure",
+    b"detected",
+    b"Internal ",
+    b"Alignment",
+    b"Insufficient",
+    b"Bad mode",
+    b"SError",
+    b"lock",
+    b"RCU",
+    b"starved",
+    b"LOCKUP",
+    b"for more than",
+    b"list_",
+    b"usercopy",
+    b"unreferenced",
+    b"dereference",
+    b"segment",
+    b"invalid ",
+    b"int3:",
+    b"bounds:",
+    b"check:",
+    b"TSS:",
+    b"xception",
+    b"coprocessor ",
+    b"control protection",
+    b"pagetable:",
+    b"double",
+    b"stack overflow",
+    b"stack guard",
+    b"CFI ",
+    b"ENDBR",
+    b"attempted to",
+    b"ilc:",
+    b"kernel code[#",
+    b"access[#",
+    b"CSD lock",
+    b"key",
+    b"too low!",
+    b"freeing mm",
+    b"VFS: Busy",
+    b"pagealloc",
+    b"UBSAN:",
+    b"WATCHDOG",
+    b"Badness",
+    b"RTNL",
+    b"unregister_netdevice",
+    b"Trigger a crash",
+    b"Linux ",
+    b"crashdump",
+    b"Kernel Offset",
+    b"not taken",
+    b"unlock",
+    b"context",
+    b"rcu",
+    b"Kernel bug",
+    b"Kernel BUG",
+)
 
 Find = Callable[[bytes], list[int]]
 """Offsets inside all places where a phrase is, in ascending order, some perhaps twice."""
@@ -52,7 +129,9 @@ def finder() -> Find:
     def find(data: bytes) -> list[int]:
         ends: list[int] = []
         add = ends.append
-        database.scan(data, match_event_handler=lambda _id, _start, end, _flags, _context: add(end - 1))
+        database.scan(
+            data, match_event_handler=lambda _id, _start, end, _flags, _context: add(end - 1)
+        )
         ends.sort()
         return ends
 

@@ -8,10 +8,17 @@ from functools import cache
 from postmortem.findings import Kind, TaskRef
 from postmortem.log import mce
 from postmortem.log.body import Body, read_body
-from postmortem.log.functions import guilty_frame, is_generic, is_machinery, normalise, plain, signature
+from postmortem.log.functions import (
+    guilty_frame,
+    is_generic,
+    is_machinery,
+    normalise,
+    plain,
+    signature,
+)
 from postmortem.log.guilty import frames_of, main_trace
 from postmortem.log.headers import FORMS, Form
-from postmortem.log.report import Frame, Record, Report, Stack
+from postmortem.log.report import Frame, Report, Stack
 from postmortem.log.split import Section
 
 MAX_TEXT = 400
@@ -45,7 +52,7 @@ def parse_section(section: Section, arch: str | None = None) -> Report:
     kind = _kind(form, body, detail)
     frames = frames_of(form, kind, body)
     guilty = guilty_frame(frames, kind)
-    if guilty is not None and _injected(frames[:frames.index(guilty)]):
+    if guilty is not None and _injected(frames[: frames.index(guilty)]):
         guilty = None
     blamed = normalise(guilty.function) if guilty and guilty.function else None
     trace = main_trace(body)
@@ -79,8 +86,11 @@ def parse_section(section: Section, arch: str | None = None) -> Report:
         hardware=body.hardware,
         arch=body.arch,
         frames=tuple(trace.frames) if trace else (),
-        stacks=tuple(Stack(" ".join(filter(None, (t.owner, t.title))), tuple(t.frames), t.line)
-                     for t in body.traces if t is not trace),
+        stacks=tuple(
+            Stack(" ".join(filter(None, (t.owner, t.title))), tuple(t.frames), t.line)
+            for t in body.traces
+            if t is not trace
+        ),
         registers=body.registers,
         fault_address=_address(detail, body),
         code=body.code,
@@ -88,8 +98,12 @@ def parse_section(section: Section, arch: str | None = None) -> Report:
         detail=detail,
         corrupted=why,
         truncated=section.interrupted is not None,
-        signature=signature(signed_as, sharp_name or _signed(form, detail, title), frames,
-                            _CHECKS.get(form.name, "")),
+        signature=signature(
+            signed_as,
+            sharp_name or _signed(form, detail, title),
+            frames,
+            _CHECKS.get(form.name, ""),
+        ),
     )
 
 
@@ -121,31 +135,54 @@ def _detail(section: Section) -> dict[str, str]:
 _NULL_PAGE = 0x1000
 _POISON_FREE = 0x6B
 """slub_debug fills freed objects with this byte."""
-_FREEING = ("kfree", "kmem_cache_free", "__slab_free", "set_freepointer", "___cache_free", "do_slab_free")
-_SLUB_KINDS = (("already free", Kind.DOUBLE_FREE), ("are to be freed", Kind.DOUBLE_FREE),
-               ("Poison overwritten", Kind.USE_AFTER_FREE),
-               ("Redzone", Kind.OUT_OF_BOUNDS), ("adding overwritten", Kind.OUT_OF_BOUNDS))
+_FREEING = (
+    "kfree",
+    "kmem_cache_free",
+    "__slab_free",
+    "set_freepointer",
+    "___cache_free",
+    "do_slab_free",
+)
+_SLUB_KINDS = (
+    ("already free", Kind.DOUBLE_FREE),
+    ("are to be freed", Kind.DOUBLE_FREE),
+    ("Poison overwritten", Kind.USE_AFTER_FREE),
+    ("Redzone", Kind.OUT_OF_BOUNDS),
+    ("adding overwritten", Kind.OUT_OF_BOUNDS),
+)
 
 
 def is_poison(address: int | None) -> bool:
     """Is this address made of the bytes that fill freed memory?"""
-    return address is not None and bytes([_POISON_FREE] * 4) in address.to_bytes(8, "little", signed=False)
+    return address is not None and bytes([_POISON_FREE] * 4) in address.to_bytes(
+        8, "little", signed=False
+    )
 
 
 def _kind(form: Form, body: Body, detail: dict[str, str]) -> Kind:
     kind = form.kind
     if kind in (Kind.BAD_POINTER, Kind.GENERAL_PROTECTION):
         pc = body.pc.address if body.pc else None
-        if is_poison(_address(detail, body)) or is_poison(pc) or (
-                kind is Kind.GENERAL_PROTECTION and "address" not in detail
-                and any(map(is_poison, body.registers.values()))):
+        if (
+            is_poison(_address(detail, body))
+            or is_poison(pc)
+            or (
+                kind is Kind.GENERAL_PROTECTION
+                and "address" not in detail
+                and any(map(is_poison, body.registers.values()))
+            )
+        ):
             return Kind.USE_AFTER_FREE
     if form.name == "slub":
         for words, better in _SLUB_KINDS:
             if words in detail.get("what", ""):
                 return better
-    if form.name == "bug-at" and detail.get("file") == "mm/slub.c" and body.pc is not None and (
-            plain(body.pc.function or "") in _FREEING):
+    if (
+        form.name == "bug-at"
+        and detail.get("file") == "mm/slub.c"
+        and body.pc is not None
+        and (plain(body.pc.function or "") in _FREEING)
+    ):
         return Kind.DOUBLE_FREE  # the free list would point to itself
     if kind in (Kind.BAD_POINTER, Kind.NULL_DEREFERENCE):
         if "instruction fetch" in detail.get("access", ""):
@@ -165,15 +202,27 @@ def _address(detail: dict[str, str], body: Body) -> int | None:
     return address if address < 1 << 64 else None
 
 
-_CHECKS = {name: name for name in ("refcount", "odebug", "kmalloc-bug", "vmalloc-bug", "proc-bug",
-                                    "usb-submit", "lockdep-bug")}
+_CHECKS = {
+    name: name
+    for name in (
+        "refcount",
+        "odebug",
+        "kmalloc-bug",
+        "vmalloc-bug",
+        "proc-bug",
+        "usb-submit",
+        "lockdep-bug",
+    )
+}
 """Forms of WARN() that have a title of their own."""
 _SYSRQ = "sysrq_handle_crash"
 
 
 def _injected(frames: list[Frame]) -> bool:
     """Did an injected fault print its own stack into ours?"""
-    return any(f.function and plain(f.function) in ("should_fail", "should_fail_ex") for f in frames)
+    return any(
+        f.function and plain(f.function) in ("should_fail", "should_fail_ex") for f in frames
+    )
 
 
 def _named(detail: dict[str, str], body: Body, alone: bool) -> str | None:
@@ -224,10 +273,14 @@ def _corruption(section: Section, body: Body, function: str | None) -> str | Non
     return None
 
 
-def _titles(form: Form, detail: dict[str, str], function: str | None) -> tuple[str, tuple[str, ...]]:
+def _titles(
+    form: Form, detail: dict[str, str], function: str | None
+) -> tuple[str, tuple[str, ...]]:
     fields = _Fields({key: tidy(value) for key, value in detail.items()})
     fields["function"] = function or CORRUPTED
-    fields["pair"] = " / ".join(normalise(detail[k].split("+")[0]) for k in ("first", "second") if k in detail)
+    fields["pair"] = " / ".join(
+        normalise(detail[k].split("+")[0]) for k in ("first", "second") if k in detail
+    )
     if "access" in detail:
         fields["access"] = detail["access"]
     for key in ("bank", "order"):  # these numbers tell bugs apart
@@ -265,6 +318,8 @@ def _signed(form: Form, detail: dict[str, str], title: str) -> str:
     """What a signature names where there is no function."""
     parts = [detail[k] for k in ("constraint", "order", "bank", "mcacod") if k in detail]
     if "first" in detail:
-        parts = sorted(normalise(detail[k].split("+")[0]) for k in ("first", "second") if k in detail)
+        parts = sorted(
+            normalise(detail[k].split("+")[0]) for k in ("first", "second") if k in detail
+        )
     text = " ".join([form.name, *parts]) if parts else title
     return re.sub(r"[^\w/]+", "-", text.lower()).strip("-")

@@ -116,7 +116,7 @@ class Reader:
                 self._chunks = unwrap(chain((chunk,), self._chunks), wrapper)
                 chunk = next(self._chunks, b"")
         self._number(keep_from)  # while its newlines are still here
-        self._data = self._data[keep_from - self._base:] + chunk
+        self._data = self._data[keep_from - self._base :] + chunk
         self._base = keep_from
         self._hits = [hit for hit in self._hits if hit >= keep_from]
         return True
@@ -204,7 +204,9 @@ class Reader:
             raw = self._data[local:end]
             after = min(self._base + end + 1, self._base + len(self._data))
             hit = bisect_left(self._hits, start)
-            self._phrase = after > self._searched or (hit < len(self._hits) and self._hits[hit] < after)
+            self._phrase = after > self._searched or (
+                hit < len(self._hits) and self._hits[hit] < after
+            )
             for record in self._messages(raw, self._line):
                 yield record, start, after
             if self._line_at == start and self._base + end < after:
@@ -217,11 +219,13 @@ class Reader:
             number = self._numbers[min(number, len(self._numbers)) - 1]
         if not self._wrapped or INNER_NEWLINE not in raw:
             return records_of_line(raw, number)
-        return [record for part in raw.split(INNER_NEWLINE) for record in records_of_line(part, number)]
+        return [
+            record for part in raw.split(INNER_NEWLINE) for record in records_of_line(part, number)
+        ]
 
     def _interesting(self, start: int) -> bool:
         """Is this line a header? On the way it notes where another kernel begins."""
-        raw = self._data[start - self._base:self._line_end(start) - self._base]
+        raw = self._data[start - self._base : self._line_end(start) - self._base]
         found = False
         for record in self._messages(raw, 0):
             text = record.text.lstrip()

@@ -12,7 +12,9 @@ _NAMED = re.compile(
     rf"|NIP|LR|CTR|CFAR|DAR|DSISR|MSR|XER|CR|TRAP|Hi|Lo|Status|Cause|BadVA|BADV|ERA|ESTAT)"
     rf" ?: {{0,4}}(?:[0-9a-f]{{4}}:)?(?P<value>{_HEX})\b"
 )
-_MANY = re.compile(rf"(?P<name>GPR|Krnl GPRS|\$) ?(?P<first>\d{{0,2}}) *: *(?P<values>(?:{_HEX} *){{1,4}})")
+_MANY = re.compile(
+    rf"(?P<name>GPR|Krnl GPRS|\$) ?(?P<first>\d{{0,2}}) *: *(?P<values>(?:{_HEX} *){{1,4}})"
+)
 _LOONGARCH = re.compile(rf"\b(?P<name>pc|ra|tp|sp|fp|u0|a\d|t\d|s\d) (?P<value>{_HEX})\b")
 _NAMES = {"GPR": "r", "Krnl GPRS": "r", "$": "$"}
 

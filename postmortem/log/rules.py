@@ -6,6 +6,9 @@ that it blames wrongly, add a pattern here and a case to ``tests/log/test_functi
 the code that reads these is in :mod:`postmortem.log.functions`.
 """
 
+# ruff: noqa: E501
+# fmt: off
+
 from __future__ import annotations
 
 SUFFIXES = r"(?:\.(?:isra|constprop|part|cold|llvm|lto_priv|clone|localalias|cfi|cfi_jt|kcfi|unlikely|warm|\d+)\b)+|\$[0-9a-f]{16,32}"
@@ -195,6 +198,6 @@ MEMORY_MACHINERY = r"""
 HANG_MACHINERY = r"""
     _*wait_(?:for|on|event)\w* do_wait_\w+ out_of_line_wait_\w+ (?:bit|io)_wait\w* sleep_on_\w+ _*bit_\w*wait\w* prepare_to_wait\w*
     _*folio_(?:lock|wait)\w* _*lock_(?:page|folio|buffer)\w* do_read_cache_(?:folio|page)\w* wait_woken msleep\w* usleep_\w+ __refrigerator
-    rpc_wait_\w+ _*wait_rcu_gp _synchronize_rcu_expedited\w* srcu_\w+ exp_funnel_lock
+    rpc_wait_\w+ _*wait_rcu_gp _synchronize_rcu_expedited\w* srcu_\w+ exp_funnel_lock percpu_rwsem_wait
 """
 """Skipped in hung tasks: how a task waits says nothing about what it waits for."""

@@ -72,7 +72,9 @@ def scan_stream(stream: Stream, arch: str | None = None) -> Scan:
     scan.size = reader.size
     scan.problems = [Problem(what, why) for what, why in stream.problems]
     if counted.dropped:
-        scan.problems.append(Problem("keep all reports", f"{counted.dropped} more than {MAX_REPORTS}"))
+        scan.problems.append(
+            Problem("keep all reports", f"{counted.dropped} more than {MAX_REPORTS}")
+        )
     return scan
 
 
@@ -127,8 +129,16 @@ def fingerprint(section: Section) -> tuple[object, ...]:
         header = f"{groups.get('by')}:{groups.get('pid')} "
         return (section.form.name, header)
     frames = [record.text for record in section.records if "+0x" in record.text]
-    return (section.form.name, section.interrupted, len(frames), _VARIES.sub("#", header), _frames_hash(frames))
+    return (
+        section.form.name,
+        section.interrupted,
+        len(frames),
+        _VARIES.sub("#", header),
+        _frames_hash(frames),
+    )
 
 
 def _frames_hash(frames: list[str]) -> int:
-    return hash(tuple(text[text.find("]") + 1:] if text.startswith("[<") else text for text in frames))
+    return hash(
+        tuple(text[text.find("]") + 1 :] if text.startswith("[<") else text for text in frames)
+    )

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Protocol
 
 from postmortem.errors import UnreadableInputError
 
@@ -22,9 +22,19 @@ MAX_PSTORE_BYTES = 64 << 20
 """pstore holds kilobytes; more than this is read as a plain log."""
 
 _MAGIC = (
-    (b"\x1f\x8b", "gzip"), (b"\xfd7zXZ\x00", "xz"), (b"BZh", "bzip2"), (b"\x28\xb5\x2f\xfd", "zstd"),
+    (b"\x1f\x8b", "gzip"),
+    (b"\xfd7zXZ\x00", "xz"),
+    (b"BZh", "bzip2"),
+    (b"\x28\xb5\x2f\xfd", "zstd"),
     (b"\x04\x22\x4d\x18", "lz4"),
 )
+
+
+class Readable(Protocol):
+    """All that is asked of a file."""
+
+    def read(self, size: int = -1, /) -> bytes | None:
+        """Up to ``size`` bytes; nothing at the end."""
 
 
 @dataclass
@@ -32,7 +42,7 @@ class Stream:
     """An input as bytes, decompressed, in the order in which the kernel wrote them."""
 
     path: str
-    file: BinaryIO
+    file: Readable
     line_numbers: Sequence[int] | None = None
     """Original line number of each line, where the order was changed."""
     problems: tuple[tuple[str, str], ...] = ()
@@ -62,13 +72,13 @@ def open_source(path: str | Path, content: bytes | None = None) -> Stream:
     name = str(path)
     try:
         if content is not None:
-            file: BinaryIO = io.BytesIO(content)
+            file: Readable = io.BytesIO(content)
         elif name == "-":
             file = sys.stdin.buffer
         elif Path(path).is_dir():
             return _open_pstore_directory(Path(path))
         else:
-            file = Path(path).open("rb", buffering=0)
+            file = Path(path).open("rb", buffering=0)  # noqa: SIM115 - the stream owns it
     except OSError as error:
         raise UnreadableInputError(f"{name}: {error.strerror or error}") from error
     try:
@@ -86,7 +96,7 @@ def open_source(path: str | Path, content: bytes | None = None) -> Stream:
     return stream
 
 
-def _peek(file: BinaryIO, stream: Stream | None = None) -> bytes:
+def _peek(file: Readable, stream: Stream | None = None) -> bytes:
     try:
         return file.read(4096) or b""
     except OSError:
@@ -97,17 +107,14 @@ def _peek(file: BinaryIO, stream: Stream | None = None) -> bytes:
         return b""
 
 
-class _Rest(io.RawIOBase):
+class _Rest:
     """A file whose first bytes were read already."""
 
-    def __init__(self, head: bytes, file: BinaryIO) -> None:
+    def __init__(self, head: bytes, file: Readable) -> None:
         self._head = head
         self._file = file
 
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
+    def read(self, size: int = -1, /) -> bytes:
         if self._head:
             head, self._head = self._head, b""
             return head
@@ -123,12 +130,12 @@ def _compression(head: bytes, name: str) -> str | None:
     return None
 
 
-def _decompress(kind: str, file: BinaryIO) -> BinaryIO:
+def _decompress(kind: str, file: Readable) -> Readable:
     source = io.BufferedReader(_AsRaw(file))
     if kind == "gzip":
         import gzip
 
-        return gzip.GzipFile(fileobj=source)  # type: ignore[return-value]
+        return gzip.GzipFile(fileobj=source)
     if kind == "xz":
         import lzma
 
@@ -148,18 +155,18 @@ def _decompress(kind: str, file: BinaryIO) -> BinaryIO:
 
 
 class _AsRaw(io.RawIOBase):
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: Readable) -> None:
         self._file = file
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        data = self._file.read(len(buffer))
+        data = self._file.read(len(buffer)) or b""
         if len(data) > len(buffer):  # the first bytes come as they were read
-            self._file = _Rest(data[len(buffer):], self._file)  # type: ignore[assignment]
-            data = data[:len(buffer)]
-        buffer[:len(data)] = data
+            self._file = _Rest(data[len(buffer) :], self._file)
+            data = data[: len(buffer)]
+        buffer[: len(data)] = data
         return len(data)
 
 
@@ -176,7 +183,8 @@ def _inflate(data: bytes) -> bytes:
 # --- pstore: pieces of the log, newest text first -------------------------------------
 
 _PART = re.compile(
-    rb"(?:Panic|Oops|Emergency|Emerg|Restart|Reboot|Halt|Poweroff|Shutdown|Unknown)#(?P<count>\d{1,9}) Part ?(?P<part>\d{1,9})\r?\n"
+    rb"(?:Panic|Oops|Emergency|Emerg|Restart|Reboot|Halt|Poweroff|Shutdown|Unknown)"
+    rb"#(?P<count>\d{1,9}) Part ?(?P<part>\d{1,9})\r?\n"
 )
 _RAMOOPS = re.compile(rb"====\d+\.\d+(?:-[CD])?\n")
 _PSTORE_FILE = re.compile(r"(?:dmesg|console)-[a-z]+[\w.-]*-(?P<id>\d+)(?:\.enc\.z)?$|dmesg\.txt$")
@@ -191,7 +199,9 @@ def _reorder(name: str, stream: Stream) -> Stream:
         match = _PART.match(data, start)
         assert match is not None
         first_line = data.count(b"\n", 0, match.end()) + 1
-        pieces.append((int(match["count"]), -int(match["part"]), data[match.end():end], first_line))
+        pieces.append(
+            (int(match["count"]), -int(match["part"]), data[match.end() : end], first_line)
+        )
     pieces.sort(key=lambda piece: piece[:2])
     numbers: list[int] = []
     joined = bytearray()
@@ -206,9 +216,13 @@ def _reorder(name: str, stream: Stream) -> Stream:
 
 def _open_pstore_directory(path: Path) -> Stream:
     """All records of /sys/fs/pstore or a systemd-pstore directory as one log."""
-    files = [file for file in sorted(path.iterdir()) if file.is_file() and _PSTORE_FILE.match(file.name)]
+    files = [
+        file for file in sorted(path.iterdir()) if file.is_file() and _PSTORE_FILE.match(file.name)
+    ]
     if not files:
-        raise UnreadableInputError(f"{path}: a directory without pstore records; name the log in it")
+        raise UnreadableInputError(
+            f"{path}: a directory without pstore records; name the log in it"
+        )
     whole = bytearray()
     for file in files[:1000]:
         data = file.read_bytes()[:MAX_PSTORE_BYTES]
@@ -216,7 +230,7 @@ def _open_pstore_directory(path: Path) -> Stream:
             data = _inflate(data)
         ramoops = _RAMOOPS.match(data)
         if ramoops is not None:
-            data = data[ramoops.end():]
+            data = data[ramoops.end() :]
         # A part of a dump goes on in the next one, perhaps in the middle of a line.
         whole += data if data.endswith(b"\n") or _PART.match(data) else data + b"\n"
     data = bytes(whole)

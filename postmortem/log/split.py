@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from postmortem.log.body import fits
+from postmortem.log.fits import fits
 from postmortem.log.headers import Form, Header, match_header
 from postmortem.log.report import Record
 
@@ -41,12 +41,15 @@ _END = re.compile(r"-{2,4}\[ end (?:trace|Kernel panic)")
 _RULE = re.compile(r"={30,}$")
 _BOOT = re.compile(r"(?:Linux version \d|Booting Linux on physical CPU)")
 _TAIL = re.compile(
-    r"[RE]?(?:IP|SP|[A-DS][XI]|BP|FLAGS)\b|R\d\d:|[CD]R\d:|[C-GS]S:|Code:|PKRU:|ORIG_|note: |<TASK>|</TASK>|Modules|Kernel panic|$"
+    r"[RE]?(?:IP|SP|[A-DS][XI]|BP|FLAGS)\b|R\d\d:|[CD]R\d:|[C-GS]S:|Code:|PKRU:|ORIG_|note: "
+    r"|<TASK>|</TASK>|Modules|Kernel panic|$"
 )
 """What is printed once more after the end."""
 _FRAME = re.compile(r"(?:\[<?[0-9a-f]+>?\] *)*(?:\? )?[\w.$]+\+0x[0-9a-f]+(?:/0x|\b)")
 _TITLE = re.compile(r"Call [Tt]race|Backtrace|(?:stack )?backtrace:")
-_WIDE = re.compile(r"Sending NMI |NMI backtrace for cpu|Task dump for CPU|Showing (?:all|busy)|Workqueue: ")
+_WIDE = re.compile(
+    r"Sending NMI |NMI backtrace for cpu|Task dump for CPU|Showing (?:all|busy)|Workqueue: "
+)
 _DROPPED = re.compile(r"\*\* \d+ printk messages dropped \*\*")
 
 
@@ -85,7 +88,9 @@ class Section:
         """Is this header only a further line of the same report?"""
         if self.titled or self.ended or len(self.records) - self.at > _JOIN:
             # A stall prints its second header after the first one's stacks.
-            return self.form.name in header.form.continues and (header.form.wide or header.form.brief)
+            return self.form.name in header.form.continues and (
+                header.form.wide or header.form.brief
+            )
         names = {self.form.name, *(joined.form.name for joined in self.joined)}
         return not names.isdisjoint(header.form.continues)
 
@@ -139,8 +144,12 @@ class Splitter:
         before, self._half = self._half, None
         if text.startswith("INFO: task "):
             self._half = record
-        elif (before is not None and before.caller == record.caller and before.time == record.time
-                and "for more than" in text):
+        elif (
+            before is not None
+            and before.caller == record.caller
+            and before.time == record.time
+            and "for more than" in text
+        ):
             return match_header(f"{before.text} {text}")
         return None
 
@@ -155,7 +164,7 @@ class Splitter:
         """The input is at its end."""
         done = sorted(self._open.values(), key=lambda section: section.order)
         for section in done:
-            del section.records[max(section.fitting, section.at + 1):]
+            del section.records[max(section.fitting, section.at + 1) :]
             if not section.ended and not section.traced and not section.form.brief:
                 section.interrupted = section.interrupted or "the log ends"
         self._open.clear()
@@ -164,9 +173,16 @@ class Splitter:
 
     def _header(self, record: Record, header: Header) -> list[Section]:
         section = self._open.get(record.caller)
-        if section is None and record.caller is None and self._last is not None and not self._last.closed:
+        if (
+            section is None
+            and record.caller is None
+            and self._last is not None
+            and not self._last.closed
+        ):
             section = self._last
-        if section is not None and (section.takes_header(header) or self._same_event(section, header)):
+        if section is not None and (
+            section.takes_header(header) or self._same_event(section, header)
+        ):
             if section.form.preface:
                 section.header = header
             section.joined.append(header)
@@ -179,8 +195,14 @@ class Splitter:
             before = [*section.records, *before]  # the crash that somebody asked for
             del self._open[section.caller]
         done = self._end_of(record.caller, _ANOTHER)
-        new = Section(header, [*before, record], len(before), record.caller,
-                      last_time=record.time, order=self._begun)
+        new = Section(
+            header,
+            [*before, record],
+            len(before),
+            record.caller,
+            last_time=record.time,
+            order=self._begun,
+        )
         self._begun += 1
         self._open[record.caller] = new
         self._last = new
@@ -192,9 +214,14 @@ class Splitter:
     def _same_event(self, section: Section, header: Header) -> bool:
         """panic() that interrupts a warning before its stack: the stack is the warning's."""
         name = header.form.name
-        return (name.startswith("panic") and not section.titled and not section.ended
-                and not section.form.name.startswith("panic") and not section.form.brief
-                and len(section.records) - section.at <= _JOIN)
+        return (
+            name.startswith("panic")
+            and not section.titled
+            and not section.ended
+            and not section.form.name.startswith("panic")
+            and not section.form.brief
+            and len(section.records) - section.at <= _JOIN
+        )
 
     def _plain(self, record: Record, text: str) -> list[Section]:
         section = self._open.get(record.caller)
@@ -204,8 +231,11 @@ class Splitter:
             return []
         if _BOOT.match(text):
             return self._end_all("the machine restarted")
-        if (record.time is not None and section.last_time is not None
-                and not -1.0 < record.time - section.last_time < MAX_GAP):
+        if (
+            record.time is not None
+            and section.last_time is not None
+            and not -1.0 < record.time - section.last_time < MAX_GAP
+        ):
             return self._end_of(section.caller, "nothing more came")
         if section.ended:
             return self._after_end(section, record, text)
@@ -263,9 +293,15 @@ class Splitter:
         if section is None:
             return []
         section.closed = True
-        del section.records[max(section.fitting, section.at + 1):]
-        if why and not section.form.brief and (not section.traced or (
-                why == _ANOTHER and section.form.name.startswith(_WHOLE) and not section.rules)):
+        del section.records[max(section.fitting, section.at + 1) :]
+        if (
+            why
+            and not section.form.brief
+            and (
+                not section.traced
+                or (why == _ANOTHER and section.form.name.startswith(_WHOLE) and not section.rules)
+            )
+        ):
             section.interrupted = section.interrupted or why
         return [section]
 

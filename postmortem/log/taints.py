@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 LETTERS = {
-    "P": "proprietary module", "F": "module was force loaded", "S": "hardware out of specification",
-    "R": "module was force unloaded", "M": "machine check happened", "B": "bad page seen",
-    "U": "user asked for it", "D": "an oops or BUG came before", "A": "ACPI table overridden",
-    "W": "a warning came before", "C": "staging driver", "I": "firmware bug worked around",
-    "O": "out-of-tree module", "E": "unsigned module", "L": "soft lockup came before",
-    "K": "live patched", "X": "auxiliary (distribution)", "T": "built with struct randomization",
-    "N": "in-kernel test ran", "J": "firmware control interface used",
+    "P": "proprietary module",
+    "F": "module was force loaded",
+    "S": "hardware out of specification",
+    "R": "module was force unloaded",
+    "M": "machine check happened",
+    "B": "bad page seen",
+    "U": "user asked for it",
+    "D": "an oops or BUG came before",
+    "A": "ACPI table overridden",
+    "W": "a warning came before",
+    "C": "staging driver",
+    "I": "firmware bug worked around",
+    "O": "out-of-tree module",
+    "E": "unsigned module",
+    "L": "soft lockup came before",
+    "K": "live patched",
+    "X": "auxiliary (distribution)",
+    "T": "built with struct randomization",
+    "N": "in-kernel test ran",
+    "J": "firmware control interface used",
 }
 """``G`` in the first place means: no proprietary module."""
 

@@ -13,7 +13,10 @@ from collections.abc import Callable, Iterator
 Wrapper = Callable[[bytes], "bytes | None"]
 
 MAX_LINE_BYTES = 1 << 20
-_KMSG = re.compile(rb"(?:[\w.+-]+,)?(?P<level>\d+),(?P<seq>\d+),(?P<usec>\d+),(?P<flags>[^;\n]*);(?P<text>.*)", re.S)
+_KMSG = re.compile(
+    rb"(?:[\w.+-]+,)?(?P<level>\d+),(?P<seq>\d+),(?P<usec>\d+),(?P<flags>[^;\n]*);(?P<text>.*)",
+    re.S,
+)
 _LAVA = re.compile(rb"\s*-? *(?P<json>\{.*\"(?:msg|lvl)\":.*\})\s*$", re.S)
 _DMESG_JSON = re.compile(rb'\s*"(?P<key>pri|time|caller|msg)": *(?P<value>.*?),?\s*$', re.S)
 _ESCAPED = re.compile(rb"\\x([0-9a-fA-F]{2})")
@@ -27,7 +30,8 @@ def find_wrapper(head: bytes) -> Wrapper | None:
     if not whole:
         return None
     if _most(whole, lambda line: _KMSG.match(line) is not None or line.startswith(b" ")) and any(
-            map(_KMSG.match, whole)):
+        map(_KMSG.match, whole)
+    ):
         return Kmsg()
     if _most(whole, lambda line: line.startswith(b"{") and b'"MESSAGE"' in line):
         return journal_json
@@ -67,7 +71,9 @@ def _most(lines: list[bytes], test: Callable[[bytes], bool]) -> bool:
     return sum(map(test, lines)) * 3 >= len(lines) * 2
 
 
-def _console(text: bytes, level: int | None = None, usec: int | None = None, caller: bytes = b"") -> bytes:
+def _console(
+    text: bytes, level: int | None = None, usec: int | None = None, caller: bytes = b""
+) -> bytes:
     parts = []
     if level is not None:
         parts.append(b"<%d>" % level)
@@ -98,8 +104,12 @@ class Kmsg:
             text = whole
         text = _ESCAPED.sub(lambda m: bytes([int(m[1], 16)]), text)
         caller = re.search(rb"caller=([TC]\d+)", match["flags"])
-        return _console(text, int(match["level"]) & 7, int(match["usec"]) if len(match["usec"]) < 20 else None,
-                        caller[1] if caller else b"")
+        return _console(
+            text,
+            int(match["level"]) & 7,
+            int(match["usec"]) if len(match["usec"]) < 20 else None,
+            caller[1] if caller else b"",
+        )
 
     def _join(self, seq: bytes, at: int, total: int, text: bytes) -> bytes | None:
         if len(self._parts) > 100:  # lost packets: forget the oldest
@@ -171,8 +181,11 @@ class DmesgJson:
         fields, self._fields = self._fields, {}
         time = fields.get(b"time")
         level = fields.get(b"pri")
-        return _console(_text(value), level & 7 if isinstance(level, int) else None,
-                        int(time * 1_000_000) if isinstance(time, (int, float)) and 0 <= time < 1e10 else None)
+        return _console(
+            _text(value),
+            level & 7 if isinstance(level, int) else None,
+            int(time * 1_000_000) if isinstance(time, (int, float)) and 0 <= time < 1e10 else None,
+        )
 
 
 def lava(line: bytes) -> bytes | None:

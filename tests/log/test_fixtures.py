@@ -37,14 +37,25 @@ def first(name: str) -> Report:
     ],
 )
 def test_who_did_what_where(
-    name: str, kind: Kind, arch: str | None, function: str, module: str | None,
-    pid: int, cpu: int | None,
+    name: str,
+    kind: Kind,
+    arch: str | None,
+    function: str,
+    module: str | None,
+    pid: int,
+    cpu: int | None,
 ) -> None:
     report = first(name)
     task = report.task
     assert task is not None
     assert (report.kind, report.arch, report.function, report.module, task.pid, report.cpu) == (
-        kind, arch, function, module, pid, cpu)
+        kind,
+        arch,
+        function,
+        module,
+        pid,
+        cpu,
+    )
 
 
 @pytest.mark.parametrize("path", sorted(FIXTURES.glob("*.txt")), ids=lambda path: path.stem)
@@ -52,7 +63,9 @@ def test_no_fixture_is_called_corrupted(path: Path) -> None:
     assert [r.corrupted for r in scan_file(str(path)).reports if r.corrupted] == []
 
 
-@pytest.mark.parametrize("name", ["arm64_null", "x86_gpf", "hung_task", "mce_fatal", "s390_pointer"])
+@pytest.mark.parametrize(
+    "name", ["arm64_null", "x86_gpf", "hung_task", "mce_fatal", "s390_pointer"]
+)
 def test_the_panic_is_a_consequence_of_the_first_report(name: str) -> None:
     assert [r.consequence_of for r in scan_file(str(FIXTURES / f"{name}.txt")).reports] == [None, 0]
 
@@ -63,8 +76,9 @@ def test_look_alikes_are_silent() -> None:
 
 def test_segments_follow_the_markers() -> None:
     frames = first("x86_gpf").frames
-    assert [(f.function, f.segment) for f in frames if f.function in ("acme_complete", "kthread")] == [
-        ("acme_complete", "irq"), ("kthread", "task")]
+    assert [
+        (f.function, f.segment) for f in frames if f.function in ("acme_complete", "kthread")
+    ] == [("acme_complete", "irq"), ("kthread", "task")]
 
 
 def test_an_interrupted_function_inside_a_stack_is_a_frame() -> None:
@@ -78,8 +92,10 @@ def test_a_doubtful_frame_is_marked() -> None:
 
 def test_kasan_names_who_allocated_and_who_freed() -> None:
     stacks = {stack.title: stack.frames[-1].function for stack in first("kasan_uaf").stacks}
-    assert stacks == {"Allocated by task 2001": "acme_session_new",
-                      "Freed by task 2002": "acme_session_put"}
+    assert stacks == {
+        "Allocated by task 2001": "acme_session_new",
+        "Freed by task 2002": "acme_session_put",
+    }
 
 
 def test_hung_task_names_its_blocker() -> None:
@@ -89,7 +105,10 @@ def test_hung_task_names_its_blocker() -> None:
 def test_oom_has_victim_and_constraint() -> None:
     detail = first("oom_memcg").detail
     assert (detail["constraint"], detail["victim"], detail["anon_rss_kb"]) == (
-        "CONSTRAINT_MEMCG", "java", "519952")
+        "CONSTRAINT_MEMCG",
+        "java",
+        "519952",
+    )
 
 
 def test_oom_is_one_report_to_its_last_line() -> None:
@@ -110,14 +129,21 @@ def test_registers_of_the_trap_are_kept() -> None:
     assert first("x86_gpf").registers["rbp"] == 0xDEAD4EAD00000000
 
 
-@pytest.mark.parametrize(("name", "trap"), [
-    ("x86_gpf", "48"), ("arm64_null", "230c40f9"), ("riscv_oops", "9467"), ("arm_paging", "00309 4e5".replace(" ", "")),
-    ("ppc64_data", "10003fe9"), ("mips_paging", "8c430004"),
-])
+@pytest.mark.parametrize(
+    ("name", "trap"),
+    [
+        ("x86_gpf", "48"),
+        ("arm64_null", "230c40f9"),
+        ("riscv_oops", "9467"),
+        ("arm_paging", "00309 4e5".replace(" ", "")),
+        ("ppc64_data", "10003fe9"),
+        ("mips_paging", "8c430004"),
+    ],
+)
 def test_code_points_at_the_trapping_bytes(name: str, trap: str) -> None:
     code = first(name).code
     assert code is not None
-    assert code.data[code.trap:].hex().startswith(trap)
+    assert code.data[code.trap :].hex().startswith(trap)
 
 
 def test_warning_knows_its_source_line() -> None:
@@ -126,4 +152,6 @@ def test_warning_knows_its_source_line() -> None:
 
 
 def test_lines_are_those_of_the_file() -> None:
-    assert [(r.line, r.end_line) for r in scan_file(str(FIXTURES / "warn_624.txt")).reports] == [(1, 15)]
+    assert [(r.line, r.end_line) for r in scan_file(str(FIXTURES / "warn_624.txt")).reports] == [
+        (1, 15)
+    ]

@@ -42,21 +42,31 @@ def test_prefix_is_understood(prefix: str, time: float | None) -> None:
     assert (record.text, record.time, record.line) == ("BUG: it broke", time, 7)
 
 
-@pytest.mark.parametrize(("prefix", "caller"), [
-    ("[   12.345678][  T123] ", "T123"),
-    ("[   12.345678][    C1] ", "C1"),
-    ("[   12.345678] [  T123] ", "T123"),
-    ("[   12.345678][T12@C4] ", "T12"),
-    ("[   12.345678] [4:  system_server: 3344] ", "T3344"),
-    ("[   12.345678] ", None),
-])
+@pytest.mark.parametrize(
+    ("prefix", "caller"),
+    [
+        ("[   12.345678][  T123] ", "T123"),
+        ("[   12.345678][    C1] ", "C1"),
+        ("[   12.345678] [  T123] ", "T123"),
+        ("[   12.345678][T12@C4] ", "T12"),
+        ("[   12.345678] [4:  system_server: 3344] ", "T3344"),
+        ("[   12.345678] ", None),
+    ],
+)
 def test_who_printed_it(prefix: str, caller: str | None) -> None:
     (record,) = records_of_line((prefix + "text").encode(), 1)
     assert record.caller == caller
 
 
-@pytest.mark.parametrize(("prefix", "level"), [
-    ("<4>[    1.000000] ", 4), ("<30>[    1.000000] ", 6), ("kern  :err   : [    1.000000] ", 3), ("", None)])
+@pytest.mark.parametrize(
+    ("prefix", "level"),
+    [
+        ("<4>[    1.000000] ", 4),
+        ("<30>[    1.000000] ", 6),
+        ("kern  :err   : [    1.000000] ", 3),
+        ("", None),
+    ],
+)
 def test_level(prefix: str, level: int | None) -> None:
     (record,) = records_of_line((prefix + "text").encode(), 1)
     assert record.level == level
@@ -70,7 +80,10 @@ def test_leading_space_of_a_message_stays() -> None:
 def test_two_messages_on_one_line_are_two_records() -> None:
     records = records_of_line(b"host login: [   36.852785][ T3615] BUG: one[   36.852790] two", 1)
     assert [(r.text, r.caller) for r in records] == [
-        ("host login: ", None), ("BUG: one", "T3615"), ("two", None)]
+        ("host login: ", None),
+        ("BUG: one", "T3615"),
+        ("two", None),
+    ]
 
 
 def test_html_entities_of_a_wiki_are_undone() -> None:

@@ -18,16 +18,20 @@ from postmortem.log.scan import scan_bytes, scan_file
 OOPS = (Path(__file__).parent / "fixtures" / "x86_gpf.txt").read_bytes()
 
 
-@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress,
-                                  zstandard.ZstdCompressor().compress],
-                         ids=["gzip", "bzip2", "xz", "zstd"])
+@pytest.mark.parametrize(
+    "pack",
+    [gzip.compress, bz2.compress, lzma.compress, zstandard.ZstdCompressor().compress],
+    ids=["gzip", "bzip2", "xz", "zstd"],
+)
 def test_compressed_log_is_read_through(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
     path = tmp_path / "log"
     path.write_bytes(pack(OOPS))
     assert scan_file(str(path)).reports[0].function == "acme_queue_kick"
 
 
-@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress], ids=["gzip", "bzip2", "xz"])
+@pytest.mark.parametrize(
+    "pack", [gzip.compress, bz2.compress, lzma.compress], ids=["gzip", "bzip2", "xz"]
+)
 def test_damaged_compression_is_a_problem_not_an_exception(pack: Callable[[bytes], bytes]) -> None:
     assert scan_bytes(pack(OOPS)[:-20]).problems != []
 

@@ -28,13 +28,25 @@ def netconsole(time: float, text: str) -> str:
     seq = round(time * 1e6) - 5_000_000
     if len(text) < 20:
         return f"6.1.0,4,{seq},{round(time * 1e6)},-;{text}\n"
-    return "".join(f"6.1.0,4,{seq},{round(time * 1e6)},-,ncfrag={at}/{len(text)};{text[at:at + 15]}\n"
-                   for at in range(0, len(text), 15))
+    return "".join(
+        f"6.1.0,4,{seq},{round(time * 1e6)},-,ncfrag={at}/{len(text)};{text[at : at + 15]}\n"
+        for at in range(0, len(text), 15)
+    )
 
 
 def journal_json(time: float, text: str) -> str:
-    return json.dumps({"__CURSOR": "s", "_TRANSPORT": "kernel", "PRIORITY": "4",
-                       "_SOURCE_MONOTONIC_TIMESTAMP": str(round(time * 1e6)), "MESSAGE": text}) + "\n"
+    return (
+        json.dumps(
+            {
+                "__CURSOR": "s",
+                "_TRANSPORT": "kernel",
+                "PRIORITY": "4",
+                "_SOURCE_MONOTONIC_TIMESTAMP": str(round(time * 1e6)),
+                "MESSAGE": text,
+            }
+        )
+        + "\n"
+    )
 
 
 def journal_json_bytes(time: float, text: str) -> str:
@@ -42,24 +54,36 @@ def journal_json_bytes(time: float, text: str) -> str:
 
 
 def journal_export(time: float, text: str) -> str:
-    return (f"__CURSOR=s\n__MONOTONIC_TIMESTAMP={round(time * 1e6)}\n_TRANSPORT=kernel\n"
-            f"PRIORITY=4\nMESSAGE={text}\n\n")
+    return (
+        f"__CURSOR=s\n__MONOTONIC_TIMESTAMP={round(time * 1e6)}\n_TRANSPORT=kernel\n"
+        f"PRIORITY=4\nMESSAGE={text}\n\n"
+    )
 
 
 def dmesg_json(time: float, text: str) -> str:
-    return (f'      {{\n         "pri": 4,\n         "time": {time:15.6f},\n'
-            f'         "msg": {json.dumps(text)}\n      }},')
+    return (
+        f'      {{\n         "pri": 4,\n         "time": {time:15.6f},\n'
+        f'         "msg": {json.dumps(text)}\n      }},'
+    )
 
 
 def lava(time: float, text: str) -> str:
-    return f'- {{"dt": "2024-05-01T10:00:00.0", "lvl": "target", "msg": {json.dumps(f"[{time:12.6f}] {text}")}}}\n'
+    line = json.dumps(f"[{time:12.6f}] {text}")
+    return f'- {{"dt": "2024-05-01T10:00:00.0", "lvl": "target", "msg": {line}}}\n'
 
 
-@pytest.mark.parametrize("wrap", [kmsg, netconsole, journal_json, journal_export, lava, journal_json_bytes],
-                         ids=lambda wrap: wrap.__name__)
+@pytest.mark.parametrize(
+    "wrap",
+    [kmsg, netconsole, journal_json, journal_export, lava, journal_json_bytes],
+    ids=lambda wrap: wrap.__name__,
+)
 def test_wrapped_oops_is_found(wrap: Callable[[float, str], str]) -> None:
     (report,) = scan_bytes("".join(wrap(*message) for message in MESSAGES).encode()).reports
-    assert (report.function, report.module, report.frames[0].function) == ("acme_poke", "acme", "acme_write")
+    assert (report.function, report.module, report.frames[0].function) == (
+        "acme_poke",
+        "acme",
+        "acme_write",
+    )
 
 
 def test_dmesg_json() -> None:

@@ -1,0 +1,55 @@
+"""Could this message belong to the body of a report?
+
+Generous on purpose: what doesn't belong is dropped when the report is parsed,
+what is missed here would cut a report short.
+"""
+
+from __future__ import annotations
+
+import re
+
+_REGISTERS = [r"[RE]?(?:IP|SP|AX|BP|SI|BX|DI|DX|CX)", r"[CD]R\d", r"R\d\d", r"[C-GS]S", r"ORIG_[RE]AX", r"EFLAGS", r"PKRU", r"MSR", r"NIP", r"LR", r"GPR\d\d", r"CFAR", r"REGS", r"XER", r"CR", r"x\d{1,2}", r"r\d{1,2}", r"[ast]\d{1,2}", r"sp", r"pc", r"lr", r"fp", r"ip", r"gp", r"tp", r"ra", r"epc", r"psr", r"pstate", r"pmr_save", r"status", r"badaddr", r"cause", r"Hi", r"Lo", r"Status", r"Cause", r"BadVA", r"PrId", r"ERA", r"RA", r"CRMD", r"PRMD", r"EUEN", r"ECFG", r"ESTAT", r"BADV", r"PRID"]
+
+_STARTS = (
+    # traps and registers
+    r"\$ ?\d+ *:", "Krnl ", r"R:\d", "[Cc]ode:", "Instruction dump", "Last Breaking", "Mem abort",
+    "Data abort", "Internal error", "Oops", "PGD", "pgd", "#PF", r"\*p", "Exception stack", "Flags: ",
+    "Control: ", "Table", r"CPU: \d", "Pid: ", "Hardware name", "Modules linked", "Workqueue", "Tainted",
+    r"task[:.]", "Process ", "Comm",
+    # stacks
+    "Call [Tt]race", "Trace", "Backtrace", "stack backtrace", "Stack", "Preemption",
+    # sanitizers and the allocator
+    r"(?:[Aa]llocated|[Ff]reed|[Rr]ead|[Ww]rite|Use-after-free|Out-of-bounds|Uninit|Bytes|Memory)\b",
+    "Local variable", "Data copied", "value changed", "Reported by", "The buggy", "which belongs",
+    "page", "flags:", "raw:", "head:", "addr ", "The physical", "Last potentially", "Second to last",
+    "kfence-#", r"CPU\b", r">?[0-9a-f]{8,16}: ", "object", "slab", "count ", "mapping", "aops", "ino:",
+    "name:", "dentry", "KASAN", "kasan",
+    # lockdep
+    "but task", "which lock", "other info", "Possible ", "Chain", "the existing", "-> #",
+    r"\d+ locks? held", "no locks", "and this task", "stack ", "locks held", r"#\d", "hardirqs",
+    "softirqs", "irq event", r"\*\*\*", "---", "===", r"\.\.\.  ", r"\S.{0,60}/\d+ (?:is|just|\[)",
+    # stalls
+    "NMI", "rcu", "Sending NMI", r"\(detected", "Showing",
+    # memory
+    "Mem-Info", "Node ", "Swap", "Total swap", "active_anon", "free:", "oom", "Out of memory",
+    "Tasks state", r"\[ +pid", r"\[ *\d+\]", "Memory cgroup", "memory:", "swap:", "kmem:", "anon ",
+    "file ", "cpu=", "cpuset", "gfp", r"\S+ invoked oom",
+    # hardware
+    "mce: ", r"\{\d+\}\[Hardware", r"\[Hardware",
+    # the end
+    "Kernel panic", "Kernel Offset", "Rebooting", "Dumping ftrace", "note: ", "SMP:", "Stopping",
+    "general protection", "invalid opcode", "BUG:", "WARNING:", "INFO:", r"\[ *\w", r"\]",
+)  # fmt: skip
+
+_FITS = re.compile(
+    r"\s+\S|$"  # indented: a frame, a register line, a continuation
+    r"|\(?\[<|\[[0-9a-f]{8,16}\]|\([\w+]+\+0x|<|[\w.$]{1,200}(?:\+0x| from )"
+    rf"|(?:{'|'.join(_REGISTERS)})\b *[:\[]"
+    rf"|{'|'.join(_STARTS)}"
+    r"|.{0,80}:$"
+)
+
+
+def fits(text: str) -> bool:
+    """Does it look like part of a report?"""
+    return _FITS.match(text) is not None
