@@ -4,8 +4,8 @@ One table for all versions: a variable exists if its symbol does, so an entry
 for a variable that came or went does no harm. Where a type changed, the
 alternatives are listed newest first, and the first one that exists and fits the
 symbol's size is taken. The table is compared with the kernels' DWARF by
-``python -m benchmarks.globals VMLINUX``. Per-CPU variables are not here,
-because BTF describes them.
+``python -m benchmarks.globals VMLINUX``. Per-CPU variables are needed only for
+old kernels; BTF describes them since v5.12 and is asked first.
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ _MAX_TOKEN = 128
 _MAX_GAP = 16 << 20
 """No symbol is that large: behind it nothing is, or something else."""
 _MAX_CACHED = 1 << 16
+_KERNEL_SPACE = 1 << 63
 _SAMPLES = 64
 _MAX_ALIASES = 64
 _LETTERS = "abcdginprstuvwABCDGINPRSTUVW?-"
@@ -251,7 +252,7 @@ class Kallsyms:
 
     def _make_sense(self, address: Callable[[int], int], stext: int) -> bool:
         sampled = [address(index) for index in _samples(self.count)]
-        if sampled != sorted(sampled) or not 1 << 63 <= sampled[-1] < 1 << 64:
+        if sampled != sorted(sampled) or not _KERNEL_SPACE <= sampled[-1] < 1 << 64:
             return False
         if not stext:
             return True
@@ -363,6 +364,9 @@ class VmlinuxSymbols:
         return found[:1] if one else found
 
     def _containing(self, address: int) -> list[drgn.Symbol]:
+        if address < _KERNEL_SPACE:
+            # Absolute per-CPU symbols lie there, and would name every small number.
+            return []
         found = self._at.get(address)
         if found is None:
             index = self.table.at(address)

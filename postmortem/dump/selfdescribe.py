@@ -8,7 +8,7 @@ later, is asked first and BTF fills what it lacks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -180,6 +180,7 @@ class DumpTypes:
             self.damage = f"{missing} of {size} bytes of BTF are missing. {self.damage}".rstrip()
         self._modules: list[_ModuleBtf] | None = None
         self._objects: dict[tuple[str, int], drgn.Object] = {}
+        self._text: list[tuple[int, int]] | None = None
 
     def _module_sections(self) -> list[_ModuleBtf]:
         if self._modules is None:
@@ -244,8 +245,8 @@ class DumpTypes:
                 found = types.constant(name)
             if found is None and flags & drgn.FindObjectFlags.FUNCTION:
                 found = self._function(types, name)
-            if found is None and flags & drgn.FindObjectFlags.VARIABLE and types is self._vmlinux:
-                found = self._variable(name)
+            if found is None and types is self._vmlinux:
+                found = self._without_btf(name, flags)
             if found is not None:
                 return found
         return None
@@ -259,10 +260,31 @@ class DumpTypes:
         except LookupError:
             return None
 
-    def _variable(self, name: str) -> drgn.Object | None:
+    def _without_btf(self, name: str, flags: drgn.FindObjectFlags) -> drgn.Object | None:
+        """A variable, or a function that BTF left out, by the symbols of its name."""
         symbols = self._symbols(self._prog, name, None, False)
         if not symbols:
             return None
+        if flags & drgn.FindObjectFlags.FUNCTION and self._is_text(symbols[0].address):
+            unknown = self._prog.function_type(self._prog.void_type(), (), is_variadic=True)
+            return drgn.Object(self._prog, unknown, address=symbols[0].address)
+        if flags & drgn.FindObjectFlags.VARIABLE:
+            return self._variable(name, symbols)
+        return None
+
+    def _is_text(self, address: int) -> bool:
+        if self._text is None:
+            edges = (("_stext", "_etext"), ("_sinittext", "_einittext"))
+            self._text = [
+                (start[0].address, end[0].address)
+                for start, end in (
+                    [self._symbols(self._prog, edge, None, True) for edge in pair] for pair in edges
+                )
+                if start and end
+            ]
+        return any(start <= address < end for start, end in self._text)
+
+    def _variable(self, name: str, symbols: Sequence[drgn.Symbol]) -> drgn.Object | None:
         found = self._vmlinux.variable(name)
         if found is not None:
             symbol = only_one(symbols, drgn.sizeof(found))
