@@ -80,6 +80,13 @@ class SleepingStacks:
     unreadable: dict[int, str] = field(default_factory=dict)
     """Why a task has no stack here, by address of ``struct task_struct``."""
     problems: list[Problem] = field(default_factory=list)
+    bases: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """Lowest byte and end of the stack of each task, also of those that run."""
+
+    def holds(self, task: int, address: int) -> bool:
+        """Whether ``address`` lies on the stack of this ``struct task_struct``."""
+        low, end = self.bases.get(task, (0, 0))
+        return low <= address < end
 
     def groups(self) -> dict[Shape, list[SleepingStack]]:
         """Tasks that sleep in the same way; the most numerous first."""
@@ -106,10 +113,11 @@ def _read_all(prog: drgn.Program) -> SleepingStacks:
     found = SleepingStacks()
     unwinder = Unwinder(prog)
     for task in all_tasks(prog).tasks:
-        if task.on_cpu:
-            continue
         try:
-            found.by_task[task.address] = unwinder.unwind(task)
+            base = found.bases[task.address] = unwinder.bounds(task)
+            if task.on_cpu or not base[0]:
+                continue
+            found.by_task[task.address] = unwinder.unwind(task, base)
         except (drgn.FaultError, LookupError, ValueError) as exc:
             found.unreadable[task.address] = str(exc)
     if found.unreadable:
@@ -133,11 +141,10 @@ class _Node:
     def child(self, offset: int, address: int) -> _Node:
         for known, children in self.next:
             if known == offset:
-                break
-        else:
-            children = {}
-            self.next.append((offset, children))
-        return children.setdefault(address, _Node())
+                return children.setdefault(address, _Node())
+        node = _Node()
+        self.next.append((offset, {address: node}))
+        return node
 
 
 class Unwinder:
@@ -159,19 +166,26 @@ class Unwinder:
         self._root = _Node()
         self._shapes: dict[tuple[tuple[int, ...], tuple[int, ...]], Shape] = {}
 
-    def unwind(self, task: Task) -> SleepingStack:
+    def bounds(self, task: Task) -> tuple[int, int]:
+        """Lowest byte and end of a task's stack, zero for a task that has none any more.
+
+        :raises drgn.FaultError: the task is not in the dump.
+        """
+        base = self._prog.read_u64(task.address + self._stack)
+        return base, base + self._size if base else 0
+
+    def unwind(self, task: Task, bounds: tuple[int, int]) -> SleepingStack:
         """The stack of a task that is on no CPU.
 
         :raises drgn.FaultError: it is not in the dump.
-        :raises LookupError: there is none, or the stack pointer lies outside it.
+        :param bounds: Lowest byte and end of its stack.
+        :raises LookupError: the stack pointer lies outside it.
         """
+        base, end = bounds
         sp = self._prog.read_u64(task.address + self._sp)
-        base = self._prog.read_u64(task.address + self._stack)
-        if not base:
-            raise LookupError("the task has no stack any more")
-        if not base <= sp < base + self._size or self._size > _MAX_STACK:
+        if not base <= sp < end or end - base > _MAX_STACK:
             raise LookupError(f"the saved stack pointer {sp:#x} lies outside the stack")
-        data = self._prog.read(sp, base + self._size - sp)
+        data = self._prog.read(sp, end - sp)
         shape = self._recognise(data)
         if shape is None:
             shape = self._unwind(task, sp, data)
