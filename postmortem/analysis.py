@@ -156,7 +156,7 @@ def _open_log(path: str) -> Opened:
     lacks = tuple(f"{problem.what}: {problem.why}" for problem in scan.problems)
     ctx.input = Input(path, "log", "text", scan.size, not lacks, lacks)
     ctx.reports = tuple(scan.reports)
-    ctx.problems.extend(scan.problems)
+    ctx.note(scan.problems)
     ctx.system = _system_of_log(ctx.reports, [boot.release for boot in scan.boots])
     return opened
 
@@ -211,7 +211,7 @@ def _describe(opened: Opened, core: Core, options: Options) -> None:
     ctx = opened.context
     with opened.timed("describe"):
         description = describe(core.program, dict(core.info.vmcoreinfo))
-    ctx.problems.extend(description.problems)
+    ctx.note(description.problems)
     with opened.timed("debuginfo"):
         search = find_debug_info(
             core,
@@ -219,7 +219,7 @@ def _describe(opened: Opened, core: Core, options: Options) -> None:
             debug_dirs=options.debug_dirs,
             debuginfod=None if options.debuginfod else False,
         )
-    ctx.problems.extend(search.problems)
+    ctx.note(search.problems)
     ctx.debug = search.found
     dwarf = search.found is not None
     sources = [name for name, has in (("btf", description.types), ("dwarf", dwarf)) if has]
@@ -242,9 +242,9 @@ def _read_facts(opened: Opened, core: Core) -> None:
     with opened.timed("facts"):
         tasks = ctx.attempt("tasks", lambda: all_tasks(prog))
         if tasks is not None:
-            ctx.problems.extend(tasks.problems)
+            ctx.note(tasks.problems)
             ctx.system, problems = system(prog, tasks, dict(core.info.vmcoreinfo))
-            ctx.problems.extend(problems)
+            ctx.note(problems)
         found = ctx.attempt("CPUs", lambda: cpus(prog))
         opened.cpus = tuple(
             replace(cpu.as_task_stack(), frames=ctx.with_source(cpu.stack)) for cpu in found or ()

@@ -23,6 +23,7 @@ import importlib.metadata
 import importlib.util
 import os
 import pkgutil
+import struct
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -51,6 +52,8 @@ NEEDS = {
 """What a plugin can ask for. ``symbol:NAME`` and ``type:struct NAME`` are understood too."""
 
 T = TypeVar("T")
+_DAMAGED = (LookupError, ValueError, AttributeError, TypeError, ArithmeticError, struct.error)
+"""What a damaged dump can cause besides drgn's own errors (see kernel/damage.py)."""
 Result = Finding | Table | Block
 Run = Callable[["Context"], Iterable[Result]]
 
@@ -79,6 +82,11 @@ class Context:
         if problem not in self.problems:
             self.problems.append(problem)
 
+    def note(self, problems: Iterable[Problem]) -> None:
+        """Take over the problems of a fact."""
+        for problem in problems:
+            self.problem(problem.what, problem.why)
+
     def attempt(self, what: str, read: Callable[[], T]) -> T | None:
         """Read a fact that the dump may not have; if so, note it and give ``None``."""
         try:
@@ -86,7 +94,7 @@ class Context:
         except Exception as exc:
             # Only what a dump can cause: drgn's own errors, lookups, damaged values.
             # Anything else is a defect of the caller's and is not hidden.
-            if not isinstance(exc, (LookupError, ValueError, AttributeError, TypeError)) and not (
+            if not isinstance(exc, _DAMAGED) and not (
                 type(exc).__module__.startswith(("_drgn", "drgn"))
             ):
                 raise

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import drgn
 
 from postmortem.findings import TaskRef
+from postmortem.kernel.damage import DAMAGED
 from postmortem.kernel.percpu import variable
 from postmortem.kernel.stacks import describe_trace
 from postmortem.kernel.tasks import TaskReader
@@ -60,13 +61,13 @@ def _cpu(prog: drgn.Program, reader: TaskReader, number: int) -> Cpu | None:
     try:
         current = variable(prog, "runqueues", number, "struct rq").curr.read_()
         task, _raw = reader.read(current.value_())
-    except (drgn.FaultError, LookupError):
+    except DAMAGED:
         return None
     trace: drgn.StackTrace | None = None
     note = ""
     try:
         trace = prog.stack_trace(current)
-    except (drgn.FaultError, LookupError, ValueError) as exc:
+    except DAMAGED as exc:
         note = f"no registers: {exc}"
     stack = describe_trace(prog, trace) if trace is not None else ()
     return Cpu(number, task.ref, task.address, task.state, stack, trace, note)

@@ -9,6 +9,7 @@ from typing import Any
 
 import drgn
 
+from postmortem.kernel.damage import DAMAGED
 from postmortem.kernel.stacks import Symbolizer
 
 _MAX_FUNCTION = 64 << 10
@@ -132,7 +133,7 @@ def function_code(prog: drgn.Program, pc: int) -> FunctionCode | None:
         size = min(size, symbol.size)
     try:
         data = prog.read(start, max(size, symbol.offset + 1))
-    except drgn.FaultError:
+    except DAMAGED:
         return None
     instructions = tuple(decode(data, start))
     for index, instruction in enumerate(instructions):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import drgn
 
+from postmortem.kernel.damage import DAMAGED
 from postmortem.kernel.stacks import Symbolizer
 from postmortem.poison import poison
 
@@ -32,26 +33,22 @@ class SlabObject:
 
 def slab_object(prog: drgn.Program, address: int) -> SlabObject | None:
     """The slab object that holds ``address``, ``None`` if none does or it can't be told."""
+    from drgn.helpers import ValidationError
     from drgn.helpers.linux.slab import slab_object_info
 
     if not address >> 63:
         return None
     try:
         info = slab_object_info(prog, address)
-    except (drgn.FaultError, LookupError, ValueError, AttributeError):
-        return None
-    except Exception as exc:
-        # A corrupted free list is what one looks for here: ValidationError and
-        # its kin must not hide the object itself.
-        if type(exc).__module__.split(".")[0] != "drgn":
-            raise
+    except (*DAMAGED, ValidationError):
+        # A corrupted free list is what one looks for here; the object can't be told.
         return None
     if info is None or not info.slab_cache:
         return None
     try:
         name = info.slab_cache.name.string_().decode("utf-8", "replace")
         size = int(info.slab_cache.object_size.value_())
-    except (drgn.FaultError, LookupError, AttributeError):
+    except DAMAGED:
         return None
     return SlabObject(name, info.address, size, info.allocated, address - info.address)
 
@@ -99,7 +96,7 @@ def stack_ranges(prog: drgn.Program) -> list[tuple[int, int, int]]:
                 low = prog.read_u64(task.address + offset)
                 if low:
                     cached.append((task.address, low, low + size))
-        except (drgn.FaultError, LookupError):
+        except DAMAGED:
             pass
         prog.cache["postmortem stacks"] = cached
     return cached

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import drgn
 
 from postmortem.findings import TaskRef
+from postmortem.kernel.damage import DAMAGED
 from postmortem.kernel.tasks import all_tasks
 
 _MAX_CACHES = 4096
@@ -76,7 +77,7 @@ def _total(prog: drgn.Program, page: int) -> int | None:
 
     try:
         return int(totalram_pages(prog)) * page
-    except (drgn.FaultError, LookupError):
+    except DAMAGED:
         return None
 
 
@@ -85,7 +86,7 @@ def _counter(prog: drgn.Program, table: str, names: tuple[str, ...], unit: int) 
         try:
             index = prog.constant(name).value_()
             value = int(prog[table][index].counter.value_())
-        except (drgn.FaultError, LookupError, AttributeError):
+        except DAMAGED:
             continue
         # Per-CPU parts that are not folded in yet can make a sum negative.
         return max(value, 0) * unit
@@ -119,7 +120,7 @@ def slab_caches(prog: drgn.Program) -> list[SlabCache]:
                     bytes=int(slabs * (page << int(slab_cache_order(cache)))),
                 )
             )
-        except (drgn.FaultError, LookupError, AttributeError):
+        except DAMAGED:
             continue
     return sorted(result, key=lambda cache: cache.bytes, reverse=True)
 
@@ -152,7 +153,7 @@ def largest_tasks(prog: drgn.Program, count: int = 10) -> list[TaskMemory]:
             continue
         try:
             rss = task_rss(drgn.Object(prog, "struct task_struct *", task.address))
-        except (drgn.FaultError, LookupError, AttributeError, ValueError):
+        except DAMAGED:
             continue
         found.append(TaskMemory(task.ref, max(rss.total, 0) * page, max(rss.swap, 0) * page))
     found.sort(key=lambda item: item.rss_bytes, reverse=True)

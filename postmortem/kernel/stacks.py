@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import drgn
 
+from postmortem.kernel.damage import DAMAGED
 from postmortem.result import StackFrame
 
 _MAX_FRAMES = 256
@@ -115,7 +116,7 @@ def _behind_a_wild_call(prog: drgn.Program, frame: drgn.StackFrame) -> list[Stac
             return []
         regs = pt_regs(prog, values)
         trace = prog.stack_trace(regs)
-    except (drgn.FaultError, LookupError, ValueError, TypeError):
+    except DAMAGED:
         return []
     found = list(describe_trace(prog, trace))
     # Its innermost address is a return address, not an interrupted one.
@@ -213,7 +214,7 @@ def recursion(prog: drgn.Program, task_address: int) -> Recursion | None:
     try:
         size = int(prog["THREAD_SIZE"])
         data = prog.read(task.stack.value_(), size)
-    except (drgn.FaultError, LookupError, AttributeError):
+    except DAMAGED:
         return None
     words = Counter(word for (word,) in struct.iter_unpack("<Q", data) if word >> 47 == 0x1FFFF)
     symbolizer = Symbolizer.of(prog)

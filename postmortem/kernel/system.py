@@ -9,6 +9,7 @@ from typing import TypeVar
 import drgn
 
 from postmortem.findings import Problem
+from postmortem.kernel.damage import DAMAGED
 from postmortem.kernel.tasks import TaskList
 from postmortem.result import ModuleInfo, System
 
@@ -48,7 +49,7 @@ class _Facts:
     def read(self, what: str, read: Callable[[], T]) -> T | None:
         try:
             return read()
-        except (drgn.FaultError, LookupError, AttributeError, ValueError, TypeError) as exc:
+        except DAMAGED as exc:
             self.problems.append(Problem(what, str(exc) or type(exc).__name__))
             return None
 
@@ -162,6 +163,6 @@ def modules(prog: drgn.Program) -> tuple[ModuleInfo, ...]:
                     base=regions[0][0] if regions else None,
                 )
             )
-    except (drgn.FaultError, LookupError):
+    except DAMAGED:
         pass  # opening the dump has said so already
     return tuple(found)

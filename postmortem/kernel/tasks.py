@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import drgn
 
 from postmortem.findings import Problem, TaskRef
+from postmortem.kernel.damage import DAMAGED
 
 _MAX_TASKS = 1 << 22
 _LETTERS = "RSDTtXZPI"
@@ -108,7 +109,7 @@ def _take(found: TaskList, road: str, tasks: Iterator[Task]) -> None:
             found.add(task)
             if len(found.tasks) >= _MAX_TASKS:
                 raise LookupError("more tasks than there can be")
-    except (drgn.FaultError, LookupError, AttributeError, struct.error) as exc:
+    except DAMAGED as exc:
         found.complete = False
         found.problems.append(Problem(road, f"breaks off after {len(found.tasks)} tasks: {exc}"))
 
@@ -165,6 +166,8 @@ class TaskReader:
 
         :raises drgn.FaultError: it is not in the dump.
         """
+        if not address >> 63 or address >> 64:
+            raise LookupError(f"{address:#x} is no address of a task")
         raw = self._prog.read(address + self._start, self._size)
         state = self._u32(raw, "state")
         exit_state = self._u32(raw, "exit_state")
@@ -227,7 +230,7 @@ class TaskReader:
         for task in for_each_task(self._prog):
             try:
                 yield self.read(task.value_())[0]
-            except drgn.FaultError:
+            except DAMAGED:
                 continue
 
     def by_run_queue(self) -> Iterator[Task]:
