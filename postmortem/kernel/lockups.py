@@ -141,7 +141,7 @@ class CpuState:
     running_ns: int | None
     """How long the current task has had the CPU without a switch."""
     silent_ns: int | None
-    """How long its run-queue clock is behind: it had neither a tick nor a switch."""
+    """How long its next timer interrupt is overdue: it took no interrupt for that long."""
     policy: str
     """Scheduling policy of the current task."""
     runnable: int | None
@@ -193,14 +193,14 @@ class Lockups:
         return next((state for state in self.cpus if state.number == number), None)
 
 
-def lockups(prog: drgn.Program, log_ns: int = 0) -> Lockups:
+def lockups(prog: drgn.Program, panic_ns: int | None = None) -> Lockups:
     """Read the state of all CPUs.
 
-    :param log_ns: Time of the panic, or else of the last log message.
+    :param panic_ns: Log time of the panic, if there was one.
     :raises LookupError: the types or the list of CPUs are missing.
     """
     found = cpus(prog)
-    clock = read_clock(prog, [cpu.number for cpu in found], log_ns)
+    clock = read_clock(prog, [cpu.number for cpu in found], panic_ns)
     thresh = _integer(prog, "watchdog_thresh")
     on = _watchdog_on(prog)
     problems: list[Problem] = []
@@ -238,7 +238,6 @@ def _state(
     rq = _rq(prog, cpu.number)
     current = drgn.Object(prog, "struct task_struct *", cpu.address)
     now = clock.now_ns
-    silent = clock.rq_clocks.get(cpu.number)
     count = None
     with suppress(LookupError, AttributeError, drgn.FaultError):
         count = _preempt_count(prog, cpu.number)
@@ -251,7 +250,7 @@ def _state(
         interrupts_on=None if flags is None else bool(flags & INTERRUPT_FLAG),
         preempt_count=count,
         running_ns=_since(now, _read(lambda: current.sched_info.last_arrival.value_())),
-        silent_ns=_since(now, silent),
+        silent_ns=clock.overdue_ns.get(cpu.number),
         policy=_POLICIES.get(_read(lambda: current.policy.value_()) or 0, "?"),
         runnable=_read(lambda: rq.nr_running.value_()) if rq is not None else None,
         waiting=waiting,

@@ -1,0 +1,445 @@
+"""Spinlocks: which one a CPU spins on, who queues behind it, and who is likely to hold it.
+
+A spinlock does not record its owner. The holder is told by evidence: a function
+on some stack that acquired this very lock and had not released it where the
+stack goes on; or, for a lock in an object, one that took some lock and keeps a
+pointer to the object.
+
+Source: kernel/locking/qspinlock.c, include/asm-generic/qspinlock_types.h.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import drgn
+
+from postmortem.kernel.disassembly import Instruction, decode, function_code
+from postmortem.kernel.identify import SlabObject, slab_object
+from postmortem.kernel.lockups import CpuState
+from postmortem.kernel.percpu import variable
+from postmortem.kernel.stacks import Symbolizer
+from postmortem.kernel.tasks import Task
+from postmortem.result import StackFrame
+
+_SLOW_PATHS = re.compile(
+    r"(native_|__pv_|resilient_)?queued_(spin_lock|read_lock|write_lock)_slowpath"
+)
+_LOCK_CODE = re.compile(
+    r"_*(raw_)?(spin|read|write)_(lock|trylock)(_irq|_irqsave|_bh|_nested|_irqsave_nested)*"
+    r"|(native_|__pv_|resilient_)?queued_\w+|do_raw_(spin|read|write)_lock"
+)
+_ACQUIRE = re.compile(r"_*raw_(spin|read|write)_(lock|trylock)\w*")
+_RELEASE = re.compile(r"_*raw_(spin|read|write)_unlock\w*")
+_REGISTERS = ("rdi", "rbx", "rbp", "r12", "r13", "r14", "r15", "rax", "rsi", "rdx", "r8")
+_MAX_QUEUE = 8192
+_MAX_LOCK_FRAMES = 400
+_STACK_WORDS = 1 << 11
+_NESTED = 4
+"""MCS nodes of a CPU: task, softirq, hardirq, NMI."""
+
+
+@dataclass(frozen=True)
+class QSpinlock:
+    """The 32 bits of ``struct qspinlock``."""
+
+    value: int
+
+    @property
+    def locked(self) -> bool:
+        """Somebody has it."""
+        return bool(self.value & 0xFF)
+
+    @property
+    def pending(self) -> bool:
+        """Somebody is next and spins on the lock itself."""
+        return bool(self.value >> 8 & 0xFF)
+
+    @property
+    def tail(self) -> tuple[int, int] | None:
+        """CPU and nesting level of the last in the queue."""
+        tail = self.value >> 16
+        return ((tail >> 2) - 1, tail & 3) if tail >> 2 else None
+
+    @property
+    def waited_for(self) -> bool:
+        return self.pending or self.tail is not None
+
+    def __str__(self) -> str:
+        parts = ["locked" if self.locked else "not locked"]
+        if self.pending:
+            parts.append("one pending")
+        if self.tail is not None:
+            parts.append(f"queue ends at CPU {self.tail[0]}")
+        return f"{self.value:#010x}: {', '.join(parts)}"
+
+
+@dataclass(frozen=True)
+class Spin:
+    """A CPU that waits for a spinlock."""
+
+    cpu: int
+    lock: int | None
+    """Address of the lock, ``None`` if it could not be found."""
+    name: str
+    """``pm_cache_lock [module]``, ``slab object ... +0x8`` or the address."""
+    state: QSpinlock | None
+    function: str | None
+    """Who wanted it."""
+    frame: int
+    """Index of that function in the CPU's frames."""
+    queue: tuple[int, ...] = ()
+    """CPUs in the MCS queue, the next to get it first."""
+    object: SlabObject | None = None
+    """The object that the lock is in."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who is likely to hold a lock."""
+
+    task: Task | None
+    cpu: int | None
+    """``None`` for a task that is on no CPU."""
+    frame: StackFrame
+    """The function that took the lock and has not given it back."""
+    index: int
+    """Its index in the frames."""
+    why: str
+    certain: bool
+    """The code names this very lock; otherwise only the object's address speaks for it."""
+
+
+def spins(prog: drgn.Program, state: CpuState) -> Spin | None:
+    """The spinlock that a CPU waits for, ``None`` if it does not."""
+    slow = next(
+        (n for n, name in enumerate(state.functions[:8]) if _SLOW_PATHS.fullmatch(name)), None
+    )
+    inside = [n for n, name in enumerate(state.functions[:8]) if _LOCK_CODE.fullmatch(name)]
+    if slow is None or not inside:
+        return None
+    wanted = max(inside) + 1
+    frame = state.frames[wanted] if wanted < len(state.frames) else None
+    lock = _lock_in_registers(prog, state) if slow == 0 else None
+    if lock is None and frame is not None:
+        lock = _lock_at_call(prog, frame.pc)
+    function = frame.function if frame is not None else None
+    if lock is None:
+        return Spin(state.number, None, "a lock that could not be found", None, function, wanted)
+    value = _value(prog, lock)
+    owner = slab_object(prog, lock) if _symbol(prog, lock) is None else None
+    return Spin(
+        cpu=state.number,
+        lock=lock,
+        name=lock_name(prog, lock, owner),
+        state=value,
+        function=function,
+        frame=wanted,
+        queue=tuple(_queue(prog, value)) if value is not None else (),
+        object=owner,
+    )
+
+
+def _value(prog: drgn.Program, address: int) -> QSpinlock | None:
+    try:
+        return QSpinlock(prog.read_u32(address))
+    except drgn.FaultError:
+        return None
+
+
+def _lock_in_registers(prog: drgn.Program, state: CpuState) -> int | None:
+    """The register that holds a lock somebody waits for: the slow path has it in one."""
+    for name in _REGISTERS:
+        address = state.registers.get(name, 0)
+        if address >> 47 != 0x1FFFF or address & 3:
+            continue
+        value = _value(prog, address)
+        if value is None or not value.waited_for or value.value & 0xFF not in (0, 1, 3):
+            continue
+        if value.value >> 8 & 0xFF > 1 or (value.tail and value.tail[0] >= _MAX_QUEUE):
+            continue
+        if value.pending or _is_in_queue(prog, value, state.number):
+            return address
+    return None
+
+
+def _is_in_queue(prog: drgn.Program, value: QSpinlock, cpu: int) -> bool:
+    return cpu in _queue(prog, value)
+
+
+def _nodes(prog: drgn.Program) -> dict[int, tuple[int, int, int]]:
+    """Each CPU's MCS nodes: address to CPU, level and address of the next in the queue."""
+    from drgn.helpers.linux.cpumask import for_each_possible_cpu
+
+    found: dict[int, tuple[int, int, int]] = {}
+    for cpu in for_each_possible_cpu(prog):
+        if cpu >= _MAX_QUEUE:
+            break
+        for level in range(_NESTED):
+            # mcs_nodes became qnodes in v5.0 (0fa809ca7f81, "Remove unnecessary ... naming").
+            try:
+                node = variable(prog, "qnodes", cpu, "struct qnode [4]")[level].mcs
+                found[node.address_of_().value_()] = (cpu, level, node.next.value_())
+            except (LookupError, AttributeError, drgn.FaultError):
+                break
+    return found
+
+
+def _queue(prog: drgn.Program, value: QSpinlock) -> list[int]:
+    """CPUs that queue for a lock, the first first. Bounded, and safe against circles."""
+    tail = value.tail
+    if tail is None:
+        return []
+    nodes = _nodes(prog)
+    before = {nxt: address for address, (_cpu, _level, nxt) in nodes.items() if nxt}
+    at = next((a for a, (cpu, level, _n) in nodes.items() if (cpu, level) == tail), None)
+    queue: list[int] = []
+    seen: set[int] = set()
+    while at is not None and at not in seen:
+        seen.add(at)
+        queue.insert(0, nodes[at][0])
+        at = before.get(at)
+    return queue
+
+
+def _symbol(prog: drgn.Program, address: int) -> drgn.Symbol | None:
+    try:
+        found = prog.symbol(address)
+    except LookupError:
+        return None
+    return found if address - found.address < 1 << 20 else None
+
+
+def lock_name(prog: drgn.Program, lock: int, owner: SlabObject | None) -> str:
+    """What a reader can look up: symbol and module, or the object it is in."""
+    found = _symbol(prog, lock)
+    if found is not None:
+        offset = lock - found.address
+        inside = f"+{offset:#x}" if offset else ""
+        module = _module(prog, lock)
+        return f"{found.name}{inside}" + (f" [{module}]" if module else "")
+    if owner is not None:
+        return f"the lock at {owner}"
+    return f"the lock at {lock:#x}"
+
+
+def _module(prog: drgn.Program, address: int) -> str | None:
+    try:
+        name = prog.module(address).name
+    except LookupError:
+        return None
+    return None if name == "kernel" or "vmlinux" in name else name
+
+
+# --- who has taken which lock --------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """A lock that a function took before a place in it, and did not give back."""
+
+    lock: int | None
+    """``None``: not a constant."""
+    at: int
+    """Address of the call."""
+
+
+def _lock_at_call(prog: drgn.Program, return_address: int) -> int | None:
+    """The constant in RDI at the call that returns to ``return_address``."""
+    code = _before(prog, return_address)
+    for instruction in reversed(code[:-1]):
+        if instruction.is_call or instruction.is_jump:
+            return None
+        if "rdi" in instruction.writes:
+            return _constant(instruction)
+    return None
+
+
+def _constant(instruction: Instruction) -> int | None:
+    """The address that an instruction puts into a register: ``mov $imm`` or ``lea x(%rip)``."""
+    if instruction.mnemonic in ("mov", "movq", "movabsq", "movabs", "movl"):
+        if instruction.memory is None and instruction.immediate is not None:
+            value = instruction.immediate & (1 << 64) - 1
+            return value if value >> 47 == 0x1FFFF else None
+    elif instruction.mnemonic.startswith("lea"):
+        memory = instruction.memory
+        if memory is not None and memory.base == "rip" and memory.index is None:
+            return memory.address({}, instruction.address + instruction.size)
+    return None
+
+
+def _before(prog: drgn.Program, return_address: int) -> list[Instruction]:
+    """The function up to and with the call that returns to ``return_address``."""
+    symbol = Symbolizer.of(prog).caller(return_address)
+    if symbol is None:
+        return []
+    start = return_address - symbol.offset
+    try:
+        data = prog.read(start, min(symbol.offset, 1 << 16))
+    except drgn.FaultError:
+        return []
+    return list(decode(data, start))
+
+
+def taken_locks(prog: drgn.Program, frame: StackFrame) -> list[_Taken]:
+    """Locks that a function took before the place where the stack goes on.
+
+    The code is read from top to bottom; a branch over an acquire or a release
+    is not followed. That is why a holder is only likely.
+    """
+    if frame.interrupted:
+        code = function_code(prog, frame.pc)
+        instructions = list(code.instructions[: code.index]) if code is not None else []
+    else:
+        instructions = _before(prog, frame.pc)[:-1]
+    taken: list[_Taken] = []
+    symbolizer = Symbolizer.of(prog)
+    rdi: int | None = None
+    constants: dict[str, int] = {}
+    for instruction in instructions:
+        if instruction.is_call:
+            called = symbolizer.symbol(instruction.target) if instruction.target else None
+            name = called.function if called is not None and not called.offset else ""
+            if _RELEASE.fullmatch(name):
+                _give_back(taken, rdi)
+            elif _ACQUIRE.fullmatch(name):
+                taken.append(_Taken(rdi, instruction.address))
+            rdi = None
+            continue
+        value = _constant(instruction)
+        destination = instruction.operand_registers[0] if instruction.operand_registers else None
+        source = instruction.operand_registers[1] if len(instruction.operand_registers) > 1 else ""
+        for register in instruction.writes:
+            constants.pop(register, None)
+        if destination and value is not None:
+            constants[destination] = value
+        elif destination and source in constants and instruction.mnemonic.startswith("mov"):
+            constants[destination] = constants[source or ""]
+        if "rdi" in instruction.writes:
+            rdi = constants.get("rdi")
+    return taken
+
+
+def _give_back(taken: list[_Taken], lock: int | None) -> None:
+    """Forget the last acquire of this lock; of any lock if it is not known which."""
+    for number in range(len(taken) - 1, -1, -1):
+        if lock is None or taken[number].lock in (lock, None):
+            del taken[number]
+            return
+
+
+def holders(
+    prog: drgn.Program,
+    spin: Spin,
+    states: Iterable[CpuState],
+    others: Iterable[tuple[Task, tuple[StackFrame, ...], bytes]] = (),
+) -> list[Holder]:
+    """Who is likely to hold the lock that a CPU waits for, the best candidate first.
+
+    :param states: All CPUs; of the waiting one only what lies below its wait.
+    :param others: Tasks that sleep or wait for a CPU: task, frames, raw stack.
+    """
+    if spin.lock is None:
+        return []
+    found: list[Holder] = []
+    budget = _MAX_LOCK_FRAMES
+    for state in states:
+        first = spin.frame if state.number == spin.cpu else _first_own_frame(prog, state)
+        frames = state.frames[first:]
+        budget -= len(frames)
+        if budget < 0:
+            break
+        task = _task(prog, state)
+        words: set[int] | None = None
+        for index, frame in enumerate(frames, first):
+            for taken in taken_locks(prog, frame):
+                if taken.lock == spin.lock:
+                    found.append(_holder(task, state.number, frame, index, taken, True))
+                elif taken.lock is None and state.number != spin.cpu:
+                    words = _stack_words(prog, state) if words is None else words
+                    if _keeps_object(spin, words):
+                        found.append(_holder(task, state.number, frame, index, taken, False))
+    if not found:
+        found += _sleeping_holders(prog, spin, others, budget)
+    return sorted(found, key=lambda holder: not holder.certain)
+
+
+def _holder(
+    task: Task | None, cpu: int | None, frame: StackFrame, index: int, taken: _Taken, certain: bool
+) -> Holder:
+    how = (
+        "took this lock and has not given it back"
+        if certain
+        else "took a lock, has not given it back, and keeps a pointer to this lock's object"
+    )
+    name = frame.function or "?"
+    start = frame.pc - (frame.offset or 0)
+    why = f"{name}() {how} (call at {name}+{taken.at - start:#x})"
+    return Holder(task, cpu, frame, index, why, certain)
+
+
+def _first_own_frame(prog: drgn.Program, state: CpuState) -> int:
+    """Behind the lock code, for a CPU that waits for a lock itself."""
+    other = spins(prog, state)
+    return other.frame if other is not None else 0
+
+
+def _sleeping_holders(
+    prog: drgn.Program,
+    spin: Spin,
+    others: Iterable[tuple[Task, tuple[StackFrame, ...], bytes]],
+    budget: int,
+) -> list[Holder]:
+    known: dict[int, list[_Taken]] = {}
+    found: list[Holder] = []
+    for task, frames, raw in others:
+        for index, frame in enumerate(frames):
+            if frame.pc not in known:
+                if budget <= 0:
+                    return found
+                budget -= 1
+                known[frame.pc] = taken_locks(prog, frame)
+            for taken in known[frame.pc]:
+                if taken.lock == spin.lock:
+                    found.append(_holder(task, None, frame, index, taken, True))
+                elif taken.lock is None and _keeps_object(spin, _words(raw)):
+                    found.append(_holder(task, None, frame, index, taken, False))
+    return found
+
+
+def _keeps_object(spin: Spin, words: Iterable[int]) -> bool:
+    """Whether one of the words points to the lock, or to the start of its object."""
+    assert spin.lock is not None
+    wanted = {spin.lock}
+    if spin.object is not None:
+        wanted.add(spin.object.address)
+    return not wanted.isdisjoint(words)
+
+
+def _words(raw: bytes) -> list[int]:
+    size = min(len(raw) & ~7, _STACK_WORDS * 8)
+    return list(struct.unpack(f"<{size // 8}Q", raw[:size]))
+
+
+def _stack_words(prog: drgn.Program, state: CpuState) -> set[int]:
+    """Registers of a CPU and the words of its current task's stack."""
+    found = set(state.registers.values())
+    sp = state.registers.get("rsp")
+    if sp is None:
+        return found
+    try:
+        size = int(prog["THREAD_SIZE"])
+        end = (sp | (size - 1)) + 1
+        found.update(_words(prog.read(sp, min(end - sp, _STACK_WORDS * 8))))
+    except (LookupError, drgn.FaultError):
+        pass
+    return found
+
+
+def _task(prog: drgn.Program, state: CpuState) -> Task | None:
+    from postmortem.kernel.tasks import all_tasks
+
+    return all_tasks(prog).by_address.get(state.cpu.address)
