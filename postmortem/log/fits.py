@@ -8,21 +8,28 @@ from __future__ import annotations
 
 import re
 
-_REGISTERS = [r"[RE]?(?:IP|SP|AX|BP|SI|BX|DI|DX|CX)", r"[CD]R\d", r"R\d\d", r"[C-GS]S", r"ORIG_[RE]AX", r"EFLAGS", r"PKRU", r"MSR", r"NIP", r"LR", r"GPR\d\d", r"CFAR", r"REGS", r"XER", r"CR", r"x\d{1,2}", r"r\d{1,2}", r"[ast]\d{1,2}", r"sp", r"pc", r"lr", r"fp", r"ip", r"gp", r"tp", r"ra", r"epc", r"psr", r"pstate", r"pmr_save", r"status", r"badaddr", r"cause", r"Hi", r"Lo", r"Status", r"Cause", r"BadVA", r"PrId", r"ERA", r"RA", r"CRMD", r"PRMD", r"EUEN", r"ECFG", r"ESTAT", r"BADV", r"PRID"]
+_REGISTERS = (
+    r"[RE]?(?:IP|SP|AX|BP|SI|BX|DI|DX|CX)|[CD]R\d|R\d\d|[C-GS]S|ORIG_[RE]AX|EFLAGS|PKRU"
+    r"|MSR|NIP|LR|GPR\d\d|CFAR|REGS|XER|CR|x\d{1,2}|r\d{1,2}|[ast]\d{1,2}|sp|pc|lr|fp|ip|gp|tp|ra|epc"
+    r"|psr|pstate|pmr_save|status|badaddr|cause|Hi|Lo|Status|Cause|BadVA|PrId"
+    r"|ERA|RA|CRMD|PRMD|EUEN|ECFG|ESTAT|BADV|PRID"
+)
+
 
 _STARTS = (
     # traps and registers
     r"\$ ?\d+ *:", "Krnl ", r"R:\d", "[Cc]ode:", "Instruction dump", "Last Breaking", "Mem abort",
-    "Data abort", "Internal error", "Oops", "PGD", "pgd", "#PF", r"\*p", "Exception stack", "Flags: ",
-    "Control: ", "Table", r"CPU: \d", "Pid: ", "Hardware name", "Modules linked", "Workqueue", "Tainted",
-    r"task[:.]", "Process ", "Comm",
+    "Data abort", "Internal error", "Oops", "PGD", "pgd", "#PF", r"\*p", "Exception stack",
+    "Flags: ", "Control: ", "Table", r"CPU: \d", "Pid: ", "Hardware name", "Modules linked", "Workqueue",
+    "Tainted", r"task[:.]", "Process ", "Comm",
     # stacks
     "Call [Tt]race", "Trace", "Backtrace", "stack backtrace", "Stack", "Preemption",
     # sanitizers and the allocator
     r"(?:[Aa]llocated|[Ff]reed|[Rr]ead|[Ww]rite|Use-after-free|Out-of-bounds|Uninit|Bytes|Memory)\b",
     "Local variable", "Data copied", "value changed", "Reported by", "The buggy", "which belongs",
-    "page", "flags:", "raw:", "head:", "addr ", "The physical", "Last potentially", "Second to last",
-    "kfence-#", r"CPU\b", r">?[0-9a-f]{8,16}: ", "object", "slab", "count ", "mapping", "aops", "ino:",
+    "page", "flags:", "raw:", "head:", "addr ", "The physical", "Last potentially",
+    "Second to last", "kfence-#", r"CPU\b", r">?[0-9a-f]{8,16}: ", "object", "slab", "count ",
+    "mapping", "aops", "ino:",
     "name:", "dentry", "KASAN", "kasan",
     # lockdep
     "but task", "which lock", "other info", "Possible ", "Chain", "the existing", "-> #",
@@ -44,7 +51,7 @@ _STARTS = (
 _FITS = re.compile(
     r"\s+\S|$"  # indented: a frame, a register line, a continuation
     r"|\(?\[<|\[[0-9a-f]{8,16}\]|\([\w+]+\+0x|<|[\w.$]{1,200}(?:\+0x| from )"
-    rf"|(?:{'|'.join(_REGISTERS)})\b *[:\[]"
+    rf"|(?:{_REGISTERS})\b *[:\[]"
     rf"|{'|'.join(_STARTS)}"
     r"|.{0,80}:$"
 )

@@ -23,7 +23,8 @@ _BARE = re.compile(
 )
 _BARE_HEX = re.compile(r"\s+(?P<doubt>\? +)?0x(?P<address>[0-9a-f]{8,16})\s*$")
 _ARM = re.compile(
-    rf"\s*(?:\[<(?P<address>[0-9a-f]{{8}})>\]\s+)?(?P<doubt>\? ?)?\(?(?P<function>{_SYMBOL})(?:\s+\[(?P<module>[\w-]+)\])?\)?"
+    r"\s*(?:\[<(?P<address>[0-9a-f]{8})>\]\s+)?(?P<doubt>\? ?)?"
+    rf"\(?(?P<function>{_SYMBOL})(?:\s+\[(?P<module>[\w-]+)\])?\)?"
     rf"\s+from\s+(?:\[<(?P<from>[0-9a-f]{{8}})>\]\s+)?\(?(?P<caller>{_SYMBOL})\+(?P<offset>0x[0-9a-f]+)"
     r"/(?P<size>0x[0-9a-f]+)(?:\s+\[(?P<caller_module>[\w-]+)(?:\s[0-9a-f]+)?\])?\)?(?P<tail>.*)$"
 )

@@ -131,7 +131,6 @@ def fingerprint(section: Section) -> tuple[object, ...]:
     frames = [record.text for record in section.records if "+0x" in record.text]
     return (
         section.form.name,
-        section.interrupted,
         len(frames),
         _VARIES.sub("#", header),
         _frames_hash(frames),

@@ -245,7 +245,8 @@ class Splitter:
                 return self._end_of(section.caller, "other messages came between")
             self._append(section, record)
             return []
-        section.fitting = len(section.records) + 1
+        if text:
+            section.fitting = len(section.records) + 1
         self._append(section, record)
         if _FRAME.match(text):
             section.frames += 1
