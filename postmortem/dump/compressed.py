@@ -155,10 +155,10 @@ def _stream_command(
             f"{shown} is {name} data and the {command[0]} command is not installed:"
             f" install it, or decompress the file first"
         )
+    os.lseek(source.fd, 0, os.SEEK_SET)
     with subprocess.Popen(
         command, stdin=source.fd, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as process:
-        os.lseek(source.fd, 0, os.SEEK_SET)
         assert process.stdout is not None
         try:
             while data := process.stdout.read(step):

@@ -21,7 +21,7 @@ from postmortem.dump import elf, kdump, vmcoreinfo
 from postmortem.dump.compressed import Unpacked
 from postmortem.dump.flattened import SIGNATURE as FLATTENED_SIGNATURE
 from postmortem.dump.flattened import FlattenedFile, flattened_copy
-from postmortem.dump.linear import map_linear
+from postmortem.dump.linear import file_reader, map_linear
 from postmortem.dump.memory import ElfMemory, KdumpMemory, Memory, PhysicalRange
 from postmortem.dump.recognise import Format, Input, InputKind, recognise
 from postmortem.dump.source import PlainFile, Progress, Source, shown
@@ -281,11 +281,16 @@ def _open_elf(
         )
     program = drgn.Program(vmcoreinfo=text) if text_from == "memory" else drgn.Program()
     _set_core(program, source, name)
+    if text_from == "memory" and not any(segment.paddr for segment in loads):
+        # Without a VMCOREINFO note drgn takes p_paddr = 0 for absent.
+        for address, size, offset in memory.pieces:
+            reader = file_reader(source, offset - address)
+            program.add_memory_segment(address, size, reader, physical=True)
     if any(segment.vaddr < USER_SPACE_END for segment in loads):
         # dump-guest-memory without paging writes p_vaddr = p_paddr: drgn
         # would read physical memory through a NULL pointer.
         program.add_memory_segment(0, USER_SPACE_END, _unmapped)
-        map_linear(program, memory, source.fd, vmcoreinfo.parse(text))
+        map_linear(program, memory, source, vmcoreinfo.parse(text))
     lacks = []
     if memory.zero_filled_bytes:
         lacks.append(

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
 from postmortem.dump.memory import ElfMemory
+from postmortem.dump.source import PlainFile
 
 if TYPE_CHECKING:
     import drgn
@@ -30,7 +31,7 @@ _SAMPLES = 16
 
 
 def map_linear(
-    program: drgn.Program, memory: ElfMemory, fd: int, vmcoreinfo: Mapping[str, str]
+    program: drgn.Program, memory: ElfMemory, source: PlainFile, vmcoreinfo: Mapping[str, str]
 ) -> None:
     """Add the segments that can be proven; adds none when anything looks odd."""
     try:
@@ -40,24 +41,31 @@ def map_linear(
     except (KeyError, ValueError):
         return
     if image is not None:
-        _add(program, memory, fd, image[0] - image[1], image[1], image[1] + image[2])
+        _add(program, memory, source, image[0] - image[1], image[1], image[1] + image[2])
     if base is not None and _is_direct_map(program, memory, base):
-        _add(program, memory, fd, base, 0, memory.end)
+        _add(program, memory, source, base, 0, memory.end)
 
 
 def _add(
-    program: drgn.Program, memory: ElfMemory, fd: int, base: int, start: int, end: int
+    program: drgn.Program, memory: ElfMemory, source: PlainFile, base: int, start: int, end: int
 ) -> None:
     """Map physical ``[start, end)`` at ``base + start``, as far as it is in the file."""
     for address, size, offset in memory.pieces:
         low, high = max(address, start), min(address + size, end)
         if low < high:
             shift = offset - address - base
-            program.add_memory_segment(base + low, high - low, partial(_read, fd, shift))
+            program.add_memory_segment(base + low, high - low, file_reader(source, shift))
 
 
-def _read(fd: int, shift: int, address: int, count: int, offset: int, physical: bool) -> bytes:
-    data = os.pread(fd, count, address + shift)
+def file_reader(source: PlainFile, shift: int) -> Callable[[int, int, int, bool], bytes]:
+    """Read memory that lies at ``address + shift`` in the file."""
+    return partial(_read, source, shift)
+
+
+def _read(
+    source: PlainFile, shift: int, address: int, count: int, offset: int, physical: bool
+) -> bytes:
+    data = os.pread(source.fd, count, address + shift)
     if len(data) == count:
         return data
     import drgn

@@ -134,6 +134,8 @@ def identify(source: PlainFile, path: Path) -> Input:
             f"{shown(path)} is compressed more than once: decompress it one level first"
         )
     found = _identify_bytes(inner, _Head(inner), path)
+    if found.kind is InputKind.LOG and outer in ("lz4", "lzop"):
+        raise UnknownInputError(f"{shown(path)} is a log inside {outer}: decompress it first")
     return Input(found.kind, found.format, found.paths, found.flattened, outer)
 
 
@@ -297,6 +299,8 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
         "a trace-cmd trace, not a dump: open it with trace-cmd report",
     ),
     (b"PERFILE2", "a perf recording, not a dump: open it with perf report"),
+    (b"\xff\xfe", "UTF-16 text: convert it with iconv -f UTF-16 -t UTF-8 first"),
+    (b"\xfe\xff", "UTF-16 text: convert it with iconv -f UTF-16 -t UTF-8 first"),
     (b"!BDN", "a mail folder: save the attached dump or log to a file"),
 )
 
@@ -332,12 +336,8 @@ def looks_like_text(head: bytes) -> bool:
     Logs of crashed machines have runs of NUL (a file system that lost its
     tail), colour codes and some noise of the serial line in them.
     """
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return b"\0\0\0\0" not in head[:4096]
     text = head.replace(b"\0", b"")
-    if len(text) < len(head) // 16 and len(text) < 256:
-        return False
-    if not text:
+    if len(text) < len(head) and not re.search(rb"[\t -~]{16}", text):
         return False
     noise = len(text) - len(text.translate(None, _CONTROL))
     if noise * 20 > len(text):
