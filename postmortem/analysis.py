@@ -127,6 +127,7 @@ def _chosen(plugins: list[Plugin], only: tuple[str, ...] | None) -> list[Plugin]
 
 def _run(ctx: Context, plugins: list[Plugin], *, named: bool) -> list[Finding | Table | Block]:
     results: list[Finding | Table | Block] = []
+    ctx.named = named
     for item in plugins:
         lack = next(filter(None, map(ctx.lacks, item.needs)), None)
         if lack is None:

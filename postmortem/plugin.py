@@ -73,6 +73,8 @@ class Context:
     has_types: bool = False
     debug: DebugInfo | None = None
     """DWARF of the same kernel, where it was found; it only adds to what the dump says."""
+    named: bool = False
+    """The user asked for this plugin by its name: list everything, not only what is wrong."""
     problems: list[Problem] = field(default_factory=list)
     """Say here what could not be read: ``ctx.problem("task list", "page 0x.. excluded")``."""
 

@@ -123,7 +123,7 @@ def spins(prog: drgn.Program, state: CpuState) -> Spin | None:
         return None
     wanted = max(inside) + 1
     frame = state.frames[wanted] if wanted < len(state.frames) else None
-    lock = _lock_in_registers(prog, state) if slow == 0 else None
+    lock = _lock_in_registers(prog, state, slow == 0)
     if lock is None and frame is not None:
         lock = _lock_at_call(prog, frame.pc)
     function = frame.function if frame is not None else None
@@ -150,24 +150,44 @@ def _value(prog: drgn.Program, address: int) -> QSpinlock | None:
         return None
 
 
-def _lock_in_registers(prog: drgn.Program, state: CpuState) -> int | None:
-    """The register that holds a lock somebody waits for: the slow path has it in one."""
-    for name in _REGISTERS:
-        address = state.registers.get(name, 0)
-        if address >> 47 != 0x1FFFF or address & 3:
-            continue
-        value = _value(prog, address)
+def _lock_in_registers(prog: drgn.Program, state: CpuState, spinning: bool) -> int | None:
+    """The lock that a CPU in the slow path waits for, from its registers or top of stack.
+
+    Native code keeps its address in RDI. A guest without paravirtual locks spins
+    until the word is free (``virt_spin_lock()``): nothing there says that it waits.
+
+    :param spinning: It is in the slow path itself, not in something called by it.
+    """
+    first = state.registers.get("rdi", 0) if spinning else 0
+    if _may_be_lock(first):
+        value = _value(prog, first)
+        if value is not None and value.value == 1:
+            return first
+    candidates = [state.registers.get(name, 0) for name in _REGISTERS]
+    candidates += _words(_top_of_stack(prog, state))
+    for address in candidates:
+        value = _value(prog, address) if _may_be_lock(address) else None
         if value is None or not value.waited_for or value.value & 0xFF not in (0, 1, 3):
             continue
         if value.value >> 8 & 0xFF > 1 or (value.tail and value.tail[0] >= _MAX_QUEUE):
             continue
-        if value.pending or _is_in_queue(prog, value, state.number):
+        if value.pending or state.number in _queue(prog, value):
             return address
     return None
 
 
-def _is_in_queue(prog: drgn.Program, value: QSpinlock, cpu: int) -> bool:
-    return cpu in _queue(prog, value)
+def _may_be_lock(address: int) -> bool:
+    return address >> 47 == 0x1FFFF and not address & 3
+
+
+_TOP_BYTES = 512
+
+
+def _top_of_stack(prog: drgn.Program, state: CpuState) -> bytes:
+    try:
+        return prog.read(state.registers["rsp"], _TOP_BYTES)
+    except (KeyError, drgn.FaultError):
+        return b""
 
 
 def _nodes(prog: drgn.Program) -> dict[int, tuple[int, int, int]]:
