@@ -442,7 +442,10 @@ def _not_in_file(address: int, count: int, offset: int, physical: bool) -> bytes
     raise drgn.FaultError("the file is cut off or damaged at this page", address)
 
 
-_PROBE = b"OSRELEASE=6.1.0\nPAGESIZE=4096\nSYMBOL(swapper_pg_dir)=ffffffff82000000\n"
+_PROBE = (
+    b"OSRELEASE=6.1.0\nPAGESIZE=4096\nSYMBOL(swapper_pg_dir)=ffffffff82000000\n"
+    b"NUMBER(phys_base)=0\nNUMBER(pgtable_l5_enabled)=0\n"
+)
 """Lets libkdumpfile open a dump without VMCOREINFO, for reading physical pages only."""
 
 

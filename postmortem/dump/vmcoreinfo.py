@@ -59,7 +59,8 @@ def text_at(data: bytes, start: int) -> bytes:
     limit = min(len(data), start + MAX_TEXT_BYTES)
     while position < limit:
         match = _LINE.match(data, position, limit)
-        if match is None:
+        # There is one such line in a note: the next one starts another text.
+        if match is None or (position > start and match.group().startswith(b"OSRELEASE=")):
             break
         position = match.end()
     return data[start:position]
