@@ -428,7 +428,7 @@ def _cpu_root(root: Root, state: CpuState) -> Finding:
         confidence=Confidence.CERTAIN if sure else Confidence.LIKELY,
         title=title,
         explanation=text,
-        evidence=(*_cpu_evidence(state, stuck), *_victims(root)),
+        evidence=_in_order(_cpu_evidence(state, stuck), _victims(root)),
         culprit=culprit,
         next_steps=_steps(root, culprit),
         blocks=_blocks(root),
@@ -571,7 +571,11 @@ def _cpu_evidence(state: CpuState, stuck: Stuck | None) -> list[Evidence]:
         found.append(
             Evidence(
                 f"interrupts were {'on' if state.interrupts_on else 'off'}"
-                + (f"; preempt_count: {state.preempt_count}" if state.preempt_count else ""),
+                + (
+                    f"; preempt_count at the dump: {state.preempt_count}"
+                    if state.preempt_count
+                    else ""
+                ),
                 f"{where}, RFLAGS",
             )
         )
@@ -609,6 +613,11 @@ def _cpu_evidence(state: CpuState, stuck: Stuck | None) -> list[Evidence]:
     if state.rt_throttled:
         found.append(Evidence("its real-time tasks are throttled", "rt_rq.rt_throttled"))
     return found
+
+
+def _in_order(cpu: list[Evidence], victims: tuple[Evidence, ...]) -> tuple[Evidence, ...]:
+    """Where it was and who waits for it before the details: a verdict shows the first ones."""
+    return (*cpu[:1], *victims[:3], *cpu[1:], *victims[3:])
 
 
 def _steps(root: Root, culprit: Culprit) -> tuple[str, ...]:

@@ -185,7 +185,7 @@ _TOP_BYTES = 512
 
 def _top_of_stack(prog: drgn.Program, state: CpuState) -> bytes:
     try:
-        return prog.read(state.registers["rsp"], _TOP_BYTES)
+        return bytes(prog.read(state.registers["rsp"], _TOP_BYTES))
     except (KeyError, drgn.FaultError):
         return b""
 
