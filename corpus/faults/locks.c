@@ -326,6 +326,43 @@ static void chain(void)
 	pm_start(pm_table_update, "pm_updater");
 }
 
+static DEFINE_MUTEX(pm_depot_mutex);
+
+static PM_FAULT int pm_depot_enter(void *unused)
+{
+	mutex_lock(&pm_depot_mutex);
+	mutex_unlock(&pm_depot_mutex);
+	return 0;
+}
+
+/* Keeps the mutex while more and more tasks come to wait for it. */
+static PM_FAULT void pm_depot_close(unsigned int tasks)
+{
+	unsigned int count;
+
+	mutex_lock(&pm_depot_mutex);
+	for (count = 0; count < tasks; count++)
+		if (IS_ERR(kthread_run(pm_depot_enter, NULL, "pm_guest/%u", count)))
+			break;
+	pr_info("pm: %u tasks wait\n", count);
+	pm_stay();
+}
+
+static void convoy(void)
+{
+	pm_depot_close(12700);
+}
+
+static void convoy_small(void)
+{
+	pm_depot_close(1000);
+}
+
+static void convoy_large(void)
+{
+	pm_depot_close(30000);
+}
+
 /* --- others are waited for ----------------------------------------------- */
 
 /* Does not look at kthread_should_stop(). */
@@ -397,6 +434,9 @@ const struct pm_fault pm_lock_faults[] = {
 	{ "mutex-busy", mutex_busy },
 	{ "mutex-exited", mutex_exited },
 	{ "lock-chain", chain },
+	{ "convoy", convoy },
+	{ "convoy-1000", convoy_small },
+	{ "convoy-30000", convoy_large },
 	{ "kthread-stop", pm_stop_stubborn },
 	{ "cancel-work", pm_import_cancel },
 	{ "flush-queue", pm_import_flush },

@@ -49,6 +49,10 @@ class Node:
     """The function of a task that is to blame for its wait, or holds."""
     module: str | None = None
     address: int | None = None
+    count: int = 1
+    """How many tasks it stands for: a convoy waits for the same thing in the same way."""
+    stack: tuple[str, ...] = ()
+    """Functions of a task, innermost first."""
     hung: bool = False
     """It has waited longer than the kernel thinks healthy, or the kernel has said so."""
 
@@ -65,28 +69,12 @@ class Edge:
     proof: str = ""
 
 
-@dataclass(frozen=True)
-class Convoy:
-    """Tasks that wait for the same thing in the same way."""
-
-    tasks: tuple[str, ...]
-    """Node ids, the first in the queue first."""
-    target: str
-    label: str
-    """``20000 tasks in pm_config_reload``"""
-    seconds: float | None
-    """Of the one that waits longest."""
-    stack: tuple[str, ...] = ()
-    """Functions, innermost first."""
-
-
 @dataclass
 class Graph:
     """Nodes and edges."""
 
     nodes: dict[str, Node] = field(default_factory=dict)
     edges: list[Edge] = field(default_factory=list)
-    convoys: list[Convoy] = field(default_factory=list)
     _out: dict[str, list[Edge]] = field(default_factory=dict)
     _in: dict[str, list[Edge]] = field(default_factory=dict)
 

@@ -18,7 +18,7 @@ from functools import lru_cache
 import drgn
 
 from postmortem.findings import Confidence
-from postmortem.kernel.disassembly import Instruction, function_code
+from postmortem.kernel.disassembly import Instruction, decode
 from postmortem.kernel.stacks import Symbolizer
 from postmortem.kernel.tasks import Task
 from postmortem.kernel.wait_rules import WaitKind
@@ -43,7 +43,9 @@ _GIVES = {
     WaitKind.PERCPU_READ: r"_*percpu_up_\w+",
     WaitKind.PERCPU_WRITE: r"_*percpu_up_\w+",
 }
-_MAX_CALLS = 4096
+_MAX_FUNCTION = 64 << 10
+_WRAPPER = 512
+"""Bytes of a function like rtnl_lock()."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,23 @@ class Holders:
             likely = number if likely is None else likely
         return None if likely is None else (likely, False)
 
+    def through_wrapper(self, frames: Sequence[StackFrame], kind: WaitKind, address: int) -> bool:
+        """Whether a small function that a frame has called took the lock for it."""
+        for frame in frames:
+            if frame.offset is None or frame.offset > _MAX_FUNCTION:
+                continue
+            for instruction in self._before(frame.pc - frame.offset, frame.offset):
+                target = instruction.target if instruction.is_call else None
+                if target is None or instruction.address + instruction.size == frame.pc:
+                    continue
+                symbol = Symbolizer.of(self._prog).symbol(target)
+                if symbol is None or symbol.offset or not 0 < symbol.size <= _WRAPPER:
+                    continue
+                whole = StackFrame(symbol.function, target + symbol.size, symbol.size)
+                if self._balance(whole, kind, address):
+                    return True
+        return False
+
     def _balance(self, frame: StackFrame, kind: WaitKind, address: int | None) -> bool | None:
         """``True``: took this lock; ``False``: took one of this kind; ``None``: neither."""
         last: dict[int | None, bool] = {}
@@ -112,11 +131,8 @@ class Holders:
     def _find(self, frame: StackFrame, kind: WaitKind) -> Iterable[_Call]:
         if frame.offset is None or kind not in _TAKES:
             return
-        start = frame.pc - frame.offset
-        code = function_code(self._prog, start)
-        size = frame.offset
-        code = code if code is not None and size <= _MAX_CALLS * 16 else None
-        if code is None:
+        start, size = frame.pc - frame.offset, frame.offset
+        if size > _MAX_FUNCTION:
             return
         takes, gives = _pattern(kind)
         symbolizer = Symbolizer.of(self._prog)
@@ -134,8 +150,6 @@ class Holders:
                 argument = _constant(instruction)
 
     def _before(self, start: int, size: int) -> Iterable[Instruction]:
-        from postmortem.kernel.disassembly import decode
-
         try:
             data = self._prog.read(start, size)
         except drgn.FaultError:

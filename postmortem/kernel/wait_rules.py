@@ -64,8 +64,8 @@ class WaitKind(str, Enum):
 
 
 _SCHEDULER = r"""
-    _*schedule(?:_timeout\w*|_preempt_disabled|_hrtimeout\w*|_idle|_rtlock)? io_schedule\w* _*switch_to\w*
-    preempt_schedule\w* _*cond_resched\w* rt_mutex_schedule
+    _*schedule(?:_timeout\w*|_preempt_disabled|_hrtimeout\w*|_idle|_rtlock)? io_schedule\w*
+    _*switch_to\w* preempt_schedule\w* _*cond_resched\w* rt_mutex_schedule
 """
 _PREEMPTED = r"""
     preempt_schedule\w* _*cond_resched\w* raw_irqentry_exit_cond_resched irqentry_exit\w*
@@ -77,14 +77,18 @@ _PRIMITIVES: tuple[tuple[WaitKind, str], ...] = (
     (WaitKind.RWSEM_READ, r"rwsem_down_read\w* _*down_read\w*"),
     (WaitKind.RWSEM_WRITE, r"rwsem_down_write\w* _*down_write\w*"),
     (WaitKind.SEMAPHORE, r"_*down(?:_common|_interruptible|_killable|_timeout)?"),
-    (WaitKind.RT_MUTEX, r"_*rt_mutex_(?:slow|lock|wait)\w* rtlock_slow\w* rt_spin_lock\w* rwbase_\w+"),
+    (
+        WaitKind.RT_MUTEX,
+        r"_*rt_mutex_(?:slow|lock|wait)\w* rtlock_slow\w* rt_spin_lock\w* rwbase_\w+",
+    ),
     (WaitKind.PERCPU_READ, r"_*percpu_down_read\w*"),
     (WaitKind.PERCPU_WRITE, r"percpu_down_write"),
     (WaitKind.PERCPU_READ, r"percpu_rwsem_wait"),
     (WaitKind.COMPLETION, r"_*(?:do_)?wait_for_(?:common|completion)\w*"),
     (
         WaitKind.PAGE,
-        r"folio_wait_\w+ _*folio_lock\w* _*lock_page\w* wait_on_page_\w+ put_and_wait_on_page_locked"
+        r"folio_wait_\w+ _*folio_lock\w* _*lock_page\w* wait_on_page_\w+"
+        r" put_and_wait_on_page_locked"
         r" migration_entry_wait\w* softleaf_entry_wait\w*",
     ),
     (WaitKind.BUFFER, r"_*wait_on_buffer _*lock_buffer"),
@@ -107,44 +111,67 @@ _REASONS: tuple[tuple[WaitKind, str], ...] = (
         r" cond_synchronize_rcu\w* rcu_sync_enter",
     ),
     (WaitKind.FUSE, r"request_wait_answer _*fuse_\w*(?:request|send)\w*"),
-    (WaitKind.RPC, r"rpc_wait_\w+ _*rpc_(?:execute|run)\w* nfs\w*_wait_\w+ cifs_wait\w* wait_for_response"),
+    (
+        WaitKind.RPC,
+        r"rpc_wait_\w+ _*rpc_(?:execute|run)\w* nfs\w*_wait_\w+ cifs_wait\w* wait_for_response",
+    ),
     (
         WaitKind.JOURNAL,
-        r"jbd2_log_wait_commit wait_transaction_(?:locked|switching) jbd2_journal_commit_transaction"
+        r"jbd2_log_wait_commit wait_transaction_(?:locked|switching)"
+        r" jbd2_journal_commit_transaction"
         r" add_transaction_credits start_this_handle do_get_write_access _*jbd2_log_wait_for_space"
-        r" xlog_(?:wait|grant)\w* xfs_log_force\w* btrfs_(?:commit|wait_for_commit|wait_current)\w*",
+        r"xlog_(?:wait|grant)\w* xfs_log_force\w*"
+        r" btrfs_(?:commit|wait_for_commit|wait_current)\w*",
     ),
     (
         WaitKind.REQUEST,
-        r"blk_mq_get_tag blk_mq_freeze_queue_wait\w* _*bio_queue_enter blk_queue_enter rq_qos_wait wbt_wait"
+        r"blk_mq_get_tag blk_mq_freeze_queue_wait\w* _*bio_queue_enter blk_queue_enter"
+        r" rq_qos_wait wbt_wait"
         r" blk_execute_rq\w* blk_rq_\w*wait\w* scsi_(?:execute\w*|block_when_processing_errors)"
         r" nvme_submit_sync_cmd\w* _*nvme_submit_sync_cmd sbitmap_\w*get\w*",
     ),
     (
         WaitKind.IO,
-        r"submit_bio_wait blk_io_schedule _*blkdev_(?:direct_IO\w*|issue_\w+) _*iomap_dio_rw dio_\w+"
-        r" bio_await\w* dm_(?:wait|submit)\w* read_events wait_for_all_aios swap_read\w* sync_inodes_sb"
+        r"submit_bio_wait blk_io_schedule _*blkdev_(?:direct_IO\w*|issue_\w+) _*iomap_dio_rw"
+        r" dio_\w+"
+        r"bio_await\w* dm_(?:wait|submit)\w* read_events wait_for_all_aios swap_read\w*"
+        r" sync_inodes_sb"
         r" wb_wait_for_completion balance_dirty_pages\w* wait_sb_inodes md_\w+",
     ),
-    (WaitKind.PIPE, r"pipe_(?:read|write|wait\w*) anon_pipe_(?:read|write) wait_for_partner fifo_open opipe_prep ipipe_prep"),
+    (
+        WaitKind.PIPE,
+        r"pipe_(?:read|write|wait\w*) anon_pipe_(?:read|write) wait_for_partner fifo_open"
+        r" opipe_prep ipipe_prep",
+    ),
     (WaitKind.FUTEX, r"_*futex_(?:wait|do_wait|lock_pi)\w* do_futex"),
     (WaitKind.VFORK, r"wait_for_vfork_done kernel_clone _do_fork"),
     (WaitKind.CHILD, r"do_wait kernel_wait4 kernel_waitid\w* _*do_sys_wait4"),
     (WaitKind.SIGNAL, r"sigsuspend do_sigtimedwait (?:__x64_)?sys_pause"),
     (WaitKind.PTRACE, r"ptrace_stop do_signal_stop do_jobctl_trap get_signal"),
     (WaitKind.FREEZER, r"_*refrigerator"),
-    (WaitKind.POLL, r"do_(?:sys_)?poll do_select poll_schedule_timeout\w* (?:do_)?ep_poll do_epoll_wait io_cqring_wait\w*"),
+    (
+        WaitKind.POLL,
+        r"do_(?:sys_)?poll do_select poll_schedule_timeout\w* (?:do_)?ep_poll do_epoll_wait"
+        r" io_cqring_wait\w*",
+    ),
     (
         WaitKind.SOCKET,
-        r"_*skb_wait_for_more_packets sk_wait_\w+ sk_stream_wait_\w+ inet_csk_(?:accept|wait\w*) unix_(?:accept|wait\w*|stream_\w+)"
+        r"_*skb_wait_for_more_packets sk_wait_\w+ sk_stream_wait_\w+"
+        r" inet_csk_(?:accept|wait\w*) unix_(?:accept|wait\w*|stream_\w+)"
         r" _*skb_recv_\w+ tcp_recvmsg\w* inet_wait_for_connect",
     ),
-    (WaitKind.TERMINAL, r"n_tty_(?:read|write) tty_wait_until_sent\w* do_syslog syslog_print kmsg_read devkmsg_read"),
+    (
+        WaitKind.TERMINAL,
+        r"n_tty_(?:read|write) tty_wait_until_sent\w* do_syslog syslog_print kmsg_read"
+        r" devkmsg_read",
+    ),
     (
         WaitKind.EVENT,
-        r"worker_thread rescuer_thread kthread_worker_fn smpboot_thread_fn kthreadd kswapd kcompactd"
-        r" ksm_scan_thread irq_thread oom_reaper kauditd_thread devtmpfs\w+ rcu_\w*kthread\w* rcu_tasks_one_gp"
-        r" kjournald2 khugepaged watchdog kthread fuse_dev_\w*read\w* loop_thread io_wq\w+ vhost_\w+"
+        r"worker_thread rescuer_thread kthread_worker_fn smpboot_thread_fn kthreadd kswapd"
+        r" kcompactd"
+        r"ksm_scan_thread irq_thread oom_reaper kauditd_thread devtmpfs\w+ rcu_\w*kthread\w*"
+        r" rcu_tasks_one_gp"
+        r" kjournald2 khugepaged watchdog fuse_dev_\w*read\w* loop_thread io_wq\w+ vhost_\w+"
         r" scsi_error_handler ubi_thread nbd_\w+",
     ),
 )
@@ -228,11 +255,15 @@ class How:
         first = self.primitive_frame + 1
         for number in range(first, min(first + _FAR, len(names))):
             kind = _kind_of(names[number], True)
-            if kind is not None:
+            # A thread rests in its own loop only, not in what that has called.
+            if kind is not None and (kind is not WaitKind.EVENT or number == first):
                 self.reason, self.reason_frame = kind, number
                 break
-        if self.primitive is None and any(_preempted().fullmatch(name) for name in names[:start + 1]):
-            self.primitive = WaitKind.PREEMPTED
+        if self.primitive is None:
+            if any(_preempted().fullmatch(name) for name in names[: start + 1]):
+                self.primitive = WaitKind.PREEMPTED
+            elif self.reason is None and names[first + 1 : first + 2] == ["kthread"]:
+                self.reason, self.reason_frame = WaitKind.EVENT, first
         self.caller = min(self.primitive_frame + 1, max(0, len(names) - 1))
         """The frame that called the waiting machinery."""
 

@@ -1,0 +1,438 @@
+"""Hung tasks and deadlocks: who waits for whom, and who is at the root."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from postmortem.diagnosis import DEADLY
+from postmortem.findings import (
+    Block,
+    Confidence,
+    Culprit,
+    Evidence,
+    Finding,
+    Kind,
+    Severity,
+    Signature,
+    Table,
+    TaskRef,
+)
+from postmortem.graph.model import Edge, Graph, Node, NodeKind, cycles, roots
+from postmortem.graph.tree import circle, node_text, seconds_text, tree
+from postmortem.judging import (
+    HANG_KINDS,
+    finding_of,
+    is_panic,
+    log_evidence,
+    report_id,
+    reports_of,
+    severity_of,
+)
+from postmortem.log.report import Report
+from postmortem.plugin import Context, plugin
+
+if TYPE_CHECKING:
+    from postmortem.kernel.blocking import Blocking
+
+_MAX_EDGES = 6
+_MAX_ROWS = 200
+_CIRCLE_SECONDS = 1.0
+"""Younger circles may be about to dissolve: a ww_mutex gives way by itself."""
+
+
+@plugin("hung", needs=("log",))
+def hung(ctx: Context) -> Iterator[Finding]:
+    """Find tasks that hang, what they wait for, and who is at the root of it.
+
+    In a dump every lock is looked up and its holder followed, through work
+    items and other tasks, to the one that waits for nobody, or to a circle. Of
+    a log the kernel's own hung-task reports are taken.
+    """
+    reports = reports_of(ctx, HANG_KINDS)
+    prog = ctx.prog
+    found: Blocking | None = None
+    if prog is not None and ctx.has_types:
+        from postmortem.kernel.blocking import blocking
+
+        pids = [report.task.pid for report in reports if report.task is not None]
+        found = ctx.attempt("who waits for whom", lambda: blocking(prog, pids, _log_time(ctx)))
+    used: set[int] = set()
+    if found is not None:
+        for problem in found.problems:
+            ctx.problem(problem.what, problem.why)
+        for trouble in _troubles(found):
+            mine = [r for r in reports if not is_panic(r) and _concerns(r, trouble, found.graph)]
+            mine = [report for report in mine if report.line not in used]
+            used |= {report.line for report in mine}
+            yield _finding(ctx, found, trouble, mine)
+            referred = _referred(ctx)
+            for report in mine:
+                if report_id(report) in referred and report_id(report) != _id_of(ctx, mine):
+                    cause = _id_of(ctx, mine)
+                    yield finding_of(
+                        ctx, report, caused_by=(cause,), severity=Severity.WARNING
+                    )
+    for report in reports:
+        if report.line not in used:
+            yield finding_of(ctx, report)
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """A root, or a circle, and the tasks that hang on it."""
+
+    root: str
+    """Id of the node; for a circle, of the task that closed it."""
+    cycle: tuple[Edge, ...]
+    blocked: tuple[Node, ...]
+    """Tasks that can't go on, the longest wait first."""
+
+    @property
+    def tasks(self) -> int:
+        """How many tasks hang, with all members of convoys."""
+        return sum(node.count for node in self.blocked)
+
+
+def _troubles(found: Blocking) -> list[Trouble]:
+    """Everything that hangs for too long, the largest trouble first."""
+    graph = found.graph
+    result = []
+    for cycle in cycles(graph):
+        members = {edge.source for edge in cycle}
+        tasks = graph.tasks(members | graph.blocked_by(members))
+        inner = graph.tasks(members)
+        young = min((node.seconds or 0.0 for node in inner), default=0.0) < _CIRCLE_SECONDS
+        unsure = any(edge.confidence is not Confidence.CERTAIN for edge in cycle)
+        if not inner or young or (unsure and not any(node.hung for node in tasks)):
+            continue
+        result.append(Trouble(inner[-1].id, cycle, tuple(tasks)))
+    for root in roots(graph):
+        tasks = graph.tasks(graph.blocked_by([root]))
+        if any(node.hung for node in tasks):
+            result.append(Trouble(root, (), tuple(tasks)))
+    result.sort(key=lambda item: (not item.cycle, -item.tasks))
+    return result
+
+
+def _log_time(ctx: Context) -> float | None:
+    return next((record.time for record in reversed(ctx.records) if record.time is not None), None)
+
+
+def _concerns(report: Report, trouble: Trouble, graph: Graph) -> bool:
+    pid = report.task.pid if report.task is not None else None
+    return any(node.pid == pid for node in trouble.blocked) or (
+        any(node.count > 1 for node in trouble.blocked)
+        and any(
+            node.count > 1 and node.function == report.function for node in trouble.blocked
+        )
+    )
+
+
+def _referred(ctx: Context) -> set[str]:
+    """Ids of the findings that a later report, a panic, is said to come from."""
+    return {
+        report_id(ctx.reports[report.consequence_of])
+        for report in ctx.reports
+        if report.consequence_of is not None and 0 <= report.consequence_of < len(ctx.reports)
+    }
+
+
+def _id_of(ctx: Context, reports: list[Report]) -> str:
+    referred = _referred(ctx)
+    chosen = next((r for r in reports if report_id(r) in referred), reports[0])
+    return report_id(chosen)
+
+
+# --- one finding ------------------------------------------------------------------
+
+
+def _finding(
+    ctx: Context, found: Blocking, trouble: Trouble, reports: list[Report]
+) -> Finding:
+    graph = found.graph
+    first = trouble.blocked[0]
+    root = graph.nodes[trouble.root]
+    kind = Kind.DEADLOCK if trouble.cycle else Kind.HUNG_TASK
+    culprit = _culprit(found, trouble)
+    lines = circle(graph, trouble.cycle) if trouble.cycle else tree(graph, trouble.root)
+    finding = Finding(
+        id=_id_of(ctx, reports) if reports else f"hung-{trouble.root}",
+        kind=kind,
+        severity=_severity(ctx, reports),
+        confidence=_confidence(graph, trouble),
+        title=_title(graph, trouble, reports, first),
+        explanation=_explanation(found, trouble),
+        evidence=(
+            *_evidence(found, trouble),
+            *(item for report in reports[:1] for item in log_evidence(report)),
+        ),
+        culprit=culprit,
+        caused_by=_died_of(ctx, root),
+        next_steps=_next_steps(found, trouble, culprit),
+        signature=reports[0].signature if reports else _signature(first),
+        blocks=(Block("Who waits for whom", lines), *_stacks(graph, trouble)),
+        log_line=reports[0].line if reports else None,
+        time=reports[0].time if reports else None,
+    )
+    return finding
+
+
+def _severity(ctx: Context, reports: list[Report]) -> Severity:
+    if any(severity_of(ctx, report) is Severity.FATAL for report in reports):
+        return Severity.FATAL
+    return Severity.ERROR
+
+
+def _signature(node: Node) -> Signature:
+    from postmortem.log.functions import signature
+    from postmortem.log.report import Frame
+
+    frames = [Frame(name) for name in node.stack]
+    return signature(Kind.HUNG_TASK, node.function, frames)
+
+
+def _confidence(graph: Graph, trouble: Trouble) -> Confidence:
+    """As sure as the least sure step from the longest wait to the root."""
+    edges = trouble.cycle or _path(graph, trouble)
+    order = list(Confidence)
+    return max((e.confidence for e in edges), key=order.index, default=Confidence.LIKELY)
+
+
+def _path(graph: Graph, trouble: Trouble) -> tuple[Edge, ...]:
+    """The shortest way from the task that waits longest to the root."""
+    start = next((node for node in trouble.blocked if node.hung), trouble.blocked[0]).id
+    came: dict[str, Edge] = {}
+    pending = [start]
+    while pending:
+        following: list[str] = []
+        for node in pending:
+            for edge in graph.out(node):
+                if edge.target in came or edge.target == start:
+                    continue
+                came[edge.target] = edge
+                following.append(edge.target)
+        if trouble.root in came:
+            path = [came[trouble.root]]
+            while path[-1].source != start:
+                path.append(came[path[-1].source])
+            return tuple(reversed(path))
+        pending = following
+    return ()
+
+
+def _culprit(found: Blocking, trouble: Trouble) -> Culprit:
+    root = found.graph.nodes[trouble.root]
+    if root.kind is not NodeKind.TASK:
+        # Nobody is known who could end the wait: who waits is all there is to blame.
+        waiter = next((node for node in trouble.blocked if node.hung), trouble.blocked[0])
+        return Culprit(waiter.function, waiter.module, task=_ref(waiter))
+    held = found.holding.get(root.id)
+    if held is not None and not trouble.cycle:
+        return Culprit(held[0].function, held[0].module, task=_ref(root))
+    return Culprit(root.function, root.module, task=_ref(root))
+
+
+def _ref(node: Node) -> TaskRef | None:
+    return None if node.pid is None or node.comm is None else TaskRef(node.pid, node.comm)
+
+
+def _title(graph: Graph, trouble: Trouble, reports: list[Report], first: Node) -> str:
+    title = reports[0].title if reports else f"INFO: task hung in {first.function or '?'}"
+    if trouble.cycle:
+        names = [node.label for node in _cycle_tasks(graph, trouble)]
+        how = "with itself" if len(names) == 1 else "of " + ", ".join(names)
+        return f"{title} (deadlock {how})"
+    return title
+
+
+def _cycle_tasks(graph: Graph, trouble: Trouble) -> list[Node]:
+    return [
+        graph.nodes[edge.source]
+        for edge in trouble.cycle
+        if graph.nodes[edge.source].kind is NodeKind.TASK
+    ]
+
+
+def _explanation(found: Blocking, trouble: Trouble) -> str:
+    graph = found.graph
+    count = trouble.tasks
+    tasks = "One task hangs" if count == 1 else f"{count} tasks hang"
+    longest = max((node.seconds or 0.0 for node in trouble.blocked), default=0.0)
+    text = f"{tasks}, the longest for {seconds_text(longest)}. "
+    if count == 1:
+        text = f"One task hangs, for {seconds_text(longest)}. "
+    if trouble.cycle:
+        return text + _circle_words(graph, trouble)
+    root = graph.nodes[trouble.root]
+    if root.kind is not NodeKind.TASK:
+        edge = graph.into(root.id)[0]
+        waiter = graph.nodes[edge.source].label
+        state = f" ({root.state})" if root.state else ""
+        return (
+            f"{text}{waiter} waits for {root.label}{state};"
+            " the dump does not say who should end this wait."
+        )
+    held = found.holding.get(root.id)
+    what = [f"{graph.nodes[e.source].label}" for e in graph.into(root.id)]
+    verb = graph.into(root.id)[0].label
+    does = {"executed by": "executes", "ends with": "is to end:"}.get(verb, "holds")
+    likely = "most likely " if graph.into(root.id)[0].confidence is not Confidence.CERTAIN else ""
+    text += f"At the root {root.label} {likely}{does} {', '.join(what[:3])}"
+    if held is not None and does == "holds":
+        text += f", taken in {held[0].function}()"
+    return f"{text}; it {_doing(root)}."
+
+
+def _doing(root: Node) -> str:
+    state = root.state
+    if state.startswith(("sleeping", "running", "runnable", "stopped")):
+        return f"is {state}"
+    if state.startswith("has exited"):
+        return state.partition(":")[0]
+    return f"is in state {state}" if state else "does something that is not known"
+
+
+def _circle_words(graph: Graph, trouble: Trouble) -> str:
+    names = [node.label for node in _cycle_tasks(graph, trouble)]
+    locks = [
+        graph.nodes[edge.source].label
+        for edge in trouble.cycle
+        if graph.nodes[edge.source].kind is not NodeKind.TASK
+    ]
+    if len(names) == 1:
+        return f"{names[0]} waits for {', '.join(locks)}, which it holds itself."
+    return f"{', '.join(names)} wait for each other in a circle: {', '.join(locks)}."
+
+
+def _evidence(found: Blocking, trouble: Trouble) -> Iterator[Evidence]:
+    graph = found.graph
+    for edge in (trouble.cycle or _path(graph, trouble))[:_MAX_EDGES]:
+        source, target = graph.nodes[edge.source], graph.nodes[edge.target]
+        where = f"task {source.pid}" if source.pid is not None else f"{source.address or 0:#x}"
+        since = f" for {seconds_text(source.seconds)}" if edge.label == "waits for" else ""
+        yield Evidence(f"{source.label} {_verb(edge)} {target.label}{since}: {edge.proof}", where)
+    held = found.holding.get(trouble.root)
+    if held is not None:
+        frame, proof = held
+        yield Evidence(proof, f"{frame.function}+{frame.offset or 0:#x}")
+
+
+def _verb(edge: Edge) -> str:
+    return edge.label if edge.label.startswith(("waits", "ends")) else f"is {edge.label}"
+
+
+def _died_of(ctx: Context, root: Node) -> tuple[str, ...]:
+    """A task that died of an Oops with a lock in its hands."""
+    for report in ctx.reports:
+        if report.kind in DEADLY and report.task is not None and report.task.pid == root.pid:
+            return (report_id(report),)
+    return ()
+
+
+def _next_steps(found: Blocking, trouble: Trouble, culprit: Culprit) -> tuple[str, ...]:
+    root = found.graph.nodes[trouble.root]
+    if trouble.cycle:
+        return (
+            "Take the locks in the same order everywhere, or give one back before taking"
+            " the other: the functions are named above.",
+        )
+    if root.kind is not NodeKind.TASK:
+        return (f"Find who should have ended the wait: {root.label}.",)
+    if "exited" in root.state or "exited" in root.label:
+        return ("Find the way out of the function that took the lock without giving it back.",)
+    place = f" in {culprit.function}()" if culprit.function else ""
+    return (f"Find out why {root.label} does not go on{place}: its stack is below.",)
+
+
+def _stacks(graph: Graph, trouble: Trouble) -> Iterator[Block]:
+    shown = _cycle_tasks(graph, trouble) if trouble.cycle else [graph.nodes[trouble.root]]
+    if not trouble.cycle:
+        shown.append(next((node for node in trouble.blocked if node.hung), trouble.blocked[0]))
+    for node in shown[:4]:
+        if node.stack:
+            yield Block(f"Stack of {node.label}", node.stack)
+
+
+# --- listings ---------------------------------------------------------------------
+
+
+@plugin("waits", needs=("types",), in_analysis=False)
+def waits(ctx: Context) -> Iterator[Table]:
+    """List every sleeping task and what it waits for, the longest wait first."""
+    from postmortem.kernel.waits import waits as read_waits
+
+    prog = ctx.prog
+    assert prog is not None
+    found = ctx.attempt("waits", lambda: read_waits(prog, _log_time(ctx)))
+    if found is None:
+        return
+    for problem in found.problems:
+        ctx.problem(problem.what, problem.why)
+    ordered = sorted(found.waits, key=lambda wait: -(wait.since.longest or 0.0))
+    rows = tuple(
+        (
+            wait.task.pid,
+            wait.task.comm,
+            wait.task.state,
+            None if wait.since.longest is None else round(wait.since.longest, 3),
+            str(wait.kind),
+            wait.name or None,
+            None if wait.address is None else f"{wait.address:#x}",
+            wait.frame.function,
+            wait.detail or None,
+            wait.proof or None,
+        )
+        for wait in ordered
+    )
+    columns = ("pid", "comm", "state", "seconds", "waits for", "name", "address", "in",
+               "detail", "proof")  # fmt: skip
+    yield Table("Waits", columns, rows, "seconds since the task left the CPU")
+
+
+@plugin("locks", needs=("types",), in_analysis=False)
+def locks(ctx: Context) -> Iterator[Table | Block]:
+    """List every lock that somebody waits for: its holder, its waiters, and the graph."""
+    from postmortem.kernel.blocking import blocking
+
+    prog = ctx.prog
+    assert prog is not None
+    found = ctx.attempt("locks", lambda: blocking(prog, (), _log_time(ctx)))
+    if found is None:
+        return
+    for problem in found.problems:
+        ctx.problem(problem.what, problem.why)
+    graph = found.graph
+    objects = [node for node in graph.nodes.values() if node.kind is not NodeKind.TASK]
+    objects.sort(key=lambda node: -sum(_count(graph, graph.into(node.id))))
+    yield Table(
+        "Locks and other things that are waited for",
+        ("what", "address", "state", "holder", "how sure", "waiters", "longest seconds"),
+        tuple(_lock_row(graph, node) for node in objects[:_MAX_ROWS]),
+    )
+    for cycle in cycles(graph):
+        yield Block("Deadlock", circle(graph, cycle))
+    for root in roots(graph):
+        yield Block(f"Root: {node_text(graph.nodes[root])}", tree(graph, root))
+
+
+def _count(graph: Graph, edges: Iterable[Edge]) -> list[int]:
+    return [graph.nodes[edge.source].count for edge in edges]
+
+
+def _lock_row(graph: Graph, node: Node) -> tuple[str | int | float | None, ...]:
+    out = graph.out(node.id)
+    into = graph.into(node.id)
+    longest = max((graph.nodes[edge.source].seconds or 0.0 for edge in into), default=None)
+    return (
+        node.label,
+        None if node.address is None else f"{node.address:#x}",
+        node.state or None,
+        ", ".join(graph.nodes[edge.target].label for edge in out) or None,
+        str(out[0].confidence) if out else None,
+        sum(_count(graph, into)),
+        None if longest is None else round(longest, 3),
+    )
+
+
