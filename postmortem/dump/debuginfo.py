@@ -356,7 +356,7 @@ def _same_banner(source: PlainFile, header: elf.Elf, core: Core) -> bool:
         data = source.pread(min(section.size, 64 << 20), section.offset)
         at = data.find(start)
         if at >= 0:
-            banner = data[at : at + 512].split(b"\n", 1)[0]
+            banner = re.split(rb"[\n\0]", data[at : at + 512], maxsplit=1)[0]
             return next(core.search(banner, limit=1), None) is not None
     return False
 
