@@ -10,7 +10,8 @@ import re
 
 _REGISTERS = (
     r"[RE]?(?:IP|SP|AX|BP|SI|BX|DI|DX|CX)|[CD]R\d|R\d\d|[C-GS]S|ORIG_[RE]AX|EFLAGS|PKRU"
-    r"|MSR|NIP|LR|GPR\d\d|CFAR|REGS|XER|CR|x\d{1,2}|r\d{1,2}|[ast]\d{1,2}|sp|pc|lr|fp|ip|gp|tp|ra|epc"
+
+       r"|MSR|NIP|LR|GPR\d\d|CFAR|REGS|XER|CR|x\d{1,2}|r\d{1,2}|[ast]\d{1,2}|sp|pc|lr|fp|ip|gp|tp|ra|epc"
     r"|psr|pstate|pmr_save|status|badaddr|cause|Hi|Lo|Status|Cause|BadVA|PrId"
     r"|ERA|RA|CRMD|PRMD|EUEN|ECFG|ESTAT|BADV|PRID"
 )
@@ -20,12 +21,14 @@ _STARTS = (
     # traps and registers
     r"\$ ?\d+ *:", "Krnl ", r"R:\d", "[Cc]ode:", "Instruction dump", "Last Breaking", "Mem abort",
     "Data abort", "Internal error", "Oops", "PGD", "pgd", "#PF", r"\*p", "Exception stack",
-    "Flags: ", "Control: ", "Table", r"CPU: \d", "Pid: ", "Hardware name", "Modules linked", "Workqueue",
+    "Flags: ", "Control: ", "Table", r"CPU: \d", "Pid: ", "Hardware name", "Modules linked",
+    "Workqueue",
     "Tainted", r"task[:.]", "Process ", "Comm",
     # stacks
     "Call [Tt]race", "Trace", "Backtrace", "stack backtrace", "Stack", "Preemption",
     # sanitizers and the allocator
-    r"(?:[Aa]llocated|[Ff]reed|[Rr]ead|[Ww]rite|Use-after-free|Out-of-bounds|Uninit|Bytes|Memory)\b",
+
+       r"(?:[Aa]llocated|[Ff]reed|[Rr]ead|[Ww]rite|Use-after-free|Out-of-bounds|Uninit|Bytes|Memory)\b",
     "Local variable", "Data copied", "value changed", "Reported by", "The buggy", "which belongs",
     "page", "flags:", "raw:", "head:", "addr ", "The physical", "Last potentially",
     "Second to last", "kfence-#", r"CPU\b", r">?[0-9a-f]{8,16}: ", "object", "slab", "count ",

@@ -195,12 +195,15 @@ def _reorder(name: str, stream: Stream) -> Stream:
     data = b"".join(stream.chunks())[:MAX_PSTORE_BYTES]
     starts = [match.start() for match in _PART.finditer(data)]
     pieces = []
+    line = 1
+    counted = 0
     for start, end in zip(starts, [*starts[1:], len(data)], strict=True):
         match = _PART.match(data, start)
         assert match is not None
-        first_line = data.count(b"\n", 0, match.end()) + 1
+        line += data.count(b"\n", counted, match.end())
+        counted = match.end()
         pieces.append(
-            (int(match["count"]), -int(match["part"]), data[match.end() : end], first_line)
+            (int(match["count"]), -int(match["part"]), data[match.end() : end], line)
         )
     pieces.sort(key=lambda piece: piece[:2])
     numbers: list[int] = []
