@@ -49,12 +49,10 @@ class Form:
 FUNC = r"[A-Za-z_.$<][^\s+()\[\]]{0,250}"
 _HEX = r"(?:0x)?[0-9a-fA-F]+"
 
-_FAULTS = ("page-fault", "null-deref", "arm-fault", "ppc-fault", "s390-fault", "mips-fault",
-           "user-access", "gpf", "arm-unhandled", "alignment", "riscv-fault", "kernel-bug-at",
-           "list-corruption", "bug-at", "usercopy", "stack-guard", "fortify", "cfi", "nx",
-           "arm-stack", "kasan-null", "trap", "illegal-user-exec")
-
-_RUST = ("rust",)
+_FAULTS = ("page-fault", "null-deref", "ppc-fault", "user-access", "gpf", "arm-unhandled", "alignment",
+           "kernel-bug-at", "list-corruption", "bug-at", "usercopy", "stack-guard", "fortify", "cfi",
+           "arm-stack", "trap")
+"""Forms that an ``Oops: ...`` line belongs to."""
 
 _KASAN_ACCESS = (
     r"^(?P<access>Read|Write) (?:of|at) (?:size|addr)\b(?: (?P<size>\d+))?",
@@ -121,7 +119,7 @@ FORMS: tuple[Form, ...] = (
     Form("gpf", Kind.GENERAL_PROTECTION,
          r"(?:Oops: )?general protection fault(?:,? [\w ,-]{0,60}?(?P<address>0x[0-9a-f]+))?: [0-9a-f]{4} ",
          "general protection fault in {function}", find="pc", type="DoS",
-         alt=("bad-access in {function}",), continues=("kasan-null",),
+         alt=("bad-access in {function}",),
          literals=("general protection fault",)),
     Form("gpf-bare", Kind.GENERAL_PROTECTION, r"general protection fault: [0-9a-f]{4}",
          "general protection fault in {function}", find="pc", type="DoS",
@@ -140,7 +138,7 @@ FORMS: tuple[Form, ...] = (
          r"(?:Oops: )?(?P<what>bounds|alignment check|invalid TSS|segment not present|simd exception"
          r"|SIMD exception|coprocessor (?:segment overrun|error)|control protection|bad pagetable"
          r"|Bad pagetable): [0-9a-f]{4} ",
-         "{what} in {function}", find="pc", type="DoS", continues=("cfi", *_FAULTS),
+         "{what} in {function}", find="pc", type="DoS", continues=_FAULTS,
          literals=("bounds:", "alignment check:", "invalid TSS:", "segment not present:",
                    "simd exception:", "SIMD exception:", "coprocessor ", "control protection:",
                    "ad pagetable:")),

@@ -53,6 +53,7 @@ COARSE = (
     b"detected",
     b"Internal ",
     b"Alignment",
+    b"prefetch abort",
     b"Insufficient",
     b"Bad mode",
     b"SError",

@@ -1,0 +1,225 @@
+"""Every way in which a report begins, by one line of it."""
+
+# ruff: noqa: E501
+
+from __future__ import annotations
+
+import pytest
+
+from postmortem.findings import Kind
+from postmortem.log.headers import FORMS, literals, match_header
+from postmortem.log.needles import COARSE
+
+# (form, kind, first line). Wordings are those of the kernel's own format strings.
+EXAMPLES: list[tuple[str, Kind, str]] = [
+    ("kasan", Kind.KASAN, "BUG: KASAN: slab-out-of-bounds in acme+0x1/0x2"),
+    ("kasan", Kind.KASAN, "BUG: KASAN: use-after-free in acme+0x1/0x2 at addr ffff88003a6bd110"),
+    ("kasan-free", Kind.DOUBLE_FREE, "BUG: KASAN: double-free in acme+0x1/0x2"),
+    ("kmsan", Kind.KMSAN, "BUG: KMSAN: uninit-value in acme+0x1/0x2"),
+    ("kcsan-race", Kind.KCSAN, "BUG: KCSAN: data-race in acme_read / acme_write"),
+    ("kcsan-assert", Kind.KCSAN, "BUG: KCSAN: assert: race in acme / acme"),
+    ("kfence", Kind.KFENCE, "BUG: KFENCE: use-after-free read in acme+0x1/0x2"),
+    ("kfence-free", Kind.KFENCE, "BUG: KFENCE: invalid free in acme+0x1/0x2"),
+    ("kfence-corruption", Kind.KFENCE, "BUG: KFENCE: memory corruption in acme+0x1/0x2"),
+    ("ubsan", Kind.UBSAN, "UBSAN: array-index-out-of-bounds in drivers/acme/core.c:12:3"),
+    ("ubsan-old", Kind.UBSAN, "UBSAN: Undefined behaviour in drivers/acme/core.c:12:3"),
+    ("kmemleak", Kind.MEMORY_LEAK, "BUG: memory leak"),
+    ("null-deref", Kind.NULL_DEREFERENCE, "BUG: kernel NULL pointer dereference, address: 0000000000000010"),
+    ("null-deref", Kind.NULL_DEREFERENCE, "BUG: unable to handle kernel NULL pointer dereference at 0000000000000010"),
+    ("null-deref", Kind.NULL_DEREFERENCE, "BUG: unable to handle kernel NULL pointer dereference at           (null)"),
+    ("null-deref", Kind.NULL_DEREFERENCE, "BUG: Kernel NULL pointer dereference on read at 0x00000010"),
+    ("page-fault", Kind.BAD_POINTER, "BUG: unable to handle page fault for address: ffffffff12345678"),
+    ("page-fault", Kind.BAD_POINTER, "BUG: unable to handle kernel paging request at ffffffff12345678"),
+    ("gpf", Kind.GENERAL_PROTECTION, "general protection fault, probably for non-canonical address 0xdead000000000100: 0000 [#1] PREEMPT SMP"),
+    ("gpf", Kind.GENERAL_PROTECTION, "general protection fault: 0000 [#1] SMP"),
+    ("gpf", Kind.GENERAL_PROTECTION, "Oops: general protection fault, kernel NULL pointer dereference 0x8: 0000 [#1] SMP"),
+    ("stack-segment", Kind.GENERAL_PROTECTION, "stack segment: 0000 [#1] SMP"),
+    ("divide", Kind.DIVIDE_ERROR, "Oops: divide error: 0000 [#1] SMP"),
+    ("invalid-opcode", Kind.INVALID_OPCODE, "Oops: invalid opcode: 0000 [#1] SMP"),
+    ("int3", Kind.INVALID_OPCODE, "int3: 0000 [#1] SMP"),
+    ("trap", Kind.BAD_POINTER, "alignment check: 0000 [#1] SMP"),
+    ("trap", Kind.BAD_POINTER, "Bad pagetable: 000f [#1] SMP"),
+    ("stack-guard", Kind.STACK_OVERFLOW, "BUG: TASK stack guard page was hit at 00000000f00df00d (stack is 0..1)"),
+    ("double-fault", Kind.PANIC, "traps: PANIC: double fault, error_code: 0x0"),
+    ("early-exception", Kind.PANIC, "PANIC: early exception 0x0e IP 10:ffffffff81000000 error 0 cr2 0x0"),
+    ("cfi", Kind.BAD_EXECUTION, "CFI failure at acme_call+0x1/0x2 (target: acme_x+0x0/0x8; expected type: 0x1234abcd)"),
+    ("ibt", Kind.BAD_EXECUTION, "traps: Missing ENDBR: acme_call+0x0/0x10"),
+    ("user-access", Kind.BAD_POINTER, "Unable to handle kernel access to user memory outside uaccess routines at virtual address 0000000000400000"),
+    ("page-fault", Kind.BAD_POINTER, "Unable to handle kernel execute from non-executable memory at virtual address ffff800010000000"),
+    ("page-fault", Kind.BAD_POINTER, "Unable to handle kernel pointer dereference in virtual kernel address space"),
+    ("page-fault", Kind.BAD_POINTER, "CPU 0 Unable to handle kernel paging request at virtual address 00000004, epc == 80100000, ra == 80100004"),
+    ("ppc-fault", Kind.BAD_POINTER, "BUG: Unable to handle kernel data access on read at 0xc0000000deadbeef"),
+    ("ppc-user", Kind.BAD_POINTER, "Kernel attempted to read user page (10) - exploit attempt? (uid: 0)"),
+    ("ppc-oops", Kind.BAD_POINTER, "Oops: Kernel access of bad area, sig: 11 [#1]"),
+    ("internal-bug", Kind.BUG, "Internal error: Oops - BUG: 00000000f2000800 [#1] PREEMPT SMP"),
+    ("internal-error", Kind.BAD_POINTER, "Internal error: synchronous external abort: 0000000096000010 [#1] PREEMPT SMP"),
+    ("kernel-bug-at", Kind.BUG, "Kernel BUG [#1]"),
+    ("arm-unhandled", Kind.BAD_POINTER, "Unhandled fault: alignment exception (0x001) at 0xc1234567"),
+    ("alignment", Kind.BAD_POINTER, "Alignment trap: not handling instruction e1b23f9f at [<c0123456>]"),
+    ("arm-stack", Kind.STACK_OVERFLOW, "Insufficient stack space to handle exception!"),
+    ("bad-mode", Kind.BAD_POINTER, "Bad mode in Error handler detected on CPU0, code 0xbf000002 -- SError"),
+    ("serror", Kind.MACHINE_CHECK, "SError Interrupt on CPU0, code 0x00000000be000011 -- SError"),
+    ("s390-trap", Kind.INVALID_OPCODE, "illegal operation: 0001 ilc:1 [#1] SMP"),
+    ("mips-trap", Kind.INVALID_OPCODE, "Reserved instruction in kernel code[#1]:"),
+    ("riscv-trap", Kind.INVALID_OPCODE, "Oops - illegal instruction [#1]"),
+    ("list-corruption", Kind.LIST_CORRUPTION, "list_del corruption. prev->next should be ffff888, but was dead000000000122"),
+    ("usercopy", Kind.OUT_OF_BOUNDS, "usercopy: Kernel memory exposure attempt detected from SLUB object 'acme' (offset 0, size 4096)!"),
+    ("fortify", Kind.OUT_OF_BOUNDS, "detected buffer overflow in memcpy"),
+    ("bug-at", Kind.BUG, "kernel BUG at drivers/acme/core.c:99!"),
+    ("atomic-sched", Kind.SCHEDULING_WHILE_ATOMIC, "BUG: scheduling while atomic: acmed/12/0x00000002"),
+    ("atomic-sleep", Kind.SCHEDULING_WHILE_ATOMIC, "BUG: sleeping function called from invalid context at mm/page_alloc.c:4983"),
+    ("preemptible", Kind.BUG, "BUG: using smp_processor_id() in preemptible [00000000] code: acmed/12"),
+    ("spinlock", Kind.DEADLOCK, "BUG: spinlock lockup suspected on CPU#0, acmed/12"),
+    ("spinlock", Kind.DEADLOCK, "BUG: rwlock bad magic on CPU#1, acmed/12"),
+    ("circular", Kind.LOCKDEP, "WARNING: possible circular locking dependency detected"),
+    ("recursive", Kind.LOCKDEP, "[ INFO: possible recursive locking detected ]"),
+    ("inversion", Kind.LOCKDEP, "WARNING: possible irq lock inversion dependency detected"),
+    ("irq-unsafe", Kind.LOCKDEP, "WARNING: HARDIRQ-safe -> HARDIRQ-unsafe lock order detected"),
+    ("inconsistent", Kind.LOCKDEP, "WARNING: inconsistent lock state"),
+    ("rcu-usage", Kind.LOCKDEP, "WARNING: suspicious RCU usage"),
+    ("unlock-balance", Kind.LOCKDEP, "WARNING: bad unlock balance detected!"),
+    ("contention-balance", Kind.LOCKDEP, "WARNING: bad contention detected!"),
+    ("lock-freed", Kind.LOCKDEP, "WARNING: held lock freed!"),
+    ("lock-user", Kind.LOCKDEP, "WARNING: lock held when returning to user space!"),
+    ("lock-left", Kind.LOCKDEP, "WARNING: acmed/12 still has locks held!"),
+    ("nested-lock", Kind.LOCKDEP, "WARNING: Nested lock was not taken"),
+    ("wait-context", Kind.LOCKDEP, "[ BUG: Invalid wait context ]"),
+    ("lock-key", Kind.LOCKDEP, "INFO: trying to register non-static key."),
+    ("wq-leak", Kind.BUG, "BUG: workqueue leaked lock or atomic: kworker/0:1/0x00000001/12"),
+    ("lockdep-limit", Kind.LOCKDEP, "BUG: MAX_LOCKDEP_CHAINS too low!"),
+    ("soft-lockup", Kind.SOFT_LOCKUP, "watchdog: BUG: soft lockup - CPU#2 stuck for 22s! [acmed:12]"),
+    ("soft-lockup", Kind.SOFT_LOCKUP, "NMI watchdog: BUG: soft lockup - CPU#2 stuck for 22s! [acmed:12]"),
+    ("hard-lockup", Kind.HARD_LOCKUP, "NMI watchdog: Watchdog detected hard LOCKUP on cpu 3"),
+    ("hard-lockup", Kind.HARD_LOCKUP, "watchdog: CPU3: Watchdog detected hard LOCKUP on cpu 3"),
+    ("rcu-stall", Kind.RCU_STALL, "rcu: INFO: rcu_sched detected stalls on CPUs/tasks:"),
+    ("rcu-stall", Kind.RCU_STALL, "rcu: INFO: rcu_preempt detected expedited stalls on CPUs/tasks: { 1-... } 22 jiffies"),
+    ("rcu-stall", Kind.RCU_STALL, "INFO: rcu_sched self-detected stall on CPU"),
+    ("rcu-starved", Kind.RCU_STALL, "rcu: rcu_sched kthread starved for 2000 jiffies! g17 f0x0 RCU_GP_WAIT_FQS(5)"),
+    ("hung-task", Kind.HUNG_TASK, "INFO: task acmed:12 blocked for more than 120 seconds."),
+    ("hung-task", Kind.HUNG_TASK, "INFO: task acmed:12 blocked in I/O wait for more than 120 seconds."),
+    ("cant-die", Kind.HUNG_TASK, "INFO: task acmed:12 can't die for more than 143 seconds."),
+    ("wq-lockup", Kind.WORKQUEUE_STALL, "BUG: workqueue lockup - pool cpus=0 node=0 flags=0x0 nice=0 stuck for 31s!"),
+    ("csd", Kind.HARD_LOCKUP, "smp: csd: Detected non-responsive CSD lock (#1) on CPU#0, waiting 5000000000 ns for CPU#01"),
+    ("oom", Kind.OOM, "acmed invoked oom-killer: gfp_mask=0x140cca(GFP_HIGHUSER_MOVABLE|__GFP_COMP), order=0, oom_score_adj=0"),
+    ("oom", Kind.OOM, "acmed invoked oom-killer: gfp_mask=0x201da, order=0, oom_score_adj=0"),
+    ("oom-kill", Kind.OOM, "Out of memory: Killed process 12 (acmed) total-vm:1kB, anon-rss:1kB"),
+    ("oom-kill", Kind.OOM, "Out of memory: Kill process 12 (acmed) score 901 or sacrifice child"),
+    ("alloc-failure", Kind.ALLOCATION_FAILURE, "acmed: page allocation failure: order:9, mode:0x40cc0(GFP_KERNEL|__GFP_COMP), nodemask=(null)"),
+    ("alloc-failure", Kind.ALLOCATION_FAILURE, "acmed: vmalloc error: size 1234, failed to allocate pages, mode:0xcc2"),
+    ("bad-page", Kind.MEMORY_CORRUPTION, "BUG: Bad page state in process acmed  pfn:12345"),
+    ("rss-counter", Kind.MEMORY_CORRUPTION, "BUG: Bad rss-counter state mm:00000000deadbeef type:MM_ANONPAGES val:1"),
+    ("pgtables", Kind.MEMORY_CORRUPTION, "BUG: non-zero pgtables_bytes on freeing mm: 4096"),
+    ("slub", Kind.MEMORY_CORRUPTION, "BUG kmalloc-64 (Tainted: G    B      OE     ): Right Redzone overwritten"),
+    ("slub", Kind.MEMORY_CORRUPTION, "BUG acme_cache (Not tainted): Objects remaining on __kmem_cache_shutdown()"),
+    ("slub-warn", Kind.MEMORY_CORRUPTION, "WARNING: CPU: 1 PID: 173 at mm/slub.c:1127 object_err+0x1dc/0x2c0"),
+    ("slab-tracking", Kind.MEMORY_CORRUPTION, "INFO: Freed in acme_put+0x1/0x2 age=12 cpu=0 pid=12"),
+    ("vfs-busy", Kind.USE_AFTER_FREE, "VFS: Busy inodes after unmount of loop0 (acmefs)"),
+    ("pagealloc", Kind.MEMORY_CORRUPTION, "pagealloc: memory corruption"),
+    ("bp-value", Kind.WARNING, "WARNING: kernel stack regs at 00000000deadbeef in acmed:12 has bad 'bp' value 00000000deadbeef"),
+    ("odebug", Kind.WARNING, "WARNING: CPU: 0 PID: 12 at lib/debugobjects.c:502 debug_print_object+0x1/0x2"),
+    ("refcount", Kind.WARNING, "WARNING: CPU: 0 PID: 12 at lib/refcount.c:28 refcount_warn_saturate+0x1/0x2"),
+    ("lockdep-bug", Kind.LOCKDEP, "WARNING: CPU: 0 PID: 12 at kernel/locking/lockdep.c:232 __lock_acquire+0x1/0x2"),
+    ("kmalloc-bug", Kind.WARNING, "WARNING: CPU: 0 PID: 12 at mm/util.c:597 kvmalloc_node+0x1/0x2"),
+    ("vmalloc-bug", Kind.WARNING, "WARNING: CPU: 0 PID: 12 at mm/vmalloc.c:3137 __vmalloc_node_range+0x1/0x2"),
+    ("proc-bug", Kind.WARNING, "WARNING: CPU: 0 PID: 12 at fs/proc/generic.c:330 proc_register+0x1/0x2"),
+    ("usb-submit", Kind.WARNING, "WARNING: CPU: 0 PID: 12 at drivers/usb/core/urb.c:502 usb_submit_urb+0x1/0x2"),
+    ("list-corruption", Kind.LIST_CORRUPTION, "WARNING: CPU: 0 PID: 12 at lib/list_debug.c:53 __list_del_entry+0x1/0x2"),
+    ("netdev-watchdog", Kind.WARNING, "NETDEV WATCHDOG: eth0 (acme_nic): transmit queue 0 timed out"),
+    ("warning", Kind.WARNING, "WARNING: CPU: 0 PID: 12 at drivers/acme/core.c:12 acme+0x1/0x2 [acme]"),
+    ("warning", Kind.WARNING, "WARNING: at drivers/acme/core.c:12 acme+0x1/0x2()"),
+    ("warning", Kind.WARNING, "WARNING: drivers/acme/core.c:12 at acme+0x1/0x2, CPU#1: acmed/12"),
+    ("warning", Kind.WARNING, "WARNING: [acme->busy] drivers/acme/core.c:12 at acme+0x1/0x2, CPU#1: acmed/12"),
+    ("warning", Kind.WARNING, "WARNING: drivers/acme/core.c:12 at 0x0, CPU#1: acmed/12"),
+    ("badness", Kind.WARNING, "Badness at drivers/acme/core.c:12"),
+    ("rtnl-assert", Kind.WARNING, "RTNL: assertion failed at net/core/dev.c (1234)"),
+    ("mce", Kind.MACHINE_CHECK, "mce: [Hardware Error]: CPU 0: Machine Check: 0 Bank 7: cc00008000010091"),
+    ("mce", Kind.MACHINE_CHECK, "[Hardware Error]: CPU:4 (19:21:2) MC5_STATUS[-|UE|MiscV|AddrV|-|-]: 0xbc00080001010135"),
+    ("ghes", Kind.MACHINE_CHECK, "{1}[Hardware Error]: event severity: fatal"),
+    ("edac", Kind.MACHINE_CHECK, "EDAC MC0: 1 UE memory read error on CPU_SrcID#0_Ha#0_Chan#0_DIMM#0"),
+    ("memory-failure", Kind.MACHINE_CHECK, "Memory failure: 0x12345: recovery action for dirty LRU page: Recovered"),
+    ("nmi-unknown", Kind.NMI, "Uhhuh. NMI received for unknown reason 3d on CPU 0."),
+    ("nmi-serr", Kind.NMI, "NMI: PCI system error (SERR) for reason a1 on CPU 0."),
+    ("irq-nobody", Kind.BUG, "irq 16: nobody cared (try booting with the \"irqpoll\" option)"),
+    ("aer", Kind.IO_ERROR, "pcieport 0000:00:1c.0: AER: Uncorrected (Fatal) error received: 0000:00:1c.0"),
+    ("fs-error", Kind.IO_ERROR, "EXT4-fs error (device sda1): ext4_lookup:1855: inode #12: comm acmed: iget: checksum invalid"),
+    ("fs-error", Kind.IO_ERROR, "XFS (sdb): Internal error xfs_trans_cancel at line 954 of file fs/xfs/xfs_trans.c."),
+    ("fs-error", Kind.IO_ERROR, "BTRFS critical (device sdc): corrupt leaf: root=2 block=1 slot=2"),
+    ("io-error", Kind.IO_ERROR, "I/O error, dev sda, sector 12345 op 0x0:(READ) flags 0x80700 phys_seg 1 prio class 2"),
+    ("io-error", Kind.IO_ERROR, "blk_update_request: I/O error, dev sda, sector 12345"),
+    ("io-error", Kind.IO_ERROR, "Buffer I/O error on dev sda1, logical block 0, async page read"),
+    ("ata-error", Kind.IO_ERROR, "ata1.00: exception Emask 0x0 SAct 0x0 SErr 0x0 action 0x6 frozen"),
+    ("nvme-timeout", Kind.IO_ERROR, "nvme nvme0: I/O 12 QID 3 timeout, aborting"),
+    ("netdev-free", Kind.BUG, "unregister_netdevice: waiting for lo to become free. Usage count = 2"),
+    ("rust", Kind.BUG, "rust_kernel: panicked at drivers/acme/core.rs:12:3:"),
+    ("sysrq-crash", Kind.USER_REQUESTED, "sysrq: Trigger a crash"),
+    ("sysrq-crash", Kind.USER_REQUESTED, "sysrq: SysRq : Trigger a crash"),
+    ("root-mount", Kind.ROOT_MOUNT, "Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)"),
+    ("root-mount", Kind.ROOT_MOUNT, "Kernel panic - not syncing: No working init found.  Try passing init= option to kernel."),
+    ("init-killed", Kind.INIT_KILLED, "Kernel panic - not syncing: Attempted to kill init! exitcode=0x0000000b"),
+    ("stack-end", Kind.STACK_OVERFLOW, "Kernel panic - not syncing: corrupted stack end detected inside scheduler"),
+    ("stack-protector", Kind.MEMORY_CORRUPTION, "Kernel panic - not syncing: stack-protector: Kernel stack is corrupted in: acme+0x1/0x2 [acme]"),
+    ("panic-sysrq", Kind.USER_REQUESTED, "Kernel panic - not syncing: sysrq triggered crash"),
+    ("panic-oom", Kind.OOM, "Kernel panic - not syncing: System is deadlocked on memory"),
+    ("panic-mce", Kind.MACHINE_CHECK, "Kernel panic - not syncing: Fatal machine check"),
+    ("panic-hung", Kind.HUNG_TASK, "Kernel panic - not syncing: hung_task: blocked tasks"),
+    ("panic-soft", Kind.SOFT_LOCKUP, "Kernel panic - not syncing: softlockup: hung tasks"),
+    ("panic-hard", Kind.HARD_LOCKUP, "Kernel panic - not syncing: Hard LOCKUP"),
+    ("panic-rcu", Kind.RCU_STALL, "Kernel panic - not syncing: RCU Stall"),
+    ("panic-nmi", Kind.NMI, "Kernel panic - not syncing: NMI: Not continuing"),
+    ("panic", Kind.PANIC, "Kernel panic - not syncing: acme gave up"),
+    ("bug", Kind.BUG, "BUG: Dentry 00000000deadbeef{i=1,n=acme} still in use (1) [unmount of acmefs]"),
+    ("oops", Kind.BAD_POINTER, "Oops: Oops: 0002 [#1] PREEMPT SMP"),
+    ("s390-oops", Kind.BAD_POINTER, "Oops: 0004 ilc:2 [#1] SMP"),
+    ("oops", Kind.BAD_POINTER, "Oops[#1]:"),
+    ("gpf-bare", Kind.GENERAL_PROTECTION, "general protection fault: 0000"),
+    ("stack-overflow", Kind.STACK_OVERFLOW, "kernel stack overflow (double-fault): 0000 [#1] SMP"),
+]
+
+SILENT = [
+    "ODEBUG: Out of memory. ODEBUG disabled",
+    "Spectre V2 : WARNING: Unprivileged eBPF is enabled with eIBRS on",
+    "WARNING: the mand mount option is being deprecated and",
+    "WARNING: fbcon: Driver 'acmedrm' missed to adjust virtual screen size (0x0 vs. 64x16)",
+    "traps: acmed[12] general protection fault ip:7f00 sp:7f00 error:0 in libacme.so[7f00+1000]",
+    "acmed[12]: segfault at 10 ip 00007f1c sp 00007ffd error 4 in libacme.so[7f00+9000]",
+    "Command line: root=/dev/vda1 oops=panic panic_on_warn=1",
+    "XFS (vdb): WARNING: Reset corrupted AGFL on AG 0.",
+    "EXT4-fs warning (device vda1): ext4_end_bio:343: I/O error",
+    "INFO: lockdep is turned off.",
+    "INFO: NMI handler (perf) took too long to run: 1.2 msecs",
+    "acme.c: BUG hunting is fun",
+    "---[ end Kernel panic - not syncing: Fatal exception ]---",
+    "kernel: panic_on_oops=1",
+    "audit: type=1400 msg='Kernel panic - not syncing: acme'",
+]
+
+
+@pytest.mark.parametrize(("form", "kind", "line"), EXAMPLES, ids=[line[:60] for _, _, line in EXAMPLES])
+def test_first_line_is_recognised(form: str, kind: Kind, line: str) -> None:
+    header = match_header(line)
+    assert header is not None
+    assert (header.form.name, header.form.kind) == (form, kind)
+
+
+@pytest.mark.parametrize("line", SILENT)
+def test_look_alike_is_no_header(line: str) -> None:
+    assert match_header(line) is None
+
+
+def test_every_form_has_an_example() -> None:
+    assert {form.name for form in FORMS} - {name for name, _, _ in EXAMPLES} == set()
+
+
+@pytest.mark.parametrize("line", [line for _, _, line in EXAMPLES])
+def test_a_scan_stops_at_every_first_line(line: str) -> None:
+    assert any(literal in line for literal in literals())
+
+
+@pytest.mark.parametrize("literal", literals())
+def test_the_slow_search_finds_what_the_fast_one_finds(literal: str) -> None:
+    assert any(needle in literal.encode() for needle in COARSE)
+
+
+@pytest.mark.parametrize("name", sorted({name for form in FORMS for name in form.continues}))
+def test_forms_only_continue_forms_that_exist(name: str) -> None:
+    assert name in {form.name for form in FORMS}
