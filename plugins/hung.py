@@ -155,6 +155,8 @@ def _finding(
     first = trouble.blocked[0]
     root = graph.nodes[trouble.root]
     kind = Kind.DEADLOCK if trouble.cycle else Kind.HUNG_TASK
+    if root.kind is NodeKind.DEVICE and root.state:
+        kind = Kind.IO_ERROR
     culprit = _culprit(found, trouble)
     lines = circle(graph, trouble.cycle) if trouble.cycle else tree(graph, trouble.root)
     finding = Finding(
@@ -174,9 +176,16 @@ def _finding(
         signature=reports[0].signature if reports else _signature(first),
         blocks=(Block("Who waits for whom", lines), *_stacks(graph, trouble)),
         log_line=reports[0].line if reports else None,
-        time=reports[0].time if reports else None,
+        time=reports[0].time if reports else _began(found, trouble),
     )
     return finding
+
+
+def _began(found: Blocking, trouble: Trouble) -> float | None:
+    """When the longest wait began, in seconds since boot."""
+    now = found.waits.clock.now
+    longest = max((node.seconds or 0.0 for node in trouble.blocked), default=0.0)
+    return None if now is None else max(0.0, now - longest)
 
 
 def _severity(ctx: Context, reports: list[Report]) -> Severity:
@@ -266,6 +275,8 @@ def _explanation(found: Blocking, trouble: Trouble) -> str:
     if trouble.cycle:
         return text + _circle_words(graph, trouble)
     root = graph.nodes[trouble.root]
+    if root.kind is NodeKind.DEVICE and root.state:
+        return f"{text}All wait for {root.label}, which does not answer: {root.state}."
     if root.kind is not NodeKind.TASK:
         edge = graph.into(root.id)[0]
         waiter = graph.nodes[edge.source].label
@@ -277,7 +288,9 @@ def _explanation(found: Blocking, trouble: Trouble) -> str:
     held = found.holding.get(root.id)
     what = [f"{graph.nodes[e.source].label}" for e in graph.into(root.id)]
     verb = graph.into(root.id)[0].label
-    does = {"executed by": "executes", "ends with": "is to end:"}.get(verb, "holds")
+    words = {"executed by": "executes", "ends with": "is to end:", "answered by": "must answer a",
+             "committed by": "commits"}  # fmt: skip
+    does = words.get(verb, "holds")
     likely = "most likely " if graph.into(root.id)[0].confidence is not Confidence.CERTAIN else ""
     text += f"At the root {root.label} {likely}{does} {', '.join(what[:3])}"
     if held is not None and does == "holds":
@@ -320,7 +333,8 @@ def _evidence(found: Blocking, trouble: Trouble) -> Iterator[Evidence]:
 
 
 def _verb(edge: Edge) -> str:
-    return edge.label if edge.label.startswith(("waits", "ends")) else f"is {edge.label}"
+    plain = edge.label.startswith(("waits", "ends", "needs", "perhaps needs"))
+    return edge.label if plain else f"is {edge.label}"
 
 
 def _died_of(ctx: Context, root: Node) -> tuple[str, ...]:
@@ -337,6 +351,11 @@ def _next_steps(found: Blocking, trouble: Trouble, culprit: Culprit) -> tuple[st
         return (
             "Take the locks in the same order everywhere, or give one back before taking"
             " the other: the functions are named above.",
+        )
+    if root.kind is NodeKind.DEVICE:
+        return (
+            f"Look at {root.label}: its driver's messages in the log, the host or the storage"
+            " behind it, or who suspended it.",
         )
     if root.kind is not NodeKind.TASK:
         return (f"Find who should have ended the wait: {root.label}.",)

@@ -94,8 +94,8 @@ RULES = (
         "the crash was asked for after {cause}",
     ),
     Rule(
-        STUCK,
-        frozenset({Kind.USER_REQUESTED}),
+        STUCK | {Kind.IO_ERROR},
+        frozenset({Kind.USER_REQUESTED, Kind.NMI}),
         "the crash was asked for after {cause}",
     ),
     Rule(
@@ -132,10 +132,11 @@ def diagnose(findings: Sequence[Finding], ctx: Context) -> tuple[tuple[Finding, 
 def _linked(findings: Sequence[Finding]) -> list[Finding]:
     """Apply the rules: a finding without a cause takes the first one that explains it."""
     ordered = sorted(findings, key=_when)
+    unplaced = [finding for finding in findings if finding.log_line is None]
     result: list[Finding] = []
     for later in ordered:
         if not later.caused_by:
-            for earlier in result:
+            for earlier in (*result, *unplaced):
                 why = _explained(earlier, later)
                 if why is not None:
                     later = replace(
@@ -149,12 +150,21 @@ def _linked(findings: Sequence[Finding]) -> list[Finding]:
 
 
 def _explained(earlier: Finding, later: Finding) -> str | None:
-    if earlier.log_line is None or later.log_line is None or earlier.log_line >= later.log_line:
+    if not _precedes(earlier, later):
         return None
     for rule in RULES:
         if earlier.kind in rule.earlier and later.kind in rule.later and rule.holds(earlier, later):
             return rule.why.format(cause=earlier.title)
     return None
+
+
+def _precedes(earlier: Finding, later: Finding) -> bool:
+    """By place in the log; what only the dump shows has a time at best."""
+    if earlier.log_line is not None and later.log_line is not None:
+        return earlier.log_line < later.log_line
+    if earlier.log_line is None and later.log_line is not None:
+        return earlier.time is not None and later.time is not None and earlier.time < later.time
+    return False
 
 
 def _when(finding: Finding) -> tuple[int, float]:

@@ -17,6 +17,10 @@ _FROM_BELOW = {
     "perhaps held by": "perhaps holds",
     "executed by": "executes",
     "ends with": "must end for",
+    "answered by": "must answer",
+    "committed by": "commits",
+    "needs": "must do",
+    "perhaps needs": "perhaps must do",
 }
 """An edge's words, read from its target."""
 

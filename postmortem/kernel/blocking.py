@@ -11,9 +11,10 @@ from postmortem.findings import Confidence, Kind, Problem
 from postmortem.graph.model import Edge, Graph, Node, NodeKind
 from postmortem.kernel import locks
 from postmortem.kernel.cpus import Cpu, cpus
+from postmortem.kernel.devices import Device, device_of_super_block, devices
 from postmortem.kernel.holders import Holders
 from postmortem.kernel.tasks import Task, TaskReader, all_tasks
-from postmortem.kernel.wait_rules import LOCKS, WaitKind
+from postmortem.kernel.wait_rules import LOCKS, WaitKind, is_scheduler
 from postmortem.kernel.waits import Wait, Waits, waits
 from postmortem.log.functions import guilty_frame
 from postmortem.log.report import Frame
@@ -33,7 +34,18 @@ _OBJECTS = {
     WaitKind.FREEZE: NodeKind.LOCK,
 }
 _NEVER = frozenset({WaitKind.PREEMPTED, WaitKind.EVENT})
-_PEERS = frozenset({WaitKind.WORK, WaitKind.WORKQUEUE, WaitKind.KTHREAD})
+_PEERS = frozenset(
+    {WaitKind.WORK, WaitKind.WORKQUEUE, WaitKind.KTHREAD, WaitKind.FUSE, WaitKind.JOURNAL}
+)
+_PEER_LABELS = {
+    WaitKind.KTHREAD: "ends with",
+    WaitKind.FUSE: "answered by",
+    WaitKind.JOURNAL: "committed by",
+}
+_DISK = frozenset(
+    {WaitKind.PAGE, WaitKind.BUFFER, WaitKind.IO, WaitKind.REQUEST, WaitKind.JOURNAL, WaitKind.BIT}
+)
+"""Waits that most often end when a disk answers."""
 
 
 @dataclass
@@ -202,6 +214,9 @@ class _Builder:
         if wait.kind in _PEERS and wait.peer:
             self._add_peer(name, wait)
             return
+        if wait.device or wait.kind in _DISK:
+            self._add_device(name, group)
+            return
         if owner is None or wait.address is None:
             return
         longest = max((w.since.longest or 0.0 for w in group), default=0.0)
@@ -218,6 +233,40 @@ class _Builder:
         if owner.state in ("free", "open to readers"):
             return
         self._add_candidates(name, group, owner, longest)
+
+    def _add_device(self, name: str, group: list[Wait]) -> None:
+        """The disk whose answer a wait needs."""
+        now = self._waits.clock.now
+        disks = devices(self._prog, now)
+        wait = group[0]
+        if wait.device in disks:
+            disk = disks[wait.device]
+            self._link_device(name, disk, "needs", Confidence.CERTAIN, wait.name)
+            return
+        longest = max((w.since.longest or 0.0 for w in group), default=0.0)
+        slow = [d for d in disks.values() if d.suspended or d.oldest >= max(1.0, longest / 2)]
+        for disk in slow if len(slow) == 1 else ():
+            proof = f"the only disk that holds up I/O: {disk.state}"
+            self._link_device(name, disk, "perhaps needs", Confidence.POSSIBLE, proof)
+
+    def _link_device(
+        self, name: str, disk: Device, label: str, confidence: Confidence, proof: str
+    ) -> None:
+        mounted = [
+            text.replace(f" on {disk.name}", "")
+            for block, text in self._waits.names.super_blocks()
+            if device_of_super_block(self._prog, block) == disk.name
+        ]
+        node = Node(
+            f"device:{disk.name}",
+            NodeKind.DEVICE,
+            disk.label + (f" with {', '.join(mounted[:3])}" if mounted else ""),
+            disk.state,
+            disk.oldest or None,
+            address=disk.address,
+        )
+        self._graph.add(node)
+        self._graph.link(Edge(name, node.id, label, confidence, proof))
 
     def _took_before(self, task: int, wait: Wait) -> bool:
         """Whether some function on the stack of a lock's owner can have taken the lock."""
@@ -245,7 +294,7 @@ class _Builder:
         self._graph.link(Edge(name, node.id, "held by", Confidence.LIKELY, proof))
 
     def _add_peer(self, name: str, wait: Wait) -> None:
-        label = "executed by" if wait.kind is not WaitKind.KTHREAD else "ends with"
+        label = _PEER_LABELS.get(wait.kind, "executed by")
         node = self._holder_node(wait.peer, 0.0)
         self._graph.link(Edge(name, node, label, Confidence.CERTAIN, wait.proof))
         frames = self._frames(wait.peer)
@@ -401,6 +450,8 @@ class _Builder:
 def _waiting_state(wait: Wait) -> str:
     """``sleeping in msleep``, ``D in __flush_work``: the machinery that it waits in."""
     machinery = wait.shape.frames[max(0, wait.caller - 1)].function or "?"
+    if is_scheduler(machinery):
+        machinery = wait.shape.frames[wait.caller].function or "?"
     machinery = machinery.partition(".")[0]
     if wait.kind is WaitKind.SLEEP:
         return f"sleeping in {machinery}"

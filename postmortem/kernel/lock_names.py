@@ -50,6 +50,8 @@ class Name:
     module: str | None = None
     super_block: int = 0
     """``struct super_block *`` that it lies in."""
+    journal: int = 0
+    """``journal_t *`` that it lies in."""
 
 
 class Names:
@@ -59,6 +61,7 @@ class Names:
         self._prog = prog
         self._known: dict[int, Name] = {}
         self._mounts: list[tuple[int, str]] | None = None
+        self._journals: list[tuple[int, str]] | None = None
 
     def of(self, address: int) -> Name:
         """The name of what lies at ``address``."""
@@ -67,7 +70,7 @@ class Names:
         return self._known[address]
 
     def _find(self, address: int) -> Name:
-        for find in (self._symbol, self._in_super_block, self._in_slab, self._on_stack):
+        for find in (self._symbol, self._in_super_block, self._in_journal, self._in_slab, self._on_stack):
             try:
                 found = find(address)
             except (LookupError, drgn.FaultError, ValueError, AttributeError, TypeError):
@@ -143,6 +146,32 @@ class Names:
                 member = member_at(kind, address - start) or f"+{address - start:#x}"
                 return Name(f"super_block.{member} ({text})", super_block=start)
         return None
+
+    def _in_journal(self, address: int) -> Name | None:
+        """The journal of a mounted ext4 (or ocfs2) lies in memory of kmalloc()."""
+        kind = self._prog.type("struct journal_s")
+        size = drgn.sizeof(kind)
+        if self._journals is None:
+            self._journals = [
+                (journal, text)
+                for block, text in self.super_blocks()
+                if (journal := self._journal(block))
+            ]
+        for journal, text in self._journals:
+            if journal <= address < journal + size:
+                member = member_at(kind, address - journal) or f"+{address - journal:#x}"
+                return Name(f"journal.{member} ({text})", journal=journal)
+        return None
+
+    def _journal(self, block: int) -> int:
+        try:
+            found = drgn.Object(self._prog, "struct super_block *", block)
+            if found.s_type.name.string_() != b"ext4":
+                return 0
+            info = drgn.cast("struct ext4_sb_info *", found.s_fs_info)
+            return int(info.s_journal.value_())
+        except (LookupError, drgn.FaultError, AttributeError):
+            return 0
 
     # --- slab objects
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import drgn
 
 from postmortem.findings import Kind, Problem
-from postmortem.kernel import locks, workers
+from postmortem.kernel import devices, locks, workers
 from postmortem.kernel.hung import Clock, Since
 from postmortem.kernel.lock_names import Name, Names
 from postmortem.kernel.tasks import Task, all_tasks
@@ -68,6 +68,8 @@ class Wait:
     """``struct task_struct *`` of whom it waits for, where the object says it."""
     peer_function: str = ""
     """What that task executes for it."""
+    device: str = ""
+    """Disk that must do I/O before it goes on."""
 
     @property
     def frame(self) -> StackFrame:
@@ -91,6 +93,8 @@ class Target:
     detail: str = ""
     peer: int = 0
     peer_function: str = ""
+    device: str = ""
+    super_block: int = 0
 
 
 @dataclass
@@ -193,10 +197,11 @@ class WaitReader:
             shape=shape,
             caller=how.caller,
             since=self.clock.since(stack.task),
-            super_block=name.super_block,
+            super_block=target.super_block or name.super_block,
             detail=target.detail,
             peer=target.peer,
             peer_function=target.peer_function,
+            device=target.device,
         )
 
     def _target(self, stack: SleepingStack, how: How) -> Target:
@@ -290,7 +295,8 @@ class WaitReader:
             return None
         for _offset, value in stack.words(0, len(stack.data)):
             if value >> 63 and not value & 7 and self._points_to(value + writer, stack.task):
-                return Target(WaitKind.PERCPU_WRITE, value, proof="percpu_rw_semaphore.writer is it")
+                proof = "percpu_rw_semaphore.writer is this task"
+                return Target(WaitKind.PERCPU_WRITE, value, proof=proof)
         return Target(kind, proof=found)
 
     def _points_to(self, address: int, task: Task) -> bool:
@@ -315,7 +321,22 @@ class WaitReader:
             completion,
             proof=f"its queue holds the task's swait_queue at {found[1]:#x}",
         )
-        return self._flushed(target, stack) or self._stopped(target) or self._child(target) or target
+        for find in (self._flushed, self._in_bio):
+            found_there = find(target, stack)
+            if found_there is not None:
+                return found_there
+        return self._stopped(target) or self._child(target) or target
+
+    def _in_bio(self, target: Target, stack: SleepingStack) -> Target | None:
+        """The completion is that of a bio: submit_bio_wait()."""
+        if stack.shape.find("submit_bio_wait", "bio_await", "bio_await_chain") is None:
+            return None
+        assert target.address is not None
+        words = (value for _offset, value in stack.words(0, len(stack.data)))
+        disk = devices.device_of_bio_wait(self._prog, target.address, words)
+        if disk is None:
+            return None
+        return replace(target, kind=WaitKind.IO, name=f"bio to {disk}", device=disk)
 
     def _flushed(self, target: Target, stack: SleepingStack) -> Target | None:
         """The completion lies in a barrier behind a work item, or in a queue's flusher."""
@@ -466,12 +487,14 @@ class WaitReader:
         names = {value: name for name, value in self._prog.type("enum pageflags").enumerators or ()}
         flag = names.get(bit, f"bit {bit}").removeprefix("PG_")
         name = f"{flag} of {page.value_():#x}"
+        device = ""
         try:
             mapping = page.mapping.value_()
             if mapping and not mapping & 3:
                 inode = drgn.Object(self._prog, "struct address_space *", mapping).host
                 index = page.index.value_()
                 name = f"{flag} of {self._names.path(inode)} page {index}"
+                device = self._disk(inode)
         except (drgn.FaultError, AttributeError):
             pass
         return Target(
@@ -480,7 +503,14 @@ class WaitReader:
             name=name,
             proof=f"its wait_page_queue at {waiting.address_:#x} waits for {flag}",
             detail=flag,
+            device=device,
         )
+
+    def _disk(self, inode: drgn.Object) -> str:
+        """Name of the disk on which an inode's data are."""
+        if inode.i_sb.value_() == self._prog["blockdev_superblock"].value_():
+            return devices.disk_name(drgn.container_of(inode, "struct bdev_inode", "vfs_inode").bdev)
+        return devices.device_of_super_block(self._prog, inode.i_sb.value_()) or ""
 
     def _buffer(self, target: Target) -> Target:
         assert target.address is not None
@@ -491,7 +521,10 @@ class WaitReader:
         except (drgn.FaultError, LookupError, AttributeError):
             return target
         return replace(
-            target, kind=WaitKind.BUFFER, name=f"block {block} of {device}", detail=device
+            target,
+            kind=WaitKind.BUFFER,
+            name=f"block {block} of {device}",
+            device=devices.disk_name(head.b_bdev),
         )
 
     # --- the reason above the primitive
@@ -504,9 +537,34 @@ class WaitReader:
             return target
         if target.kind in (WaitKind.PAGE, WaitKind.BUFFER):
             return target
+        if reason is WaitKind.FUSE and target.address is not None:
+            request = devices.fuse_request(self._prog, target.address)
+            if request is not None:
+                mounted = dict(self._names.super_blocks()).get(request.super_block, "")
+                return replace(
+                    target,
+                    kind=reason,
+                    name=f"on {mounted}" if mounted else f"{target.address:#x}",
+                    peer=request.daemons[0].address if request.daemons else 0,
+                    detail="" if request.daemons else "nobody has its /dev/fuse open",
+                )
+        if reason is WaitKind.JOURNAL and target.address is not None:
+            journal = self._names.of(target.address).journal
+            if journal:
+                committer = self._committer(journal)
+                peer = committer if committer != stack.task.address else 0
+                target = replace(target, peer=peer)
         function = stack.shape.functions[how.reason_frame]
         detail = target.detail or f"in {function}()"
         return replace(target, kind=reason, detail=detail)
+
+    def _committer(self, journal: int) -> int:
+        """``struct task_struct *`` of the thread that commits a journal."""
+        try:
+            found = drgn.Object(self._prog, "struct journal_s *", journal).j_task.value_()
+        except (LookupError, drgn.FaultError, AttributeError):
+            return 0
+        return int(found)
 
     def _offset(self, type_name: str, member: str) -> int | None:
         key = f"{type_name}.{member}"

@@ -1,0 +1,262 @@
+"""Block devices that tasks wait for: what is in flight, since when, and what is suspended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import drgn
+
+from postmortem.kernel.tasks import Task, all_tasks
+
+_MAX_DISKS = 1 << 12
+_MAX_REQUESTS = 1 << 14
+_SECTOR = 512
+_OPERATION = 0xFF
+"""REQ_OP_MASK: the low bits of ``cmd_flags`` (include/linux/blk_types.h)."""
+_OPERATIONS = {0: "read", 1: "write", 2: "flush", 3: "discard", 5: "secure erase", 9: "zero-out"}
+_SUSPENDED = 1 << 0 | 1 << 1
+"""DMF_BLOCK_IO_FOR_SUSPEND and DMF_SUSPENDED (drivers/md/dm-core.h)."""
+
+
+@dataclass(frozen=True)
+class InFlight:
+    """A request that a driver has and has not finished."""
+
+    address: int
+    """``struct request *``"""
+    operation: str
+    size: int
+    """Bytes."""
+    sector: int
+    seconds: float | None
+    """Since it was made."""
+
+    def __str__(self) -> str:
+        age = f" for {self.seconds:.1f} s" if self.seconds is not None else ""
+        return f"{self.operation} of {self.size} bytes at sector {self.sector}{age}"
+
+
+@dataclass(frozen=True)
+class Device:
+    """A whole disk."""
+
+    name: str
+    """As in /sys/block: ``vda``, ``dm-0``."""
+    address: int
+    """``struct gendisk *``"""
+    mapped_name: str = ""
+    """What device mapper calls it."""
+    suspended: bool = False
+    """Device mapper holds back all I/O."""
+    requests: tuple[InFlight, ...] = ()
+    """The oldest first."""
+
+    @property
+    def label(self) -> str:
+        """``device dm-0 (pm_vault)``"""
+        return f"device {self.name}" + (f" ({self.mapped_name})" if self.mapped_name else "")
+
+    @property
+    def state(self) -> str:
+        """In words, what holds it up."""
+        parts = []
+        if self.suspended:
+            parts.append("suspended: I/O is held back until it is resumed")
+        if self.requests:
+            count = len(self.requests)
+            number = "one request" if count == 1 else f"{count} requests"
+            oldest = "" if count == 1 else ", the oldest"
+            parts.append(f"{number} in flight{oldest}: {self.requests[0]}")
+        return "; ".join(parts)
+
+    @property
+    def oldest(self) -> float:
+        """Age of the oldest request, in seconds."""
+        return max((item.seconds or 0.0 for item in self.requests), default=0.0)
+
+
+def devices(prog: drgn.Program, now: float | None) -> dict[str, Device]:
+    """Every disk by its name; cached.
+
+    :param now: Seconds since boot.
+    """
+    cached = prog.cache.get("postmortem devices")
+    if isinstance(cached, dict):
+        return cached
+    found: dict[str, Device] = {}
+    try:
+        for disk in _disks(prog):
+            device = _device(prog, disk, now)
+            found[device.name] = device
+    except (LookupError, drgn.FaultError, AttributeError, TypeError, ValueError):
+        pass
+    prog.cache["postmortem devices"] = found
+    return found
+
+
+def _disks(prog: drgn.Program) -> Iterator[drgn.Object]:
+    from drgn.helpers.linux.block import for_each_disk
+
+    seen: set[int] = set()
+    for disk in for_each_disk(prog):
+        if disk.value_() in seen or len(seen) >= _MAX_DISKS:
+            return
+        seen.add(disk.value_())
+        yield disk
+
+
+def _device(prog: drgn.Program, disk: drgn.Object, now: float | None) -> Device:
+    name = disk.disk_name.string_().decode("utf-8", "replace")
+    mapped, suspended = "", False
+    if name.startswith("dm-"):
+        mapped, suspended = _mapped(prog, disk)
+    return Device(name, disk.value_(), mapped, suspended, tuple(_in_flight(prog, disk, now)))
+
+
+def _mapped(prog: drgn.Program, disk: drgn.Object) -> tuple[str, bool]:
+    """Name and state of a device-mapper device."""
+    try:
+        device = drgn.cast("struct mapped_device *", disk.private_data)
+        suspended = bool(device.flags.value_() & _SUSPENDED)
+    except (LookupError, drgn.FaultError, AttributeError):
+        return "", False
+    try:
+        cell = drgn.cast("struct hash_cell *", device.interface_ptr)
+        return cell.name.string_().decode("utf-8", "replace"), suspended
+    except (LookupError, drgn.FaultError, AttributeError):
+        return "", suspended
+
+
+def _in_flight(prog: drgn.Program, disk: drgn.Object, now: float | None) -> list[InFlight]:
+    from drgn.helpers.linux.block import request_queue_busy_iter
+
+    found: list[InFlight] = []
+    try:
+        for request in request_queue_busy_iter(disk.queue):
+            found.append(_request(request, now))
+            if len(found) >= _MAX_REQUESTS:
+                break
+    except (LookupError, drgn.FaultError, AttributeError, TypeError, ValueError):
+        pass
+    return sorted(found, key=lambda item: -(item.seconds or 0.0))
+
+
+def _request(request: drgn.Object, now: float | None) -> InFlight:
+    operation = request.cmd_flags.value_() & _OPERATION
+    started = request.start_time_ns.value_() / 1e9
+    return InFlight(
+        request.value_(),
+        _OPERATIONS.get(operation, f"operation {operation}"),
+        request.member_("__data_len").value_(),
+        request.member_("__sector").value_(),
+        max(0.0, now - started) if now is not None and started else None,
+    )
+
+
+def device_of_super_block(prog: drgn.Program, block: int) -> str | None:
+    """Name of the disk below a file system.
+
+    :param block: ``struct super_block *``
+    """
+    try:
+        device = drgn.Object(prog, "struct super_block *", block).s_bdev
+        return disk_name(device) if device else None
+    except (LookupError, drgn.FaultError, AttributeError):
+        return None
+
+
+def disk_name(bdev: drgn.Object) -> str:
+    """Name of the whole disk of a ``struct block_device *``."""
+    return str(bdev.bd_disk.disk_name.string_().decode("utf-8", "replace"))
+
+
+def device_of_bio_wait(prog: drgn.Program, completion: int, words: Iterator[int]) -> str | None:
+    """The disk of a bio that submit_bio_wait() waits for.
+
+    :param completion: ``struct completion *`` on the stack, the bio's ``bi_private``.
+    :param words: Words of the stack, among which is the bio.
+    """
+    try:
+        kind = prog.type("struct bio")
+        private = drgn.offsetof(kind, "bi_private")
+    except LookupError:
+        return None
+    for word in words:
+        if not word >> 63 or word & 7:
+            continue
+        try:
+            if prog.read_u64(word + private) != completion:
+                continue
+            bio = drgn.Object(prog, kind, address=word)
+            # The bio had its disk itself until v5.11 (309dca309fc3).
+            if kind.has_member("bi_bdev"):
+                return disk_name(bio.bi_bdev)
+            return str(bio.bi_disk.disk_name.string_().decode("utf-8", "replace"))
+        except (drgn.FaultError, AttributeError):
+            continue
+    return None
+
+
+# --- FUSE: the device is a process
+
+
+@dataclass(frozen=True)
+class FuseRequest:
+    """A request that a FUSE daemon has not answered."""
+
+    super_block: int
+    """``struct super_block *``"""
+    daemons: tuple[Task, ...]
+    """Who has this connection's /dev/fuse open."""
+
+
+_MAX_FILES = 4096
+_MAX_TASKS = 1 << 14
+
+
+def fuse_request(prog: drgn.Program, queue: int) -> FuseRequest | None:
+    """The FUSE request whose wait queue this is.
+
+    :param queue: ``wait_queue_head_t *`` in ``struct fuse_req``.
+    """
+    try:
+        kind = prog.type("struct fuse_req")
+        request = drgn.Object(prog, kind, address=queue - drgn.offsetof(kind, "waitq"))
+        # One connection may have several mounts since v5.10 (fcee216beb9c).
+        if kind.has_member("fm"):
+            connection, block = request.fm.fc.value_(), request.fm.sb.value_()
+        else:
+            connection, block = request.fc.value_(), 0
+    except (LookupError, drgn.FaultError, AttributeError):
+        return None
+    return FuseRequest(block, tuple(_daemons(prog, connection)))
+
+
+def _daemons(prog: drgn.Program, connection: int) -> Iterator[Task]:
+    from drgn.helpers.linux.fs import for_each_file
+
+    try:
+        operations = prog.symbol("fuse_dev_operations").address
+    except LookupError:
+        return
+    number = 0
+    for task in all_tasks(prog).tasks:
+        if task.kthread or task.pid != task.tgid or not task.mm:
+            continue
+        number += 1
+        if number > _MAX_TASKS:
+            return
+        try:
+            files = for_each_file(drgn.Object(prog, "struct task_struct *", task.address))
+            for count, (_fd, file) in enumerate(files):
+                if count > _MAX_FILES:
+                    break
+                if file.f_op.value_() != operations or not file.private_data:
+                    continue
+                device = drgn.cast("struct fuse_dev *", file.private_data)
+                if device.fc.value_() == connection:
+                    yield task
+                    break
+        except (LookupError, drgn.FaultError, AttributeError):
+            continue
