@@ -44,6 +44,8 @@ SETTLE_SECONDS = 0.2
 
 # Enough for Debian's cloud kernels with makedumpfile in their initrd.
 CRASH_KERNEL_MIB = 112
+# KASLR may put the kernel into the middle of the memory; this leaves room on one side.
+CRASH_KERNEL_GUEST_MIB = 192
 CRASH_KERNEL_SECONDS = 60
 
 # An emulated machine breaks by itself now and then.
@@ -196,7 +198,7 @@ def by_kdump(tree: Tree, scenario: Scenario, cache: Path, target: Path) -> None:
             arguments=f"{scenario.arguments} crashkernel={CRASH_KERNEL_MIB}M",
             console=target / "console.log",
             report=target / "report.log",
-            memory_mib=scenario.memory_mib + CRASH_KERNEL_MIB,
+            memory_mib=scenario.memory_mib + CRASH_KERNEL_GUEST_MIB,
             arch=tree.kernel.arch,
             devices=(
                 "-drive", f"file={disk},if=none,id=disk,format=raw,cache=unsafe",
@@ -204,7 +206,11 @@ def by_kdump(tree: Tree, scenario: Scenario, cache: Path, target: Path) -> None:
             ),
         ) as guest:  # fmt: skip
             have_host_act(guest, scenario)
-            guest.wait_for("pm: saved", scenario.seconds + CRASH_KERNEL_SECONDS)
+            end = guest.wait_for(
+                "pm: saved|kexec_file_load: .*", scenario.seconds + CRASH_KERNEL_SECONDS
+            )
+            if end != "pm: saved":
+                raise GuestError(end)
             guest.wait_for_end(20)
         with disk.open("rb") as stream:
             size = rearrange(stream, target / "vmcore")

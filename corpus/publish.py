@@ -24,6 +24,15 @@ CONSOLES = HERE / "console"
 DUMPS = HERE / "dumps"
 
 INIT_STARTS = "as init process"
+LIMIT_BYTES = 12 << 20
+"""What a committed dump may have."""
+
+COMPRESSORS = {
+    ".zst": ["zstd", "-qc", "--ultra", "-22", "--long=27"],
+    # A seventh smaller, but five times slower to read.
+    ".xz": ["xz", "-c", "--x86", "--lzma2=preset=9e,dict=64MiB"],
+}
+
 WHOLE_BOOTS = {"sysrq-crash", "healthy-idle", "healthy-busy", "root-mount"}
 
 
@@ -62,18 +71,24 @@ def publish_dump(tree: Tree, scenario: Scenario, cache: Path, road: str) -> None
     name = f"{tree.kernel.name}-{scenario.name}"
     with tempfile.TemporaryDirectory(dir=cache) as scratch:
         variants.make(tools.makedumpfile(cache), source / "vmcore", Path(scratch), ["uncompressed"])
-        target = DUMPS / f"{name}.vmcore.zst"
-        subprocess.run(
-            ["zstd", "-qf", "--ultra", "-22", "--long=27", "-o", str(target),
-             f"{scratch}/vmcore.uncompressed"],
-            check=True,
-        )  # fmt: skip
+        for old in DUMPS.glob(f"{name}.vmcore*"):
+            old.unlink()
+        for suffix, command in COMPRESSORS.items():
+            target = DUMPS / f"{name}.vmcore{suffix}"
+            with target.open("wb") as out:
+                subprocess.run([*command, f"{scratch}/vmcore.uncompressed"], stdout=out, check=True)
+            if target.stat().st_size <= LIMIT_BYTES:
+                break
+            target.unlink()
+        else:
+            raise variants.VariantError(f"{name} is too large to be committed")
     shutil.copy(source / "truth.json", DUMPS / f"{name}.truth.json")
     shutil.copy(source / "console.log", DUMPS / f"{name}.console.log")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m corpus.publish", description=__doc__)
+    parser.add_argument("--only", metavar="SCENARIO", help="the dump of this scenario only")
     parser.add_argument("--consoles", action="store_true", help="leave the dumps as they are")
     options = parser.parse_args(argv)
     cache = default_cache().resolve()
@@ -83,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for tree, scenario in captures(cache):
             publish_console(tree, scenario, cache)
             road = scenario.committed.get(tree.kernel.name)
-            if road and not options.consoles:
+            if road and not options.consoles and options.only in (None, scenario.name):
                 publish_dump(tree, scenario, cache, road)
     except (FetchError, variants.VariantError, OSError) as error:
         print(f"publish: {error}", file=sys.stderr)

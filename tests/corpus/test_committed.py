@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from corpus.kernels import KERNELS
-from corpus.publish import CONSOLES, DUMPS
+from corpus.publish import CONSOLES, DUMPS, LIMIT_BYTES
 from corpus.scenarios import load
 
 SCENARIOS = load()
@@ -47,7 +47,7 @@ def test_all_dumps_together_stay_below_the_limit() -> None:
 
 @every_dump
 def test_a_dump_stays_below_the_limit(dump: Path) -> None:
-    assert dump.stat().st_size <= 12 * MIB
+    assert dump.stat().st_size <= LIMIT_BYTES
 
 
 @every_dump
