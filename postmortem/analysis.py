@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from postmortem.diagnosis import diagnose
 from postmortem.dump.recognise import InputKind, recognise
 from postmortem.errors import UsageError
-from postmortem.findings import Block, Finding, Table
-from postmortem.plugin import Context, Plugin, discover, run_plugin
+from postmortem.findings import Block, Export, Finding, Table
+from postmortem.plugin import Context, Plugin, Result, discover, run_plugin
 from postmortem.result import Analysis, Input, ModuleInfo, System, TaskStack
 
 if TYPE_CHECKING:
@@ -91,6 +91,7 @@ def analyze(paths: Sequence[str | Path], options: Options | None = None) -> Anal
         cpus=opened.cpus,
         tables=tuple(item for item in results if isinstance(item, Table)),
         blocks=tuple(item for item in results if isinstance(item, Block)),
+        exports=tuple(item for item in results if isinstance(item, Export)),
         log_tail=_log_tail(ctx),
         problems=(*problems, *ctx.problems),
         timings=opened.timings,
@@ -125,8 +126,8 @@ def _chosen(plugins: list[Plugin], only: tuple[str, ...] | None) -> list[Plugin]
     return [item for item in plugins if item.name in only]
 
 
-def _run(ctx: Context, plugins: list[Plugin], *, named: bool) -> list[Finding | Table | Block]:
-    results: list[Finding | Table | Block] = []
+def _run(ctx: Context, plugins: list[Plugin], *, named: bool) -> list[Result]:
+    results: list[Result] = []
     ctx.named = named
     for item in plugins:
         lack = next(filter(None, map(ctx.lacks, item.needs)), None)

@@ -35,6 +35,9 @@ EXIT_INTERNAL = 70
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 EXIT_BROKEN_PIPE = 128 + signal.SIGPIPE
 
+EXPORTS = (".svg", ".folded", ".dot")
+"""Suffixes of ``-o FILE`` that ask for a plugin's drawing or the like."""
+
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -146,7 +149,7 @@ def _output_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "-o",
             "--output",
             metavar="FILE",
-            help="Write to FILE; .json and .html choose the format.",
+            help="Write to FILE; .json and .html choose the format, with some commands .svg too.",
         ),
         click.option("-v", "--verbose", is_flag=True, help="Leave nothing out."),
     )
@@ -400,8 +403,15 @@ def _show(
     suffix = Path(output).suffix.lower() if output else ""
     if as_json and suffix == ".html":
         raise UsageError(f"--json contradicts the name of {output}; choose one of them")
+    export = None
+    if plugin and suffix in EXPORTS:
+        export = next((e for e in analysis.exports if f".{e.suffix}" == suffix), None)
+        if export is None:
+            raise UsageError(f"this command makes no {suffix}; leave the suffix of {output} out")
     with _open_output(output) as file:
-        if as_json or suffix == ".json":
+        if export is not None:
+            file.write(export.text)
+        elif as_json or suffix == ".json":
             from postmortem.render.json import print_json
 
             print_json(analysis, file)

@@ -152,6 +152,16 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Export:
+    """What a plugin found in a form for another program: a drawing, folded stacks, a graph."""
+
+    title: str
+    suffix: str
+    """Of the file that it is written to (``-o FILE.svg``): ``svg``, ``folded``, ``dot``."""
+    text: str
+
+
+@dataclass(frozen=True)
 class Finding:
     """One thing that is wrong (or worth knowing), with evidence."""
 

@@ -32,7 +32,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from postmortem.errors import UsageError
-from postmortem.findings import Block, Finding, Problem, Table
+from postmortem.findings import Block, Export, Finding, Problem, Table
 from postmortem.log.report import Record, Report
 from postmortem.result import Input, StackFrame, System
 
@@ -54,7 +54,7 @@ NEEDS = {
 T = TypeVar("T")
 _DAMAGED = (LookupError, ValueError, AttributeError, TypeError, ArithmeticError, struct.error)
 """What a damaged dump can cause besides drgn's own errors (see kernel/damage.py)."""
-Result = Finding | Table | Block
+Result = Finding | Table | Block | Export
 Run = Callable[["Context"], Iterable[Result]]
 
 

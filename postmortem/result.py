@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from postmortem.findings import Block, Finding, Problem, Table, TaskRef, Verdict
+from postmortem.findings import Block, Export, Finding, Problem, Table, TaskRef, Verdict
 from postmortem.log.report import Report
 
 SCHEMA = "postmortem/1"
@@ -117,6 +117,8 @@ class Analysis:
     """What each CPU was doing."""
     tables: tuple[Table, ...] = ()
     blocks: tuple[Block, ...] = ()
+    exports: tuple[Export, ...] = ()
+    """Drawings and the like, where a plugin that makes them was asked for by name."""
     log_tail: tuple[str, ...] = ()
     """The last lines of the log as the kernel's ``dmesg`` prints them."""
     problems: tuple[Problem, ...] = ()
