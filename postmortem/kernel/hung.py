@@ -15,6 +15,8 @@ _WAKEKILL = 0x100
 _NOLOAD = 0x400
 _FROZEN = 0x8000
 _MAX_CPUS = 1 << 13
+_SLACK = 30
+"""Seconds by which khungtaskd may have looked earlier than the scheduler's clock says."""
 DEFAULT_TIMEOUT = 120
 """CONFIG_DEFAULT_HUNG_TASK_TIMEOUT, in seconds."""
 
@@ -58,15 +60,26 @@ class Clock:
                     continue
             return None
 
-        # Renamed in v5.14 (2f064a59a11f).
-        self._state = at("__state", "state")
-        self._arrival = at("sched_info.last_arrival")
-        self._exec = at("se.exec_start")
-        self._voluntary = at("nvcsw")
-        self._involuntary = at("nivcsw")
-        self._count = at("last_switch_count")
-        self._time = at("last_switch_time")
-        self._start = at("start_time")
+        self._at = {
+            # Renamed in v5.14 (2f064a59a11f).
+            "state": at("__state", "state"),
+            "arrival": at("sched_info.last_arrival"),
+            "exec": at("se.exec_start"),
+            "voluntary": at("nvcsw"),
+            "involuntary": at("nivcsw"),
+            "count": at("last_switch_count"),
+            "time": at("last_switch_time"),
+            "start": at("start_time"),
+        }
+        known = [offset for offset in self._at.values() if offset is not None]
+        self._first = min(known)
+        self._span = max(known) + 8 - self._first
+        # One unpacking of all of them, in the order of their offsets.
+        self._names = sorted(
+            (name for name, offset in self._at.items() if offset is not None),
+            key=lambda name: self._at[name] or 0,
+        )
+        self._format = _format([(self._at[name] or 0) - self._first for name in self._names])
         self._hz = _hz(prog)
         self._jiffies = _read(prog, "jiffies_64") or _read(prog, "jiffies")
         self.now = max(filter(None, (_run_queue_clock(prog), log_time)), default=None)
@@ -78,17 +91,23 @@ class Clock:
 
     def since(self, task: Task) -> Since:
         """How long a task that is on no CPU has slept."""
+        try:
+            raw = self._prog.read(task.address + self._first, self._span)
+        except drgn.FaultError:
+            return Since(None, None, None, task.state == "D")
+        read = dict(zip(self._names, self._format.unpack(raw), strict=True))
         slept = None
         # exec_start is set when the task leaves the CPU (update_curr()), last_arrival when
         # it gets there; only the latter counts for all scheduling classes.
-        left = max((self._u64(task, self._arrival) or 0), (self._u64(task, self._exec) or 0))
+        left = max(read.get("arrival", 0), read.get("exec", 0))
         if self.now is not None and 0 < left / _NS <= self.now + 1:
             slept = max(0.0, self.now - left / _NS)
-        start = self._u64(task, self._start)
-        state = self._u64(task, self._state) or 0
-        watched = self._watched(task)
-        if watched is not None and slept is not None and watched > slept + 30:
+        watched = self._watched(read)
+        if watched is not None and slept is not None and watched > slept + _SLACK:
             watched = None  # the count came round by chance, or the memory is damaged
+        start = read.get("start")
+        # The lower half is the state; what follows it in memory is another member.
+        state = read.get("state", 0) & 0xFFFFFFFF
         return Since(
             slept,
             watched,
@@ -96,27 +115,23 @@ class Clock:
             bool(state & _UNINTERRUPTIBLE) and not state & (_WAKEKILL | _NOLOAD | _FROZEN),
         )
 
-    def _watched(self, task: Task) -> float | None:
-        count, then = self._u64(task, self._count), self._u64(task, self._time)
+    def _watched(self, read: dict[str, int]) -> float | None:
+        count, then = read.get("count"), read.get("time")
         if not count or not then or self._jiffies is None or self._hz is None:
             return None
-        switches = (self._u64(task, self._voluntary) or 0) + (
-            self._u64(task, self._involuntary) or 0
-        )
-        if switches != count:
+        if read.get("voluntary", 0) + read.get("involuntary", 0) != count:
             return None
         # Both count jiffies from INITIAL_JIFFIES on.
         return float((self._jiffies - then) & 0xFFFFFFFFFFFFFFFF) / self._hz
 
-    def _u64(self, task: Task, offset: int | None) -> int | None:
-        if offset is None:
-            return None
-        try:
-            if offset == self._state:
-                return int(self._prog.read_u32(task.address + offset))
-            return int(self._prog.read_u64(task.address + offset))
-        except drgn.FaultError:
-            return None
+
+def _format(offsets: list[int]) -> struct.Struct:
+    """Unpacks 64-bit numbers at these ascending offsets."""
+    text, end = "<", 0
+    for offset in offsets:
+        text += f"{offset - end}xQ"
+        end = offset + 8
+    return struct.Struct(text)
 
 
 def _hz(prog: drgn.Program) -> int | None:

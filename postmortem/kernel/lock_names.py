@@ -54,6 +54,38 @@ class Name:
     """``journal_t *`` that it lies in."""
 
 
+def outer_member(kind: drgn.Type, offset: int) -> str:
+    """The outermost member that begins ``offset`` bytes into a struct: ``i_rwsem``, not its count.
+
+    An array gives its element; what begins nowhere gives its offset.
+    """
+    path: list[str] = []
+    for _depth in range(8):
+        kind = kind.unaliased()
+        if kind.kind == drgn.TypeKind.ARRAY:
+            size = drgn.sizeof(kind.type)
+            path.append(f"[{offset // size}]")
+            kind, offset = kind.type, offset % size
+            if not offset:
+                return "".join(path)
+            continue
+        if kind.kind not in (drgn.TypeKind.STRUCT, drgn.TypeKind.UNION):
+            break
+        for member in kind.members or ():
+            start = member.bit_offset // 8
+            if start <= offset < start + drgn.sizeof(member.type):
+                break
+        else:
+            break
+        if member.name:
+            path.append(f".{member.name}" if path else member.name)
+        kind, offset = member.type, offset - start
+        array = kind.unaliased().kind == drgn.TypeKind.ARRAY
+        if not offset and member.name and not array:
+            return "".join(path)
+    return "".join([*path, f"+{offset:#x}"])
+
+
 class Names:
     """Names of addresses; each is looked up once."""
 
@@ -70,7 +102,14 @@ class Names:
         return self._known[address]
 
     def _find(self, address: int) -> Name:
-        for find in (self._symbol, self._in_super_block, self._in_journal, self._in_slab, self._on_stack):
+        roads = (
+            self._symbol,
+            self._in_super_block,
+            self._in_journal,
+            self._in_slab,
+            self._on_stack,
+        )
+        for find in roads:
             try:
                 found = find(address)
             except (LookupError, drgn.FaultError, ValueError, AttributeError, TypeError):
@@ -143,7 +182,7 @@ class Names:
         size = drgn.sizeof(kind)
         for start, text in self.super_blocks():
             if start <= address < start + size:
-                member = member_at(kind, address - start) or f"+{address - start:#x}"
+                member = outer_member(kind, address - start)
                 return Name(f"super_block.{member} ({text})", super_block=start)
         return None
 
@@ -159,7 +198,7 @@ class Names:
             ]
         for journal, text in self._journals:
             if journal <= address < journal + size:
-                member = member_at(kind, address - journal) or f"+{address - journal:#x}"
+                member = outer_member(kind, address - journal)
                 return Name(f"journal.{member} ({text})", journal=journal)
         return None
 
@@ -182,7 +221,7 @@ class Names:
         kind = self._cache_type(found.cache)
         if kind is None or drgn.sizeof(kind) > found.size:
             return Name(f"{found.cache}+{found.offset:#x} at {found.address:#x}")
-        member = member_at(kind, found.offset) or f"+{found.offset:#x}"
+        member = outer_member(kind, found.offset)
         tag = kind.tag or kind.type_name()
         whose = self._whose(kind, found.address)
         return Name(f"{tag}.{member} {whose or f'at {found.address:#x}'}")

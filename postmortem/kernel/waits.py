@@ -509,7 +509,8 @@ class WaitReader:
     def _disk(self, inode: drgn.Object) -> str:
         """Name of the disk on which an inode's data are."""
         if inode.i_sb.value_() == self._prog["blockdev_superblock"].value_():
-            return devices.disk_name(drgn.container_of(inode, "struct bdev_inode", "vfs_inode").bdev)
+            whole = drgn.container_of(inode, "struct bdev_inode", "vfs_inode")
+            return devices.disk_name(whole.bdev)
         return devices.device_of_super_block(self._prog, inode.i_sb.value_()) or ""
 
     def _buffer(self, target: Target) -> Target:
