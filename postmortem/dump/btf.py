@@ -306,6 +306,8 @@ class Btf:
         bits = member.bit_size or 8 * size
         if bits > 8 * size or member.bit_offset + bits > 8 * outer:
             raise BtfError(f"BTF member {member.name!r} does not fit into its struct")
+        if member.bit_offset % 8 and not member.bit_size:
+            raise BtfError(f"BTF member {member.name!r} starts in the middle of a byte")
         if size == outer and kind in (STRUCT, UNION):
             self._refuse_cycle(parent, inner)
 
