@@ -11,13 +11,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import drgn
 import pytest
 
 from postmortem.dump.core import Core, excluded_pages, open_core
 from postmortem.errors import PostmortemError, UnknownInputError, UsageError
-
-# After core.py, which sets what libdrgn reads from the environment.
-import drgn  # isort: skip
 
 from . import images
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
+import drgn
 import pytest
 
-import postmortem.dump.core as core_module
+import postmortem.dump.open_elf as open_elf
 from postmortem.dump.core import open_core
-
-import drgn  # isort: skip
 
 from . import images
 
@@ -33,9 +32,9 @@ def segments(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
         def read(self, address: int, size: int) -> bytes:
             return self.program.read(address, size)
 
-    original = core_module.map_linear
+    original = open_elf.map_linear
     monkeypatch.setattr(
-        core_module, "map_linear", lambda program, *rest: original(Spy(program), *rest)
+        open_elf, "map_linear", lambda program, *rest: original(Spy(program), *rest)
     )
     return added
 

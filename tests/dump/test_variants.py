@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import drgn
 import pytest
 
 from corpus import tools
@@ -14,8 +15,6 @@ from corpus.kernels import FetchError, default_cache
 from corpus.variants import FORMS, SPECIAL, make
 from postmortem.dump.core import Core, open_core
 from postmortem.dump.recognise import InputKind, recognise
-
-import drgn  # isort: skip
 
 pytestmark = pytest.mark.capture
 
