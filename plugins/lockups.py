@@ -100,9 +100,9 @@ class _Story:
         from postmortem.kernel.stuck import roots, stuck_cpus
 
         reported = [
-            report.cpu
-            for report in self._reports
-            if report.cpu is not None and self._still_there(report)
+            state.number
+            for state in self._facts.cpus
+            if any(self._still_there(report, state) for report in self._reports)
         ]
         stuck = stuck_cpus(self._facts, reported)
         found = self._ctx.attempt(
@@ -116,12 +116,14 @@ class _Story:
             self._last = self._last or finding.id
             yield finding
 
-    def _still_there(self, report: Report) -> bool:
-        """Whether the CPU still does what a report of it said."""
-        if report.kind is Kind.WORKQUEUE_STALL:
+    def _still_there(self, report: Report, state: CpuState) -> bool:
+        """Whether a CPU still does what a report said."""
+        if state.idle or report.kind is Kind.WORKQUEUE_STALL:
             return False
-        state = self._facts.cpu(report.cpu) if report.cpu is not None else None
-        if state is None or state.idle:
+        if report.cpu is None:
+            # A stall that another CPU noticed: the report has only the stack.
+            return report.function is not None and report.function in state.functions
+        if report.cpu != state.number:
             return False
         if report.task is not None and report.task.pid != state.cpu.task.pid:
             return False

@@ -1,0 +1,159 @@
+"""The stacks of all tasks, equal ones together, and their flame graph."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from postmortem.findings import Block, Export, Table
+from postmortem.plugin import Context, plugin
+
+if TYPE_CHECKING:
+    from postmortem.kernel.stack_groups import StackGroup, TaskFrames
+
+_MAX_GROUPS = 2000
+_MAX_NAMES = 6
+_STATES = {
+    "R": ("running", "on a CPU"),
+    "D": ("blocked", "D: uninterruptible sleep"),
+    "S": ("sleeping", "S: sleep"),
+    "I": ("idle", "I: idle kernel thread"),
+    "T": ("other", "T: stopped"),
+    "t": ("other", "t: traced"),
+    "X": ("other", "X: dead"),
+    "Z": ("other", "Z: zombie"),
+    "P": ("other", "P: parked"),
+}
+_ORDER = ("D", "R", "S", "T", "t", "Z", "X", "P", "I")
+
+
+@plugin("stacks", needs=("types",), in_analysis=False)
+def stacks(ctx: Context) -> Iterator[Table | Block | Export]:
+    """List the kernel stacks of all tasks, equal ones together, the most frequent first.
+
+    With -o FILE.svg a flame graph of the whole machine: wide is where many tasks
+    are, by state and by what they wait for. -o FILE.folded writes the same as text
+    for other tools.
+    """
+    from postmortem.kernel.stack_groups import all_stacks
+
+    prog = ctx.prog
+    if prog is None:
+        return
+    found = ctx.attempt("stacks", lambda: all_stacks(prog))
+    if found is None:
+        return
+    ctx.problems.extend(found.problems)
+    groups = found.groups[:_MAX_GROUPS]
+    yield _table(groups, len(found.tasks), len(found.groups))
+    for group in groups:
+        yield _block(group)
+    if ctx.named:
+        yield from _exports(found.groups, ctx)
+
+
+def reason(group: StackGroup, member: TaskFrames) -> str:
+    """What a task waits for, in a word; where it runs if it is on a CPU."""
+    from postmortem.kernel.wait_rules import How, WaitKind
+
+    if member.on_cpu:
+        return "idle" if member.idle else "runs"
+    if not group.frames:
+        return "no stack"
+    how = How(group.functions)
+    if how.primitive is WaitKind.PREEMPTED:
+        return str(how.primitive)
+    return str(how.reason or how.primitive or "not known")
+
+
+def _names(group: StackGroup) -> str:
+    """The tasks' names with how many have them: ``kworker (12), kthreadd``."""
+    counted = Counter(member.task.comm for member in group.members).most_common()
+    shown = ", ".join(
+        f"{name} ({count})" if count > 1 else name for name, count in counted[:_MAX_NAMES]
+    )
+    more = len(counted) - _MAX_NAMES
+    return f"{shown} and {more} more names" if more > 0 else shown
+
+
+def _states(group: StackGroup) -> str:
+    return " ".join(f"{state}{count}" for state, count in group.states.items())
+
+
+def _table(groups: Sequence[StackGroup], tasks: int, total: int) -> Table:
+    return Table(
+        title=f"{tasks} tasks, {total} different stacks",
+        columns=("tasks", "states", "waits for", "who", "stack"),
+        rows=tuple(
+            (
+                group.count,
+                _states(group),
+                reason(group, group.members[0]),
+                _names(group),
+                " < ".join(_telling(group.functions)) or group.note or None,
+            )
+            for group in groups
+        ),
+        note=f"the other {total - len(groups)} stacks are left out" if total > len(groups) else "",
+    )
+
+
+def _telling(functions: Sequence[str]) -> tuple[str, ...]:
+    """The innermost calls without those that only give up the CPU."""
+    from postmortem.kernel.wait_rules import is_scheduler
+
+    start = next((n for n, name in enumerate(functions) if not is_scheduler(name)), 0)
+    return tuple(functions[start : start + 4])
+
+
+def _block(group: StackGroup) -> Block:
+    pids = [str(member.task.pid) for member in group.members[:8]]
+    more = f" and {group.count - 8} more" if group.count > 8 else ""
+    lines = [f"tasks: {', '.join(pids)}{more}"]
+    for number, frame in enumerate(group.frames):
+        offset = f"+{frame.offset:#x}" if frame.offset is not None else ""
+        module = f" [{frame.module}]" if frame.module else ""
+        name = f"{frame.function}{offset}{module}" if frame.function else f"{frame.pc:#x}"
+        lines.append(f"#{number:<3}{name}")
+    if not group.frames:
+        lines.append(group.note or "no frames")
+    return Block(f"{group.count} x {_states(group)}: {_names(group)}", tuple(lines))
+
+
+def _exports(groups: Sequence[StackGroup], ctx: Context) -> Iterator[Export]:
+    from postmortem.render.flame import FoldedStack, folded, svg
+
+    counted: dict[tuple[str, str, int], int] = {}
+    for number, group in enumerate(groups):
+        for member in group.members:
+            key = (_state(member), reason(group, member) if member.on_cpu else "", number)
+            counted[key] = counted.get(key, 0) + 1
+    found = []
+    reasons = {number: reason(group, group.members[0]) for number, group in enumerate(groups)}
+    for (state, on_cpu, number), count in sorted(counted.items(), key=_place):
+        group = groups[number]
+        hue, words = _STATES.get(state, ("other", state))
+        if state == "R" and not on_cpu:
+            hue, words = "waking", "R: waits for a CPU"
+        frames = [
+            (frame.function or "?") + (f" [{frame.module}]" if frame.module else "")
+            for frame in reversed(group.frames)
+        ]
+        what = on_cpu or reasons[number]
+        if what == "idle":
+            hue = "idle"
+        found.append(FoldedStack((words, what), tuple(frames) or ("?",), count, hue))
+    name = " ".join(filter(None, (ctx.system.nodename, ctx.system.release)))
+    yield Export("Flame graph of all tasks", "svg", svg(found, f"All tasks of {name or 'a dump'}"))
+    yield Export("Folded stacks of all tasks", "folded", folded(found))
+
+
+def _state(member: TaskFrames) -> str:
+    return "R" if member.on_cpu else member.task.state
+
+
+def _place(item: tuple[tuple[str, str, int], int]) -> tuple[int, str, int]:
+    (state, on_cpu, _number), count = item
+    order = _ORDER.index(state) if state in _ORDER else len(_ORDER)
+    return (order, on_cpu, -count)
