@@ -112,12 +112,28 @@ def guilty_frame(frames: Sequence[Frame], kind: Kind) -> Frame | None:
         return _in_module(stalled) or _anchored(stalled, "STALL_MACHINERY")
     if kind is Kind.STACK_OVERFLOW:
         return _recursion(candidates) or _anchored(candidates, "")
+    if kind in _HANGS:
+        bucket = _bucket(candidates)
+        if bucket is not None:
+            return bucket
     also = _ALSO.get(kind, "")
     for frame in candidates:
         assert frame.function is not None
-        if normalise(frame.function) == "synchronize_rcu" and kind in _HANGS:
-            return frame
         if not is_machinery(frame.function, also):
+            return frame
+    return None
+
+
+_BUCKETS = {"synchronize_rcu", "rtnl_lock"}
+"""What half the system waits for at once: who waits says nothing then."""
+
+
+def _bucket(frames: Sequence[Frame]) -> Frame | None:
+    for frame in frames:
+        assert frame.function is not None
+        if is_anchor(frame.function):
+            return None
+        if normalise(frame.function) in _BUCKETS:
             return frame
     return None
 

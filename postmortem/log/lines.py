@@ -138,19 +138,15 @@ def _only_prefix(part: str) -> bool:
 
 def _record(line: str, number: int) -> Record:
     match = _PRINTK.match(line)
-    if (
-        match is not None
-        and (match["caller"] or not line.startswith(("[", " ["), match.end()))
-        and (line.find(" kernel: ", match.end(), match.end() + 80) < 0)
-    ):
-        level_text = match["level"]
-        return Record(
-            number,
-            line[match.end() :],
-            float(match["time"]),
-            int(level_text) & 7 if level_text else None,
-            match["caller"],
-        )
+    if match is not None:
+        level, time, caller = match.groups()
+        end = match.end()
+        if (caller or not line.startswith(("[", " ["), end)) and line.find(
+            " kernel: ", end, end + 80
+        ) < 0:
+            return Record(
+                number, line[end:], float(time), int(level) & 7 if level else None, caller
+            )
     return _odd_record(line, number, match)
 
 

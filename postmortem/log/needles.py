@@ -89,7 +89,7 @@ COARSE = (
     b"key",
     b"too low!",
     b"freeing mm",
-    b"VFS: Busy",
+    b"VFS: ",
     b"pagealloc",
     b"UBSAN:",
     b"WATCHDOG",

@@ -73,7 +73,7 @@ def parse_section(section: Section, arch: str | None = None) -> Report:
         line=section.records[0].line,
         end_line=section.records[-1].line,
         text=tuple(record.text for record in section.records[:MAX_TEXT]),
-        type=_type(form, title),
+        type=_type(form, detail),
         alt_titles=alts,
         time=section.records[0].time,
         function=function,
@@ -211,6 +211,7 @@ _CHECKS = {
         "vmalloc-bug",
         "proc-bug",
         "usb-submit",
+        "kobject-bug",
         "lockdep-bug",
     )
 }
@@ -286,6 +287,8 @@ def _titles(
     for key in ("bank", "order"):  # these numbers tell bugs apart
         if key in detail:
             fields[key] = detail[key]
+    if fields.get("what") == "double-free or invalid-free":
+        fields["what"] = "invalid-free"  # the older wording for either
     if fields.get("tag"):
         fields["tag"] = fields["tag"].strip("[ ")
     if form.name == "kasan" and "named" not in detail and "access" in detail:
@@ -310,8 +313,20 @@ def tidy(text: str) -> str:
     return text.strip().rstrip(".").strip()
 
 
-def _type(form: Form, title: str) -> str:
-    return form.type
+def _type(form: Form, detail: dict[str, str]) -> str:
+    """syzkaller's name for the sort of report."""
+    if "{" not in form.type:
+        return form.type
+    what = detail.get("what", "")
+    tool = form.type.split("-")[0]
+    if "infoleak" in what:
+        return f"{tool}-INFO-LEAK"
+    if tool == "KMSAN" or ("free" in what and "use-after-free" not in what):
+        return f"{tool}-{what.upper()}"
+    access = detail.get("access", "Read").upper()
+    if "use-after-free" in what:
+        return f"{tool}-USE-AFTER-FREE-{access}"
+    return f"{tool}-NULL-POINTER-DEREFERENCE-{access}" if "null-ptr" in what else f"{tool}-{access}"
 
 
 def _signed(form: Form, detail: dict[str, str], title: str) -> str:

@@ -185,6 +185,7 @@ class Reader:
 
     def _records(self, start: int) -> Iterator[tuple[Record, int, int]]:
         """Messages from a line on, each with where its line starts and where the next does."""
+        next_hit = -1
         while True:
             local = start - self._base
             end = self._data.find(b"\n", local, local + LINE_BYTES)
@@ -197,16 +198,15 @@ class Reader:
                     return
                 else:
                     end = len(self._data)
-            if self._new:
+            if self._new or next_hit < start:
                 self._search()
+                index = bisect_left(self._hits, start)
+                next_hit = self._hits[index] if index < len(self._hits) else self._searched
             if start != self._line_at:
                 self._number(start)
             raw = self._data[local:end]
             after = min(self._base + end + 1, self._base + len(self._data))
-            hit = bisect_left(self._hits, start)
-            self._phrase = after > self._searched or (
-                hit < len(self._hits) and self._hits[hit] < after
-            )
+            self._phrase = next_hit < after
             for record in self._messages(raw, self._line):
                 yield record, start, after
             if self._line_at == start and self._base + end < after:

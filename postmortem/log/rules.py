@@ -44,6 +44,7 @@ MACHINERY: dict[str, str] = {
         _*kmsan_\w+ _*msan_\w+ _*kcsan_\w+ __tsan_\w+ _*kfence_\w+ report_\w*(?:race|uninit)\w*
         __sanitizer_\w+ write_comp_data kcov_\w+ ftrace_\w+ __fentry__ mcount\w*
         _*debug_(?:object|print|check|smp|lockdep|timer|hrtimer|work|rcu|exception)\w* __debug_\w+
+        (?:trace_event_raw_event|perf_trace|__bpf_trace|__traceiter|trace_event_buffer|trace_raw_output)_\w+
         __this_cpu_preempt_check _*lockdep_\w+ _*schedule_bug _*schedule_debug
         watchdog(?:_\w+)? softlockup_\w+ is_softlockup trace_hardirqs_\w+ trace_preempt_\w+ trace_softirqs_\w+
         nmi_cpu_backtrace\w* nmi_trigger_\w+ arch_trigger_\w+
@@ -81,9 +82,9 @@ MACHINERY: dict[str, str] = {
         setup_object\w* discard_slab v?memdup\w* kv?memdup\w* kstrn?dup\w* kvasprintf\w* kasprintf pcpu_\w+ create_object
         (?:free|alloc)_(?:debug_processing|consistency_checks) check_(?:object|slab|bytes\w*) get_partial_node\w* get_any_partial\w* free_to_partial_list\w* page_frag_\w+ _*page_frag\w*
         depot_\w+ stack_depot_\w+ set_track\w* memcg_\w*slab\w* obj_cgroup_\w+ kmemleak_\w+
-        _*folio_(?:alloc|prep)\w* _*folio_put\w* _*put_page\w* vma_alloc_\w+ dma_(?:alloc|pool)_\w+ _*set_page_owner\w*
+        _*folio_(?:alloc|prep)\w* _*folio_put\w* _*put_page\w* _*page_ref_\w+ (?:try_)?get_(?:page|folio) kernel_init_pages kernel_init_free_pages vma_alloc_\w+ dma_(?:alloc|pool)_\w+ _*set_page_owner\w*
         filemap_alloc_folio\w* _*filemap_get_folio\w* pagecache_get_page\w* _*page_cache_alloc\w* _*page_pool_alloc\w*
-        (?:array|htab|bpf_map|trie|stack_map|dev_map|queue_stack_map)_(?:map_)?alloc\w* _*should_fail\w* fail_dump
+        bpf_map_\w*alloc\w* (?:array|htab|bpf_map|trie|stack_map|dev_map|queue_stack_map)_(?:map_)?alloc\w* _*should_fail\w* fail_dump
     """,
     "memory, strings, bits": r"""
         _*mem(?:cpy|set|move|cmp|chr|dup|scan)(?:_\w+|\d+)? _*str(?:n?cpy|n?cat|n?cmp|n?casecmp|n?len|n?chr|rchr|str|n?str|sep|scpy|scpy_pad|lcpy|lcat|spn|cspn|pbrk|im|reverse)(?:_\w+)?
@@ -93,7 +94,7 @@ MACHINERY: dict[str, str] = {
         (?:hex_)?string(?:_nocheck|_get_size)? format_decode number pointer hex_dump_to_buffer
         _*find_(?:next|first|last|nth)_\w*bit\w* _*(?:test|set|clear|change)_\w*bit\w* _*bitmap_\w+ hweight\w*
         (?:arch_|raw_|instrumented_)*atomic(?:64|_long)?_\w+ _?atomic_dec_and_\w*lock\w* instrument_\w+ __(?:read|write)_once\w*
-        __cmpxchg\w* xchg_\w+ arch_static_branch\w* jhash\w* siphash\w* __phys_addr\w* virt_to_\w+ _compound_head PageTail
+        __cmpxchg\w* sized_strscpy kstrto\w+ _*parse_integer\w* simple_strto\w+ cpumask_\w+ clear_\w*highpage\w* _*copy_user_highpage\w* xchg_\w+ arch_static_branch\w* jhash\w* siphash\w* __phys_addr\w* virt_to_\w+ _compound_head PageTail
         __?raw_(?:read|write)[bwlq] logic_(?:in|out)\w+ arch_local_irq_\w+
     """,
     "lists, trees, counters": r"""
@@ -123,7 +124,7 @@ MACHINERY: dict[str, str] = {
     "driver core": r"""
         _*device_(?:add|del|register|unregister|attach|bind|release|remove|create|destroy|initial|shutdown|links?|for|node|pm|driver)\w*
         _*driver_(?:register|probe|attach|detach|unregister|sysfs|bound|deferred)\w* _*driver_probe_device really_probe\w* call_driver_probe
-        bus_(?:add|remove|for|probe|rescan|notify)\w* get_device\w* put_device add_uevent_var devres_\w+ release_nodes devm_\w+ dpm_\w+ component_\w+
+        bus_(?:add|remove|for|probe|rescan|notify)\w* get_device\w* put_device add_uevent_var devres_\w+ release_nodes _*class_(?:create|register|destroy|unregister)\w* devm_\w+ dpm_\w+ component_\w+
         (?:platform|pci|i2c|spi|mdio|virtio|acpi|pnp|serio|gameport)_(?:drv|device|driver|bus|dev)_?(?:probe|remove|register|unregister|add|match|shutdown)\w*
         _*sysfs_\w+ internal_create_group\w* _*debugfs_\w+ _*proc_(?:register|create|mkdir|remove)\w* remove_proc_\w+ cdev_\w+
         _*usb_(?:probe|unbind|set_configuration|generic_driver|new_device|disconnect|disable|control_msg|start_wait_urb|submit|hcd|kill|poison|unpoison|free_urb|alloc_urb|bulk_msg|interrupt_msg|internal|get_descriptor|reset|stop_hub|anchor|unanchor|autopm|deauthorize|authorize|get_dev|put_dev|get_intf|put_intf|ifnum|find_interface)\w*

@@ -7,7 +7,7 @@ Reading is in :mod:`postmortem.log.reader`, what a report is in
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
@@ -88,7 +88,7 @@ class _Counter:
         self.dropped = 0
 
     def add(self, section: Section, arch: str | None, boots: list[Boot]) -> None:
-        boot = bisect_left([b.line for b in boots], section.records[0].line + 1) if boots else 0
+        boot = bisect_right(boots, section.records[0].line, key=lambda boot: boot.line)
         key = (boot, *fingerprint(section))
         known = self._index.get(key)
         if known is not None:

@@ -17,7 +17,7 @@ from typing import Protocol
 
 from postmortem.errors import UnreadableInputError
 
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 17
 MAX_PSTORE_BYTES = 64 << 20
 """pstore holds kilobytes; more than this is read as a plain log."""
 

@@ -239,7 +239,8 @@ class Splitter:
             return self._end_of(section.caller, "nothing more came")
         if section.ended:
             return self._after_end(section, record, text)
-        if not fits(record.text):
+        frame = "+0x" in text and _FRAME.match(text) is not None
+        if not frame and not fits(record.text):
             section.strangers += 1
             if section.strangers > MAX_STRANGERS:
                 return self._end_of(section.caller, "other messages came between")
@@ -248,7 +249,7 @@ class Splitter:
         if text:
             section.fitting = len(section.records) + 1
         self._append(section, record)
-        if _FRAME.match(text):
+        if frame:
             section.frames += 1
             section.strangers = 0
         elif _TITLE.match(text):
