@@ -12,6 +12,7 @@ from postmortem.findings import (
     Confidence,
     Culprit,
     Evidence,
+    Export,
     Finding,
     Kind,
     Severity,
@@ -43,7 +44,7 @@ _CIRCLE_SECONDS = 1.0
 
 
 @plugin("hung", needs=("log",))
-def hung(ctx: Context) -> Iterator[Finding]:
+def hung(ctx: Context) -> Iterator[Finding | Export]:
     """Find tasks that hang, what they wait for, and who is at the root of it.
 
     In a dump every lock is looked up and its holder followed, through work
@@ -74,9 +75,20 @@ def hung(ctx: Context) -> Iterator[Finding]:
                     yield finding_of(
                         ctx, report, caused_by=(cause,), severity=Severity.WARNING
                     )
+        if ctx.named:
+            yield from _drawings(found.graph, "Who waits for whom")
     for report in reports:
         if report.line not in used:
             yield finding_of(ctx, report)
+
+
+def _drawings(graph: Graph, title: str) -> Iterator[Export]:
+    """``-o FILE.svg`` and ``-o FILE.dot``."""
+    from postmortem.render.graph import dot, svg
+
+    if graph.nodes:
+        yield Export(title, "svg", svg(graph, title))
+        yield Export(title, "dot", dot(graph))
 
 
 @dataclass(frozen=True)
@@ -411,7 +423,7 @@ def waits(ctx: Context) -> Iterator[Table]:
 
 
 @plugin("locks", needs=("types",), in_analysis=False)
-def locks(ctx: Context) -> Iterator[Table | Block]:
+def locks(ctx: Context) -> Iterator[Table | Block | Export]:
     """List every lock that somebody waits for: its holder, its waiters, and the graph."""
     from postmortem.kernel.blocking import blocking
 
@@ -434,6 +446,7 @@ def locks(ctx: Context) -> Iterator[Table | Block]:
         yield Block("Deadlock", circle(graph, cycle))
     for root in roots(graph):
         yield Block(f"Root: {node_text(graph.nodes[root])}", tree(graph, root))
+    yield from _drawings(graph, "Who waits for whom")
 
 
 def _count(graph: Graph, edges: Iterable[Edge]) -> list[int]:
