@@ -245,8 +245,8 @@ def _box(node: Node, at: tuple[float, float], culprit: bool) -> str:
     for number, line in enumerate(lines[:3]):
         weight = ' font-weight="bold"' if number == 0 else ' fill="#444"'
         parts.append(
-            f'<text x="{x + 8:g}" y="{y + 17 + number * 16:g}"{weight}>"
-            f"{_text(_short(line, _CHARACTERS - 5 if not number else _CHARACTERS))}</text>'
+            f'<text x="{x + 8:g}" y="{y + 17 + number * 16:g}"{weight}>'
+            f"{_text(_short(line, _CHARACTERS if number else _CHARACTERS - 5))}</text>"
         )
     return "".join([*parts, "</g>"])
 
