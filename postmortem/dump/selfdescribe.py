@@ -26,6 +26,15 @@ from postmortem.dump.kallsyms import (
 from postmortem.findings import Problem
 
 _MAX_BTF_BYTES = 64 << 20
+_DAMAGE = (
+    drgn.FaultError,
+    LookupError,  # no such type, symbol, page table
+    AttributeError,  # a struct without the member
+    TypeError,
+    ValueError,
+    OverflowError,
+)
+"""What drgn raises when data makes no sense."""
 _MAX_MODULES = 4096
 
 
@@ -53,7 +62,7 @@ def describe(prog: drgn.Program, vmcoreinfo: dict[str, str]) -> Description:
     problems: list[Problem] = []
     try:
         symbols = vmlinux_symbols(prog, vmcoreinfo)
-    except (LookupError, ValueError, OverflowError, drgn.FaultError) as exc:
+    except _DAMAGE as exc:
         problems.append(Problem("symbols", f"the symbol table (kallsyms) can't be read: {exc}"))
         return Description(False, False, False, 0, tuple(problems))
     if symbols.table.missing_bytes:
@@ -64,7 +73,7 @@ def describe(prog: drgn.Program, vmcoreinfo: dict[str, str]) -> Description:
     unwind = _enable_orc(prog)
     try:
         types = DumpTypes(prog, symbols)
-    except (LookupError, ValueError, drgn.FaultError) as exc:
+    except _DAMAGE as exc:
         problems.append(Problem("types", f"no BTF in the dump: {exc}"))
         return Description(True, False, unwind, 0, tuple(problems))
     if types.damage:
@@ -102,15 +111,19 @@ def _enable_orc(prog: drgn.Program) -> bool:
 def _add_modules(prog: drgn.Program, problems: list[Problem]) -> int:
     """Make modules' symbols and ORC known; the list may break off anywhere."""
     found: list[tuple[drgn.Object, list[tuple[int, int]]]] = []
+    unreadable: list[str] = []
     try:
         for module in each_module(prog):
             try:
                 found.append((module, module_regions(module)))
                 _add_unwind_range(prog, module)
-            except (drgn.FaultError, LookupError, ValueError, OverflowError) as exc:
-                problems.append(Problem("module list", f"a module can't be read: {exc}"))
-    except (drgn.FaultError, LookupError) as exc:
+            except _DAMAGE as exc:
+                unreadable.append(str(exc))
+    except _DAMAGE as exc:
         problems.append(Problem("module list", f"breaks off after {len(found)}: {exc}"))
+    if unreadable:
+        why = f"{len(unreadable)} modules can't be read, the first because: {unreadable[0]}"
+        problems.append(Problem("modules", why))
     if found:
         prog.register_symbol_finder("module kallsyms", ModuleSymbols(found), enable_index=-1)
     return len(found)
@@ -336,5 +349,5 @@ def _module_btfs(prog: drgn.Program) -> Iterator[_ModuleBtf]:
             if 0 < size <= _MAX_BTF_BYTES:
                 name = entry.name.string_().decode("ascii", "replace")
                 yield _ModuleBtf(prog, name, prog.read(entry.data.value_(), size))
-    except (drgn.FaultError, LookupError, AttributeError, ValueError, RecursionError):
+    except (*_DAMAGE, RecursionError):
         return
