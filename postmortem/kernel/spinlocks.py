@@ -177,7 +177,7 @@ def _lock_in_registers(prog: drgn.Program, state: CpuState, spinning: bool) -> i
 
 
 def _may_be_lock(address: int) -> bool:
-    return address >> 47 == 0x1FFFF and not address & 3
+    return address >> 56 == 0xFF and not address & 3  # canonical, also with five levels
 
 
 _TOP_BYTES = 512

@@ -9,6 +9,7 @@ but as text.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from colorsys import hls_to_rgb
 from dataclasses import dataclass, field
 from html import escape
 
@@ -152,7 +153,13 @@ def _colour(node: _Node) -> str:
     hue, saturation, lightness = HUES.get(node.hue, HUES["other"])
     # The same name has the same shade in every picture.
     shade = sum(ord(letter) * (n + 1) for n, letter in enumerate(node.name[:40])) % 13 - 6
-    return f"hsl({hue},{saturation}%,{lightness + shade}%)"
+    return _rgb(hue, saturation, lightness + shade)
+
+
+def _rgb(hue: int, saturation: int, lightness: int) -> str:
+    """``#rrggbb``: hsl() is CSS, which not every viewer of SVG understands."""
+    parts = hls_to_rgb(hue / 360, lightness / 100, saturation / 100)
+    return "#" + "".join(f"{round(part * 255):02x}" for part in parts)
 
 
 def _legend(stacks: Iterable[FoldedStack]) -> str:
@@ -160,10 +167,8 @@ def _legend(stacks: Iterable[FoldedStack]) -> str:
     parts = []
     x = WIDTH - MARGIN - 90 * len(seen)
     for name in seen:
-        hue, saturation, lightness = HUES[name]
         parts.append(
-            f'<rect x="{x}" y="13" width="11" height="11" rx="2"'
-            f' fill="hsl({hue},{saturation}%,{lightness}%)"/>'
+            f'<rect x="{x}" y="13" width="11" height="11" rx="2" fill="{_rgb(*HUES[name])}"/>'
             f'<text x="{x + 15}" y="22">{name}</text>\n'
         )
         x += 90
