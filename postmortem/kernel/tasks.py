@@ -239,7 +239,9 @@ class TaskReader:
         from drgn.helpers.linux.sched import cpu_curr
 
         for cpu in for_each_online_cpu(self._prog):
-            yield self.read(cpu_curr(self._prog, cpu).value_())[0]
+            task = self.read(cpu_curr(self._prog, cpu).value_())[0]
+            if task.pid:  # idle tasks are on no list either
+                yield task
 
 
 def state_letter(state: int, exit_state: int) -> str:

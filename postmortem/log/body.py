@@ -93,7 +93,7 @@ _ARCH_MARKS = (
     ("loongarch", re.compile(r"ERA: |ESTAT: |BADV: ")),
 )
 _CPU = re.compile(
-    r"CPU: (?P<cpu>\d+) (?:UID: \d+ )?PID: (?P<pid>\d+) Comm: (?P<comm>.{1,64}?) "
+    r"CPU: (?P<cpu>\d+) (?:UID: \d+ )?PID: (?P<pid>\d+) Comm: (?P<comm>.{1,64}?) (?:Kdump: loaded )?"
     r"(?:(?P<clean>Not tainted)|Tainted: (?P<taint>[A-Z -]{1,40}?)) +(?P<release>\S+)"
 )
 _CPU_CUT = re.compile(r"CPU: (?P<cpu>\d+) (?:UID: \d+ )?PID: (?P<pid>\d+) Comm: (?P<comm>\S{1,64})")
@@ -255,7 +255,7 @@ class _BodyReader:
 
     def _about(self, record: Record, text: str) -> None:
         body = self.body
-        match = _TITLE.match(text)
+        match = _TITLE.match(text) if "race" in text else None
         if match is not None:
             self._close()
             self.title = match["title"]
@@ -264,7 +264,7 @@ class _BodyReader:
             if match["rest"].strip():
                 self._frame(record, match["rest"])
             return
-        match = _NMI.match(text)
+        match = _NMI.match(text) if "NMI" in text or "dump for" in text else None
         if match is not None:
             self._close()
             cpu = match["cpu"] or match["dump"]
@@ -273,7 +273,7 @@ class _BodyReader:
                 self.owner_pc = None
                 self.user_pc = False
             return
-        match = _TASK.match(text)
+        match = _TASK.match(text) if text.startswith("task:") else None
         if match is not None:
             self._close()
             self.owner = f"task {match['comm'].strip()}"
@@ -319,7 +319,9 @@ class _BodyReader:
 
     def _about_task(self, text: str) -> bool:
         body = self.body
-        match = _CPU.search(text) or _PID.search(text) or _CPU_CUT.search(text)
+        match = None
+        if "CPU: " in text or "Pid: " in text:
+            match = _CPU.search(text) or _PID.search(text) or _CPU_CUT.search(text)
         if match is not None:
             if self.trace is not None and self.trace.frames:
                 self._close()  # "CPU: .." begins the next dump

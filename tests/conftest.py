@@ -1,0 +1,60 @@
+"""The committed dumps, opened once a worker, each with the truth about its machine."""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+DUMPS = Path(__file__).parent.parent / "corpus" / "dumps"
+NAMES = sorted(path.name.removesuffix(".truth.json") for path in DUMPS.glob("*.truth.json"))
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A machine of the corpus: its dump, opened, and what is true about it."""
+
+    name: str
+    path: Path
+    console: Path
+    truth: dict[str, Any]
+    """What a correct analysis says (corpus/scenarios.toml)."""
+    facts: dict[str, Any]
+    """What the machine's own /proc said before it was broken."""
+
+    @property
+    def opened(self) -> Any:
+        """The :class:`postmortem.analysis.Opened` input; shared, so nobody may change it."""
+        return _opened(self.path)
+
+    @property
+    def prog(self) -> Any:
+        """The ``drgn.Program``."""
+        return self.opened.context.prog
+
+
+@functools.cache
+def _opened(path: Path) -> Any:
+    from postmortem.analysis import Options, open_input
+
+    return open_input([path], Options(debuginfod=False))
+
+
+@functools.cache
+def machine_named(name: str) -> Machine:
+    """The committed machine ``name``: ``6.12-null-chain``."""
+    document = json.loads((DUMPS / f"{name}.truth.json").read_text())
+    path = next(DUMPS.glob(f"{name}.vmcore*"))
+    return Machine(
+        name, path, DUMPS / f"{name}.console.log", document["truth"], document["machine"]
+    )
+
+
+@pytest.fixture(params=NAMES)
+def machine(request: pytest.FixtureRequest) -> Machine:
+    """Each committed machine in turn."""
+    return machine_named(request.param)
