@@ -54,7 +54,14 @@ def open_elf(
             "memory",
         )
     program = drgn.Program(vmcoreinfo=text) if text_from == "memory" else drgn.Program()
-    set_core(program, source, name)
+    set_core(program, source)
+    for segment in loads:
+        if segment.offset + segment.filesz >= 1 << 63:
+            # Not even an offset: reads would fail with EINVAL instead of a fault.
+            for address, physical in ((segment.vaddr, False), (segment.paddr, True)):
+                size = min(segment.memsz, (1 << 64) - 1 - address)
+                if size > 0:
+                    program.add_memory_segment(address, size, _unmapped, physical)
     if text_from == "memory" and not any(segment.paddr for segment in loads):
         # Without a VMCOREINFO note drgn takes p_paddr = 0 for absent.
         for address, size, offset in memory.pieces:
@@ -111,7 +118,7 @@ def open_elf(
 
 
 def _unmapped(address: int, count: int, offset: int, physical: bool) -> bytes:
-    raise drgn.FaultError("no kernel mapping at this address", address)
+    raise drgn.FaultError("nothing is mapped at this address", address)
 
 
 def open_kcore(given: Input) -> Core:

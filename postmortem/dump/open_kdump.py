@@ -8,7 +8,7 @@ dump, of which libkdumpfile is given only one.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -46,30 +46,68 @@ def open_kdump(
     platform = drgn.Platform(drgn.Architecture.X86_64)
     text, text_from = described.text, "note"
     if not vmcoreinfo.is_plausible(text):
-        probe = drgn.Program(platform, vmcoreinfo=_PROBE)
-        set_core(probe, source, name)
-        _block_pages(probe, described.pages.bad_pages, header.block_size)
-        memory = KdumpMemory(probe, [(image, header)])
-        text, text_from = (
-            find_vmcoreinfo(memory, name, described.pages.lost_bytes > 0, progress),
-            "memory",
-        )
-    program = drgn.Program(platform, vmcoreinfo=text)
-    bad = described.pages.bad_pages
-    with _environment("DRGN_PREFER_PGTABLE_READER", "1" if bad else "0"):
-        set_core(program, source, name)
-    _block_pages(program, bad, header.block_size)
+        pages = _pages_program(platform, source)
+        _block_pages(pages, described.pages.bad_pages, header.block_size)
+        saved = KdumpMemory(pages, [(image, header)])
+        cut_off = described.pages.lost_bytes > 0
+        text, text_from = find_vmcoreinfo(saved, name, cut_off, progress), "memory"
+    if described.pages.bad_pages:
+        program = _guarded_program(platform, text, [source], [header], described.pages)
+    else:
+        program = drgn.Program(platform, vmcoreinfo=text)
+        set_core(program, source)
     memory = KdumpMemory(program, [(image, header)])
     info = _kdump_info(given, header, described, memory, text, text_from, source.size)
     return Core(program, info, memory, (source,))
 
 
-def _block_pages(program: drgn.Program, ranges: Sequence[tuple[int, int]], block_size: int) -> None:
-    """Keep libkdumpfile from pages whose data is not in the file.
+_NO_TABLES = (
+    b"OSRELEASE=6.1.0\nPAGESIZE=4096\nSYMBOL(swapper_pg_dir)=ffffffff82000000\n"
+    b"NUMBER(phys_base)=4503599627370496\nNUMBER(pgtable_l5_enabled)=0\n"
+)
+"""A VMCOREINFO whose page tables lie where no memory is."""
 
-    Only physical reads come through segments: the program must translate
-    addresses itself.
+
+def _pages_program(platform: drgn.Platform, source: PlainFile) -> drgn.Program:
+    """A program for reading physical pages only: libkdumpfile finds no tables to walk."""
+    program = drgn.Program(platform, vmcoreinfo=_NO_TABLES)
+    set_core(program, source)
+    return program
+
+
+def _guarded_program(
+    platform: drgn.Platform,
+    text: bytes,
+    sources: Sequence[PlainFile],
+    headers: Sequence[kdump.KdumpHeader],
+    pages: kdump.PageCheck,
+) -> drgn.Program:
+    """A program for a damaged dump: drgn walks the page tables, no bad page is ever asked for.
+
+    libkdumpfile would read page tables by itself, past every guard.
     """
+    program = drgn.Program(platform)
+    program.set_linux_kernel_custom(text, False)
+    for source, header in zip(sources, headers, strict=True):
+        _add_part(program, _pages_program(platform, source), header)
+    _block_pages(program, pages.bad_pages, headers[0].block_size)
+    return program
+
+
+def _add_part(program: drgn.Program, part: drgn.Program, header: kdump.KdumpHeader) -> None:
+    """Let ``part`` read the pages that its file holds."""
+
+    def read(address: int, count: int, offset: int, physical: bool) -> bytes:
+        data: bytes = part.read(address, count, physical=True)
+        return data
+
+    start, end = header.first_pfn * header.block_size, header.last_pfn * header.block_size
+    if start < end:
+        program.add_memory_segment(start, end - start, read, physical=True)
+
+
+def _block_pages(program: drgn.Program, ranges: Sequence[tuple[int, int]], block_size: int) -> None:
+    """Keep libkdumpfile from pages whose data is not in the file."""
     for start, end in ranges:
         program.add_memory_segment(
             start * block_size, (end - start) * block_size, _not_in_file, physical=True
@@ -78,13 +116,6 @@ def _block_pages(program: drgn.Program, ranges: Sequence[tuple[int, int]], block
 
 def _not_in_file(address: int, count: int, offset: int, physical: bool) -> bytes:
     raise drgn.FaultError("the file is cut off or damaged at this page", address)
-
-
-_PROBE = (
-    b"OSRELEASE=6.1.0\nPAGESIZE=4096\nSYMBOL(swapper_pg_dir)=ffffffff82000000\n"
-    b"NUMBER(phys_base)=0\nNUMBER(pgtable_l5_enabled)=0\n"
-)
-"""Lets libkdumpfile open a dump without VMCOREINFO, for reading physical pages only."""
 
 
 @dataclass(frozen=True)
@@ -204,38 +235,29 @@ def open_split(given: Input) -> Core:
     if not vmcoreinfo.is_plausible(text):
         raise UnknownInputError(f"{names[0]} is a part of a split dump without VMCOREINFO")
     platform = drgn.Platform(drgn.Architecture.X86_64)
-    programs = []
-    with _environment("DRGN_PREFER_PGTABLE_READER", "1"):
-        for source, name in zip(sources, names, strict=True):
-            part = drgn.Program(platform, vmcoreinfo=text)
-            set_core(part, source, name)
-            programs.append(part)
     pages = kdump.PageCheck(
         pages=sum(part.pages.pages for part in contents),
         lost_bytes=sum(part.pages.lost_bytes for part in contents),
         empty_pages=sum(part.pages.empty_pages for part in contents),
         bad_pages=tuple(bad for part in contents for bad in part.pages.bad_pages),
     )
-    main = programs[0]
-    for part, (_, header) in zip(programs[1:], images[1:], strict=True):
-        start, end = header.first_pfn * header.block_size, header.last_pfn * header.block_size
-        if start < end:
-            main.add_memory_segment(start, end - start, _from_part(part), physical=True)
-    _block_pages(main, pages.bad_pages, images[0][1].block_size)
+    headers = [header for _, header in images]
+    if pages.bad_pages:
+        main = _guarded_program(platform, text, sources, headers, pages)
+    else:
+        with _environment("DRGN_PREFER_PGTABLE_READER", "1"):
+            programs = [drgn.Program(platform, vmcoreinfo=text) for _ in sources]
+            for part, source in zip(programs, sources, strict=True):
+                set_core(part, source)
+        main = programs[0]
+        for part, header in zip(programs[1:], headers[1:], strict=True):
+            _add_part(main, part, header)
     memory = KdumpMemory(main, images)
     described = replace(contents[0], pages=pages)
     size = sum(source.size for source in sources)
     info = _kdump_info(given, images[0][1], described, memory, text, "note", size)
     info = replace(info, format=f"{info.format}, split ({len(sources)} parts)")
-    return Core(main, info, memory, (*sources, *programs))
-
-
-def _from_part(part: drgn.Program) -> Callable[[int, int, int, bool], bytes]:
-    def read(address: int, count: int, offset: int, physical: bool) -> bytes:
-        data: bytes = part.read(address, count, physical=True)
-        return data
-
-    return read
+    return Core(main, info, memory, tuple(sources))
 
 
 @contextmanager

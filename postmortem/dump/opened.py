@@ -150,7 +150,7 @@ def read_notes(notes: Iterator[elf.Note]) -> Notes:
     return said
 
 
-def set_core(program: drgn.Program, source: PlainFile, name: str) -> None:
+def set_core(program: drgn.Program, source: PlainFile) -> None:
     # drgn closes the descriptor that it is given, also when it fails.
     program.set_core_dump(os.dup(source.fd))
 
