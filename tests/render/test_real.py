@@ -19,7 +19,7 @@ from .test_html import read
 
 ROOT = Path(__file__).parents[2]
 CORPUS = ROOT / "corpus"
-FILES = sorted([*CORPUS.glob("dumps/*.vmcore*"), *CORPUS.glob("console/*.log")])
+FILES = sorted([*CORPUS.glob("dumps/*.vmcore*"), *CORPUS.glob("console/6.12-*.log")])
 
 
 @pytest.fixture(scope="module", params=FILES, ids=lambda path: path.name)
