@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from postmortem.findings import Finding
+from postmortem.findings import Block, Finding
 from postmortem.judging import CHECKER_KINDS, code_block, finding_of, reports_of
+from postmortem.log.blocked import lockdep_circle
 from postmortem.plugin import Context, plugin
 
 
@@ -16,4 +17,11 @@ def checkers(ctx: Context) -> Iterator[Finding]:
     for report in reports_of(ctx, CHECKER_KINDS):
         finding = finding_of(ctx, report)
         block = code_block(report)
-        yield replace(finding, blocks=(block,)) if block else finding
+        blocks = [block] if block else []
+        circle = lockdep_circle(report)
+        if circle:
+            lines = [f"{name}, taken in {function or '?'}" for name, function in circle]
+            lines.append(f"{circle[0][0]}: the circle is closed")
+            title = "Locks in the circle, each taken with the next one held"
+            blocks.append(Block(title, tuple(lines)))
+        yield replace(finding, blocks=tuple(blocks)) if blocks else finding

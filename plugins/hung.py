@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from postmortem.diagnosis import DEADLY
 from postmortem.findings import (
@@ -24,6 +23,8 @@ from postmortem.graph.model import Edge, Graph, Node, NodeKind, cycles, roots
 from postmortem.graph.tree import circle, node_text, seconds_text, tree
 from postmortem.judging import (
     HANG_KINDS,
+    NEXT_STEPS,
+    confidence_of,
     finding_of,
     is_panic,
     log_evidence,
@@ -31,11 +32,9 @@ from postmortem.judging import (
     reports_of,
     severity_of,
 )
-from postmortem.log.report import Report
+from postmortem.log.report import Record, Report
 from postmortem.plugin import Context, plugin
-
-if TYPE_CHECKING:
-    from postmortem.kernel.blocking import Blocking
+from postmortem.result import StackFrame
 
 _MAX_EDGES = 6
 _MAX_ROWS = 200
@@ -52,34 +51,82 @@ def hung(ctx: Context) -> Iterator[Finding | Export]:
     a log the kernel's own hung-task reports are taken.
     """
     reports = reports_of(ctx, HANG_KINDS)
-    prog = ctx.prog
-    found: Blocking | None = None
-    if prog is not None and ctx.has_types:
-        from postmortem.kernel.blocking import blocking
-
-        pids = [report.task.pid for report in reports if report.task is not None]
-        found = ctx.attempt("who waits for whom", lambda: blocking(prog, pids, _log_time(ctx)))
+    facts = _from_dump(ctx, reports) or _from_log(ctx, reports)
     used: set[int] = set()
-    if found is not None:
-        for problem in found.problems:
-            ctx.problem(problem.what, problem.why)
-        for trouble in _troubles(found):
-            mine = [r for r in reports if not is_panic(r) and _concerns(r, trouble, found.graph)]
-            mine = [report for report in mine if report.line not in used]
-            used |= {report.line for report in mine}
-            yield _finding(ctx, found, trouble, mine)
-            referred = _referred(ctx)
-            for report in mine:
-                if report_id(report) in referred and report_id(report) != _id_of(ctx, mine):
-                    cause = _id_of(ctx, mine)
-                    yield finding_of(
-                        ctx, report, caused_by=(cause,), severity=Severity.WARNING
-                    )
-        if ctx.named:
-            yield from _drawings(found.graph, "Who waits for whom")
+    for trouble in _troubles(facts):
+        mine = [
+            report
+            for report in reports
+            if report.line not in used
+            and not is_panic(report)
+            and _concerns(report, trouble, facts.graph)
+        ]
+        used |= {report.line for report in mine}
+        yield _finding(ctx, facts, trouble, mine)
+        yield from _referred_to(ctx, mine)
     for report in reports:
         if report.line not in used:
-            yield finding_of(ctx, report)
+            yield _told(ctx, report, facts)
+    if ctx.named:
+        yield from _drawings(facts.graph, "Who waits for whom")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The graph, from wherever it came."""
+
+    graph: Graph
+    holding: Mapping[str, tuple[StackFrame, str]] = field(default_factory=dict)
+    """By node of a task: the frame that took what others wait for, and how we know."""
+    now: float | None = None
+    """Seconds since boot."""
+    from_dump: bool = False
+
+
+def _from_dump(ctx: Context, reports: list[Report]) -> Facts | None:
+    prog = ctx.prog
+    if prog is None or not ctx.has_types:
+        return None
+    from postmortem.kernel.blocking import blocking
+
+    pids = [report.task.pid for report in reports if report.task is not None]
+    found = ctx.attempt("who waits for whom", lambda: blocking(prog, pids, _log_time(ctx)))
+    if found is None:
+        return None
+    for problem in found.problems:
+        ctx.problem(problem.what, problem.why)
+    return Facts(found.graph, found.holding, found.waits.clock.now, True)
+
+
+def _from_log(ctx: Context, reports: list[Report]) -> Facts:
+    from postmortem.graph.from_log import log_graph
+    from postmortem.log.blocked import logged_tasks, records_of
+
+    records: Iterable[Record] = ctx.records
+    if not ctx.records and ctx.input.kind == "log" and (reports or ctx.named):
+        records = records_of(ctx.input.path)
+    return Facts(log_graph(reports, logged_tasks(records)))
+
+
+def _referred_to(ctx: Context, reports: list[Report]) -> Iterator[Finding]:
+    """Reports that were taken together, but that a panic refers to one by one."""
+    referred = _referred(ctx)
+    for report in reports:
+        if report_id(report) in referred and report_id(report) != _id_of(ctx, reports):
+            cause = _id_of(ctx, reports)
+            yield finding_of(ctx, report, caused_by=(cause,), severity=Severity.WARNING)
+
+
+def _told(ctx: Context, report: Report, facts: Facts) -> Finding:
+    """What the kernel has said of a task that hangs no more, or of which nothing is known."""
+    finding = finding_of(ctx, report)
+    if not facts.from_dump or is_panic(report) or finding.severity is Severity.FATAL:
+        return finding
+    return replace(
+        finding,
+        severity=Severity.WARNING,
+        explanation=f"{finding.explanation} By the time of the dump it went on again.",
+    )
 
 
 def _drawings(graph: Graph, title: str) -> Iterator[Export]:
@@ -107,9 +154,9 @@ class Trouble:
         return sum(node.count for node in self.blocked)
 
 
-def _troubles(found: Blocking) -> list[Trouble]:
+def _troubles(facts: Facts) -> list[Trouble]:
     """Everything that hangs for too long, the largest trouble first."""
-    graph = found.graph
+    graph = facts.graph
     result = []
     for cycle in cycles(graph):
         members = {edge.source for edge in cycle}
@@ -161,41 +208,41 @@ def _id_of(ctx: Context, reports: list[Report]) -> str:
 
 
 def _finding(
-    ctx: Context, found: Blocking, trouble: Trouble, reports: list[Report]
+    ctx: Context, facts: Facts, trouble: Trouble, reports: list[Report]
 ) -> Finding:
-    graph = found.graph
+    graph = facts.graph
     first = trouble.blocked[0]
     root = graph.nodes[trouble.root]
     kind = Kind.DEADLOCK if trouble.cycle else Kind.HUNG_TASK
     if root.kind is NodeKind.DEVICE and root.state:
         kind = Kind.IO_ERROR
-    culprit = _culprit(found, trouble)
+    culprit = _culprit(facts, trouble)
     lines = circle(graph, trouble.cycle) if trouble.cycle else tree(graph, trouble.root)
     finding = Finding(
         id=_id_of(ctx, reports) if reports else f"hung-{trouble.root}",
         kind=kind,
         severity=_severity(ctx, reports),
-        confidence=_confidence(graph, trouble),
+        confidence=_confidence(graph, trouble, reports),
         title=_title(graph, trouble, reports, first),
-        explanation=_explanation(found, trouble),
+        explanation=_explanation(facts, trouble),
         evidence=(
-            *_evidence(found, trouble),
+            *_evidence(facts, trouble),
             *(item for report in reports[:1] for item in log_evidence(report)),
         ),
         culprit=culprit,
         caused_by=_died_of(ctx, root),
-        next_steps=_next_steps(found, trouble, culprit),
+        next_steps=_next_steps(facts, trouble, culprit),
         signature=reports[0].signature if reports else _signature(first),
         blocks=(Block("Who waits for whom", lines), *_stacks(graph, trouble)),
         log_line=reports[0].line if reports else None,
-        time=reports[0].time if reports else _began(found, trouble),
+        time=reports[0].time if reports else _began(facts, trouble),
     )
     return finding
 
 
-def _began(found: Blocking, trouble: Trouble) -> float | None:
+def _began(facts: Facts, trouble: Trouble) -> float | None:
     """When the longest wait began, in seconds since boot."""
-    now = found.waits.clock.now
+    now = facts.now
     longest = max((node.seconds or 0.0 for node in trouble.blocked), default=0.0)
     return None if now is None else max(0.0, now - longest)
 
@@ -214,8 +261,10 @@ def _signature(node: Node) -> Signature:
     return signature(Kind.HUNG_TASK, node.function, frames)
 
 
-def _confidence(graph: Graph, trouble: Trouble) -> Confidence:
+def _confidence(graph: Graph, trouble: Trouble, reports: list[Report]) -> Confidence:
     """As sure as the least sure step from the longest wait to the root."""
+    if graph.nodes[trouble.root].kind is NodeKind.UNKNOWN and reports:
+        return confidence_of(reports[0])
     edges = trouble.cycle or _path(graph, trouble)
     order = list(Confidence)
     return max((e.confidence for e in edges), key=order.index, default=Confidence.LIKELY)
@@ -243,13 +292,13 @@ def _path(graph: Graph, trouble: Trouble) -> tuple[Edge, ...]:
     return ()
 
 
-def _culprit(found: Blocking, trouble: Trouble) -> Culprit:
-    root = found.graph.nodes[trouble.root]
+def _culprit(facts: Facts, trouble: Trouble) -> Culprit:
+    root = facts.graph.nodes[trouble.root]
     if root.kind is not NodeKind.TASK:
         # Nobody is known who could end the wait: who waits is all there is to blame.
         waiter = next((node for node in trouble.blocked if node.hung), trouble.blocked[0])
         return Culprit(waiter.function, waiter.module, task=_ref(waiter))
-    held = found.holding.get(root.id)
+    held = facts.holding.get(root.id)
     if held is not None and not trouble.cycle:
         return Culprit(held[0].function, held[0].module, task=_ref(root))
     return Culprit(root.function, root.module, task=_ref(root))
@@ -276,8 +325,8 @@ def _cycle_tasks(graph: Graph, trouble: Trouble) -> list[Node]:
     ]
 
 
-def _explanation(found: Blocking, trouble: Trouble) -> str:
-    graph = found.graph
+def _explanation(facts: Facts, trouble: Trouble) -> str:
+    graph = facts.graph
     count = trouble.tasks
     tasks = "One task hangs" if count == 1 else f"{count} tasks hang"
     longest = max((node.seconds or 0.0 for node in trouble.blocked), default=0.0)
@@ -289,6 +338,10 @@ def _explanation(found: Blocking, trouble: Trouble) -> str:
     root = graph.nodes[trouble.root]
     if root.kind is NodeKind.DEVICE and root.state:
         return f"{text}All wait for {root.label}, which does not answer: {root.state}."
+    if root.kind is NodeKind.UNKNOWN:
+        where = "the dump does not show" if facts.from_dump else "the log does not say"
+        kind = root.label.partition(",")[0]
+        return f"{text}{trouble.blocked[0].label} waits for {_article(kind)}; {where} which."
     if root.kind is not NodeKind.TASK:
         edge = graph.into(root.id)[0]
         waiter = graph.nodes[edge.source].label
@@ -297,7 +350,7 @@ def _explanation(found: Blocking, trouble: Trouble) -> str:
             f"{text}{waiter} waits for {root.label}{state};"
             " the dump does not say who should end this wait."
         )
-    held = found.holding.get(root.id)
+    held = facts.holding.get(root.id)
     what = [f"{graph.nodes[e.source].label}" for e in graph.into(root.id)]
     verb = graph.into(root.id)[0].label
     words = {"executed by": "executes", "ends with": "is to end:", "answered by": "must answer a",
@@ -308,6 +361,12 @@ def _explanation(found: Blocking, trouble: Trouble) -> str:
     if held is not None and does == "holds":
         text += f", taken in {held[0].function}()"
     return f"{text}; it {_doing(root)}."
+
+
+def _article(kind: str) -> str:
+    if kind == "unknown":
+        return "something"
+    return f"{'an' if kind[0] in 'aeiouAEIORS' else 'a'} {kind}"
 
 
 def _doing(root: Node) -> str:
@@ -331,14 +390,14 @@ def _circle_words(graph: Graph, trouble: Trouble) -> str:
     return f"{', '.join(names)} wait for each other in a circle: {', '.join(locks)}."
 
 
-def _evidence(found: Blocking, trouble: Trouble) -> Iterator[Evidence]:
-    graph = found.graph
+def _evidence(facts: Facts, trouble: Trouble) -> Iterator[Evidence]:
+    graph = facts.graph
     for edge in (trouble.cycle or _path(graph, trouble))[:_MAX_EDGES]:
         source, target = graph.nodes[edge.source], graph.nodes[edge.target]
         where = f"task {source.pid}" if source.pid is not None else f"{source.address or 0:#x}"
         since = f" for {seconds_text(source.seconds)}" if edge.label == "waits for" else ""
         yield Evidence(f"{source.label} {_verb(edge)} {target.label}{since}: {edge.proof}", where)
-    held = found.holding.get(trouble.root)
+    held = facts.holding.get(trouble.root)
     if held is not None:
         frame, proof = held
         yield Evidence(proof, f"{frame.function}+{frame.offset or 0:#x}")
@@ -357,8 +416,8 @@ def _died_of(ctx: Context, root: Node) -> tuple[str, ...]:
     return ()
 
 
-def _next_steps(found: Blocking, trouble: Trouble, culprit: Culprit) -> tuple[str, ...]:
-    root = found.graph.nodes[trouble.root]
+def _next_steps(facts: Facts, trouble: Trouble, culprit: Culprit) -> tuple[str, ...]:
+    root = facts.graph.nodes[trouble.root]
     if trouble.cycle:
         return (
             "Take the locks in the same order everywhere, or give one back before taking"
@@ -369,6 +428,8 @@ def _next_steps(found: Blocking, trouble: Trouble, culprit: Culprit) -> tuple[st
             f"Look at {root.label}: its driver's messages in the log, the host or the storage"
             " behind it, or who suspended it.",
         )
+    if root.kind is NodeKind.UNKNOWN:
+        return NEXT_STEPS[Kind.HUNG_TASK]
     if root.kind is not NodeKind.TASK:
         return (f"Find who should have ended the wait: {root.label}.",)
     if "exited" in root.state or "exited" in root.label:

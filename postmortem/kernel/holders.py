@@ -21,7 +21,7 @@ from postmortem.findings import Confidence
 from postmortem.kernel.disassembly import Instruction, decode
 from postmortem.kernel.stacks import Symbolizer
 from postmortem.kernel.tasks import Task
-from postmortem.kernel.wait_rules import WaitKind
+from postmortem.graph.wait_rules import WaitKind
 from postmortem.log.functions import plain
 from postmortem.result import StackFrame
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import drgn
 
-from postmortem.kernel.wait_rules import WaitKind
+from postmortem.graph.wait_rules import WaitKind
 
 _FLAGS = 7
 """Low bits of ``mutex.owner`` (v4.10, 3ca0ff571b09) and ``rw_semaphore.owner`` (v5.3,

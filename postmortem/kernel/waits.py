@@ -1,7 +1,7 @@
 """Who waits for what: every task that sleeps, and the object that it sleeps on.
 
-The functions on the stack say how a task sleeps (:mod:`wait_rules`); the
-structure that it left on its stack leads to the object (:mod:`waiters`). Tasks
+The functions on the stack say how a task sleeps (:mod:`postmortem.graph.wait_rules`); the
+structure that it left on its stack leads to the object (:mod:`postmortem.kernel.waiters`). Tasks
 with the same stack are judged once, and the structure lies at the same place
 for all of them.
 """
@@ -19,7 +19,7 @@ from postmortem.kernel.hung import Clock, Since
 from postmortem.kernel.lock_names import Name, Names
 from postmortem.kernel.tasks import Task, all_tasks
 from postmortem.kernel.unwind import Shape, SleepingStack, SleepingStacks, sleeping_stacks
-from postmortem.kernel.wait_rules import LOCKS, How, WaitKind
+from postmortem.graph.wait_rules import LOCKS, How, WaitKind
 from postmortem.kernel.waiters import Layout, Ring, Waiters
 from postmortem.log.functions import guilty_frame
 from postmortem.log.report import Frame

@@ -1,0 +1,130 @@
+"""The graph as far as a log tells it: blocker lines, lockdep's lists, task lists."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from postmortem.findings import Confidence, Kind
+from postmortem.graph.model import Edge, Graph, Node, NodeKind
+from postmortem.graph.wait_rules import LOCKS, How, WaitKind
+from postmortem.log.blocked import LoggedTask
+from postmortem.log.functions import guilty_frame
+from postmortem.log.report import Frame, Report
+
+_BLOCKER = re.compile(
+    r"INFO: task .{1,64}:\d+ (?:is )?blocked on an? (?P<lock>[\w-]+)"
+    r"(?:,? (?:but )?(?:likely |last )?(?:owned|held) by (?P<role>task|writer|reader)"
+    r" (?P<comm>.{1,64}?):(?P<pid>\d+))?"
+)
+_SECONDS = re.compile(r"for more than (?P<seconds>\d+) seconds")
+
+
+def log_graph(reports: Iterable[Report], tasks: Sequence[LoggedTask]) -> Graph:
+    """Who waits for whom, by hung-task reports and task lists."""
+    graph = Graph()
+    shown = {task.pid: task for task in tasks}
+    for report in reports:
+        if report.kind is Kind.HUNG_TASK and report.task is not None:
+            _add_report(graph, report, shown)
+    _add_held_locks(graph, tasks)
+    for task in tasks:
+        if task.state == "D":
+            _add_unknown(graph, task)
+    return graph
+
+
+def _add_report(graph: Graph, report: Report, shown: dict[int, LoggedTask]) -> None:
+    assert report.task is not None
+    said = _SECONDS.search(report.text[0]) if report.text else None
+    node = Node(
+        f"task:{report.task.pid}",
+        NodeKind.TASK,
+        f"{report.task.comm} ({report.task.pid})",
+        "D",
+        float(said["seconds"][:9]) if said else None,
+        report.task.pid,
+        report.task.comm,
+        report.function,
+        report.module,
+        stack=tuple(frame.function or "?" for frame in report.frames if frame.reliable),
+        hung=True,
+    )
+    graph.add(node)
+    how = How(node.stack)
+    blocker = next((match for text in report.text if (match := _BLOCKER.match(text))), None)
+    if blocker is not None and blocker["pid"]:
+        pid = int(blocker["pid"][:9])
+        lock = f"lock:{blocker['lock']} of {pid}"
+        owner = _task(graph, pid, blocker["comm"], shown)
+        graph.add(Node(lock, NodeKind.LOCK, f"{blocker['lock']} of {blocker['comm']} ({pid})"))
+        where = f"log line {report.line}"
+        graph.link(Edge(node.id, lock, "waits for", Confidence.CERTAIN, where))
+        proof = f"{where}: the kernel says {blocker[0]}"
+        graph.link(Edge(lock, owner, "likely held by", Confidence.LIKELY, proof))
+    elif how.primitive is not None or how.reason is not None:
+        kind = how.primitive if how.primitive in LOCKS else how.reason or how.primitive
+        _link_unknown(graph, node.id, kind or WaitKind.UNKNOWN, f"log line {report.line}")
+
+
+def _task(graph: Graph, pid: int, comm: str, shown: dict[int, LoggedTask]) -> str:
+    task = shown.get(pid)
+    frame = _guilty(task.frames) if task is not None else None
+    node = Node(
+        f"task:{pid}",
+        NodeKind.TASK,
+        f"{comm} ({pid})",
+        task.state if task is not None else "",
+        None,
+        pid,
+        comm,
+        frame.function if frame else None,
+        frame.module if frame else None,
+        stack=tuple(f.function or "?" for f in task.frames) if task is not None else (),
+    )
+    graph.add(node)
+    return node.id
+
+
+def _guilty(frames: Sequence[Frame]) -> Frame | None:
+    return guilty_frame(frames, Kind.HUNG_TASK)
+
+
+def _add_held_locks(graph: Graph, tasks: Sequence[LoggedTask]) -> None:
+    """lockdep lists a lock already when a task begins to wait for it: then it is the last one."""
+    waiting: dict[int, str] = {}
+    for task in tasks:
+        kind = How([frame.function or "?" for frame in task.frames]).primitive
+        if task.locks and kind in LOCKS and task.state in "DS":
+            waiting[task.pid] = task.locks[-1].address
+    wanted = set(waiting.values())
+    for task in tasks:
+        for lock in task.locks:
+            if lock.address not in wanted:
+                continue
+            node = _task(graph, task.pid, task.comm, {task.pid: task})
+            lock_id = f"lock:{lock.address}"
+            graph.add(Node(lock_id, NodeKind.LOCK, f"lock {lock.name}", lock.address))
+            proof = f"lockdep lists it for the task, taken in {lock.function}"
+            if waiting.get(task.pid) == lock.address:
+                graph.link(Edge(node, lock_id, "waits for", Confidence.LIKELY, proof))
+            else:
+                graph.link(Edge(lock_id, node, "held by", Confidence.LIKELY, proof))
+
+
+def _add_unknown(graph: Graph, task: LoggedTask) -> None:
+    """A blocked task of a list, of which only the stack is known."""
+    node = _task(graph, task.pid, task.comm, {task.pid: task})
+    if graph.out(node):
+        return
+    how = How([frame.function or "?" for frame in task.frames])
+    kind = how.primitive if how.primitive in LOCKS else how.reason or how.primitive
+    _link_unknown(graph, node, kind or WaitKind.UNKNOWN, f"log line {task.line}")
+
+
+def _link_unknown(graph: Graph, node: str, kind: WaitKind, proof: str) -> None:
+    if graph.out(node):
+        return
+    target = f"unknown:{node}"
+    graph.add(Node(target, NodeKind.UNKNOWN, f"{kind}, which one is not known"))
+    graph.link(Edge(node, target, "waits for", Confidence.POSSIBLE, proof))
