@@ -147,8 +147,17 @@ class _Story:
         signature = linked[0].signature if linked else told.signature
         fatal = any(finding_of(self._ctx, r).severity is Severity.FATAL for r in linked)
         return replace(
-            told, signature=signature, severity=Severity.FATAL if fatal else told.severity
+            told,
+            signature=signature,
+            severity=Severity.FATAL if fatal else told.severity,
+            time=self._began(root),
         )
+
+    def _began(self, root: Root) -> float | None:
+        """Seconds since boot at which the first of its CPUs got stuck."""
+        parts = [root.stuck] if root.stuck is not None else []
+        longest = max((part.seconds for part in (*parts, *root.victims)), default=None)
+        return None if longest is None else self._facts.clock.now_ns / 1e9 - longest
 
     def _report_of(self, root: Root, told: Finding) -> Report | None:
         """The kernel's own report of the root itself, as opposed to that of a victim."""

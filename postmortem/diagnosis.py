@@ -99,6 +99,11 @@ RULES = (
         "the crash was asked for after {cause}",
     ),
     Rule(
+        frozenset({Kind.SOFT_LOCKUP, Kind.HARD_LOCKUP}),
+        frozenset({Kind.HUNG_TASK, Kind.RCU_STALL, Kind.WORKQUEUE_STALL}),
+        "a CPU did not let go before it ({cause})",
+    ),
+    Rule(
         CORRUPTING,
         DEADLY,
         "memory was damaged before it ({cause})",
@@ -162,9 +167,7 @@ def _precedes(earlier: Finding, later: Finding) -> bool:
     """By place in the log; what only the dump shows has a time at best."""
     if earlier.log_line is not None and later.log_line is not None:
         return earlier.log_line < later.log_line
-    if earlier.log_line is None and later.log_line is not None:
-        return earlier.time is not None and later.time is not None and earlier.time < later.time
-    return False
+    return earlier.time is not None and later.time is not None and earlier.time < later.time
 
 
 def _when(finding: Finding) -> tuple[int, float]:
