@@ -277,7 +277,7 @@ def plugins(ctx: click.Context, as_json: bool, plugin: tuple[str, ...]) -> int:
     page.table(
         ("name", "needs", "in analyze", "from", "does"),
         [
-            (p.name, ", ".join(p.needs), "yes" if p.in_analysis else "no", p.origin, p.summary)
+            (p.name, ", ".join(p.needs) or None, _yes(p.in_analysis), p.origin, p.summary)
             for p in sorted(found, key=lambda p: p.name)
         ],
         indent="",
@@ -288,6 +288,10 @@ def plugins(ctx: click.Context, as_json: bool, plugin: tuple[str, ...]) -> int:
     for problem in problems:
         _complain(f"{problem.what}: {problem.why}")
     return EXIT_LIMITED if problems else EXIT_OK
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
 
 
 def _described(item: Plugin) -> dict[str, Any]:

@@ -14,11 +14,12 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from render.samples import CRASH, HEALTHY
 
 from postmortem import __version__, cli
 from postmortem.errors import UnknownInputError, UnreadableInputError, UsageError
 from postmortem.result import Analysis
+
+from .render.samples import CRASH, HEALTHY
 
 Run = Callable[..., int]
 

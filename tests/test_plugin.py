@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from postmortem.analysis import Options, analyze
 from postmortem.errors import UsageError
 from postmortem.findings import Block, Finding, Problem, Table
 from postmortem.log.report import Record
 from postmortem.plugin import Context, Result, discover, plugin, run_plugin
 from postmortem.result import Input, System
 
+(DUMP,) = (Path(__file__).parents[1] / "corpus" / "dumps").glob("7.2-healthy-idle.vmcore*")
 GUIDE = Path(__file__).parents[1] / "docs" / "plugins.md"
 
 TINY = """
@@ -184,3 +186,11 @@ def test_the_guides_second_example_loads(tmp_path: Path) -> None:
     file.write_text(examples()[1])
     (item,) = [p for p in discover([file])[0] if p.name == "threads"]
     assert (item.needs, item.in_analysis) == (("dump", "types"), False)
+
+
+def test_the_guides_second_example_runs_on_a_dump(tmp_path: Path) -> None:
+    file = tmp_path / "threads.py"
+    file.write_text(examples()[1])
+    analysis = analyze([DUMP], Options(plugin_files=(file,), only=("threads",)))
+    (table,) = analysis.tables
+    assert (1, 1) in table.rows  # busybox init has one thread
