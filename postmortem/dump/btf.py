@@ -109,6 +109,7 @@ class Btf:
         """Types whose name, or lack of one, another type of that kind has too."""
         self.damage = self._index()
         """Why the types break off, if they do; those before are good."""
+        self._offsets: dict[bytes, tuple[int, ...]] = {}
         self._constants: dict[int, int] | None = None
         self._signs: bool | None = None
 
@@ -165,8 +166,14 @@ class Btf:
             raise BtfError(f"BTF has no string at {offset}")
         return self._strings[start:end].decode("utf-8", "replace")
 
-    def _name_offsets(self, name: bytes) -> Iterator[int]:
+    def _name_offsets(self, name: bytes) -> tuple[int, ...]:
         """Where ``name`` is a whole string: in a sound BTF at one place."""
+        known = self._offsets.get(name)
+        if known is None:
+            known = self._offsets[name] = tuple(self._search(name))
+        return known
+
+    def _search(self, name: bytes) -> Iterator[int]:
         if self.base is not None:
             yield from self.base._name_offsets(name)
         needle = b"\0" + name + b"\0"

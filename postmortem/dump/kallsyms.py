@@ -14,6 +14,7 @@ import struct
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import drgn
 
@@ -30,6 +31,7 @@ _MAX_GAP = 16 << 20
 """No symbol is that large: behind it nothing is, or something else."""
 _MAX_CACHED = 1 << 16
 _KERNEL_SPACE = 1 << 63
+_MAX_ADDRESS = (1 << 64) - 1
 _SAMPLES = 64
 _MAX_ALIASES = 64
 _LETTERS = "abcdginprstuvwABCDGINPRSTUVW?-"
@@ -149,14 +151,20 @@ class Kallsyms:
         # str.translate() is 4 times faster than joining tokens name by name.
         expand = {code: token.decode("latin-1") for code, token in enumerate(self._tokens)}
         separator = "\u2028"
+        data, text = self._data, self._data.decode("latin-1")
         size = 0
-        for number in range(len(self._markers)):
-            codes = [self._codes(at).decode("latin-1") for at in self._block(number)]
-            text = separator.join(codes).translate(expand)
-            size += len(text)
+        for number, marker in enumerate(self._markers):
+            first = number * _PER_BLOCK
+            at = self._walk(marker, min(_PER_BLOCK, self.count - first))
+            if at[-1] - at[0] > _PER_BLOCK * _MAX_CODES:
+                continue
+            # The length takes one byte, or two if the first has its top bit set.
+            codes = [text[a + 1 + (data[a] >> 7) : b] for a, b in pairwise(at)]
+            names = separator.join(codes).translate(expand)
+            size += len(names)
             if size > _MAX_TEXT_BYTES:
                 return
-            yield from enumerate(text.split(separator), number * _PER_BLOCK)
+            yield from enumerate(names.split(separator) if codes else (), first)
 
     def find(self, name: bytes) -> list[int]:
         """Indexes of all symbols of this name, in order of address."""
@@ -275,7 +283,7 @@ class Kallsyms:
         if following >= self.count:
             return 0
         size = self.address(following) - address
-        return size if size <= _MAX_GAP else 0
+        return size if 0 <= size <= _MAX_GAP else 0
 
 
 def _align(value: int, by: int) -> int:
@@ -393,7 +401,7 @@ def _vmlinux_symbol(text: str, address: int, size: int) -> drgn.Symbol:
     if letter.lower() in ("v", "w"):
         binding = drgn.SymbolBinding.WEAK
     kind = _LETTER_KINDS.get(letter.lower(), drgn.SymbolKind.UNKNOWN)
-    return drgn.Symbol(text[1:], address, size, binding, kind)
+    return drgn.Symbol(text[1:], address & _MAX_ADDRESS, size, binding, kind)
 
 
 def vmlinux_symbols(prog: drgn.Program, vmcoreinfo: Mapping[str, str]) -> VmlinuxSymbols:
