@@ -156,6 +156,8 @@ class TaskReader:
             "thread_node": at("thread_node"),
             "signal": at("signal"),
         }
+        # An int once, a byte among others since v7.2.
+        self._on_cpu_size = drgn.sizeof(task.member("on_cpu").type)
         self._comm_size = drgn.sizeof(task.member("comm").type)
         self._start = min(self._at.values()) & ~7
         self._size = max(self._at.values()) + max(16, self._comm_size) - self._start
@@ -170,6 +172,7 @@ class TaskReader:
             raise LookupError(f"{address:#x} is no address of a task")
         raw = self._prog.read(address + self._start, self._size)
         state = self._u32(raw, "state")
+        on_cpu = self._at["on_cpu"] - self._start
         exit_state = self._u32(raw, "exit_state")
         comm = raw[self._at["comm"] - self._start :][: self._comm_size]
         pid, tgid = struct.unpack_from("<ii", raw, self._at["pid"] - self._start)
@@ -181,7 +184,7 @@ class TaskReader:
                 comm=comm.split(b"\0", 1)[0].decode("utf-8", "replace"),
                 state=state_letter(state, exit_state),
                 cpu=self._u32(raw, "cpu"),
-                on_cpu=bool(self._u32(raw, "on_cpu")),
+                on_cpu=any(raw[on_cpu : on_cpu + self._on_cpu_size]),
                 kthread=bool(self._u32(raw, "flags") & _PF_KTHREAD),
                 parent=self._u64(raw, "parent"),
                 mm=self._u64(raw, "mm"),
