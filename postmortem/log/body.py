@@ -93,7 +93,8 @@ _ARCH_MARKS = (
     ("loongarch", re.compile(r"ERA: |ESTAT: |BADV: ")),
 )
 _CPU = re.compile(
-    r"CPU: (?P<cpu>\d+) (?:UID: \d+ )?PID: (?P<pid>\d+) Comm: (?P<comm>.{1,64}?) (?:Kdump: loaded )?"
+    r"CPU: (?P<cpu>\d+) (?:UID: \d+ )?PID: (?P<pid>\d+) Comm: (?P<comm>.{1,64}?) "
+    r"(?:Kdump: loaded )?"
     r"(?:(?P<clean>Not tainted)|Tainted: (?P<taint>[A-Z -]{1,40}?)) +(?P<release>\S+)"
 )
 _CPU_CUT = re.compile(r"CPU: (?P<cpu>\d+) (?:UID: \d+ )?PID: (?P<pid>\d+) Comm: (?P<comm>\S{1,64})")

@@ -66,13 +66,18 @@ def primary(reports: list[Report]) -> int | None:
     A warning that came first and has nothing to do with the death is not it.
     """
     for report in reversed(reports):
-        if report.title.startswith("kernel panic") and report.consequence_of is not None:
-            return report.consequence_of
+        cause = report.consequence_of
+        if report.title.startswith("kernel panic") and cause is not None:
+            if reports[cause].kind is not Kind.USER_REQUESTED:
+                return cause
+            break
     own = [index for index, report in enumerate(reports) if report.consequence_of is None]
     return min(own, key=lambda index: (_rank(reports[index]), index), default=None)
 
 
 def _rank(report: Report) -> int:
+    if report.kind is Kind.USER_REQUESTED:
+        return 3  # somebody wanted the dump, mostly because of something before
     if report.title.startswith("kernel panic"):
         return 0
     if report.kind in _DEADLY:
@@ -84,7 +89,7 @@ def _rank(report: Report) -> int:
         Kind.UBSAN,
         Kind.ALLOCATION_FAILURE,
     ):
-        return 3
+        return 4
     return 2
 
 

@@ -73,5 +73,15 @@ def test_the_worst_is_primary_if_nothing_died() -> None:
     assert primary([report(Kind.IO_ERROR, 1), report(Kind.KASAN, 2), report(Kind.WARNING, 3)]) == 1
 
 
+def test_a_dump_on_request_is_about_what_was_before() -> None:
+    asked = panic(9, "sysrq triggered crash", Kind.USER_REQUESTED)
+    assert primary(link([report(Kind.NULL_DEREFERENCE, 1), asked])) == 0
+
+
+def test_a_dump_on_request_of_a_machine_that_only_warned_is_a_request() -> None:
+    asked = panic(9, "sysrq triggered crash", Kind.USER_REQUESTED)
+    assert primary(link([report(Kind.WARNING, 1), asked])) == 1
+
+
 def test_nothing_is_primary_of_nothing() -> None:
     assert primary([]) is None
