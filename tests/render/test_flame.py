@@ -1,0 +1,72 @@
+"""Flame graphs: folded text and SVG."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+
+from postmortem.render.flame import MAX_NODES, FoldedStack, folded, svg
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def stack(count: int, *frames: str, state: str = "D") -> FoldedStack:
+    return FoldedStack((state,), frames, count, "blocked")
+
+
+def test_folded_lines_are_outermost_first_with_the_count_last() -> None:
+    assert folded([stack(3, "kthread", "worker"), stack(1, "main")]) == (
+        "D;kthread;worker 3\nD;main 1\n"
+    )
+
+
+def test_equal_stacks_become_one_line() -> None:
+    assert folded([stack(3, "main"), stack(4, "main")]) == "D;main 7\n"
+
+
+def test_no_name_can_make_a_line_or_a_frame() -> None:
+    assert folded([stack(1, "a;b\nc 9")]) == "D;a:b\\x0ac 9 1\n"
+
+
+def boxes(text: str) -> dict[str, float]:
+    """Width of each box by its title's name."""
+    found = {}
+    for group in ET.fromstring(text).iter(f"{SVG}g"):
+        title, rect = group.find(f"{SVG}title"), group.find(f"{SVG}rect")
+        if title is not None and rect is not None:
+            found[(title.text or "").rpartition(":")[0]] = float(rect.attrib["width"])
+    return found
+
+
+def test_width_is_number() -> None:
+    widths = boxes(svg([stack(30, "main", "wait"), stack(10, "main", "run")], "t"))
+    assert widths["main"] > widths["wait"] > widths["run"] > 0
+    assert abs(widths["wait"] / widths["run"] - 3) < 0.05
+
+
+def test_total_and_share_are_told() -> None:
+    text = svg([stack(3, "wait"), stack(1, "run")], "t")
+    assert "wait: 3 tasks, 75.0 %" in text
+    assert "all: 4 tasks, 100.0 %" in text
+
+
+def test_hostile_names_are_text() -> None:
+    name = '</text><script>alert("1")</script>]]>\x1b[31m\u202e&'
+    text = svg([stack(1, name)], name)
+    root = ET.fromstring(text)
+    assert len(list(root.iter(f"{SVG}script"))) == 1
+    assert "\x1b" not in text and "\u202e" not in text
+
+
+def test_nothing_from_elsewhere_is_loaded() -> None:
+    text = svg([stack(1, "main")], "t")
+    assert "href" not in text and "url(" not in text and "@import" not in text
+
+
+def test_no_stacks_make_an_empty_picture() -> None:
+    assert ET.fromstring(svg([], "t")).tag == f"{SVG}svg"
+
+
+def test_deep_and_many_stacks_are_bounded() -> None:
+    deep = stack(1, *(f"f{n}" for n in range(5000)))
+    many = [stack(1, f"g{n}") for n in range(MAX_NODES + 10)]
+    assert len(svg([deep, *many], "t")) < 1 << 20
