@@ -8,10 +8,11 @@ later, is asked first and BTF fills what it lacks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 
 import drgn
 
@@ -19,13 +20,14 @@ from postmortem.dump.btf import STRUCT, Btf, BtfError, BtfTypes
 from postmortem.dump.globals import global_variable, only_one
 from postmortem.dump.kallsyms import (
     ModuleSymbols,
-    VmlinuxSymbols,
     read_available,
     vmlinux_symbols,
 )
 from postmortem.findings import Problem
 
 _MAX_BTF_BYTES = 64 << 20
+_LIVE_BTF = Path("/sys/kernel/btf/vmlinux")
+SymbolFinder = Callable[[drgn.Program, "str | None", "int | None", bool], Sequence[drgn.Symbol]]
 _DAMAGE = (
     drgn.FaultError,
     LookupError,  # no such type, symbol, page table
@@ -53,22 +55,16 @@ class Description:
     problems: tuple[Problem, ...] = ()
 
 
-def describe(prog: drgn.Program, vmcoreinfo: dict[str, str]) -> Description:
+def describe(prog: drgn.Program, vmcoreinfo: Mapping[str, str]) -> Description:
     """Attach types, symbols, global variables and ORC of the dump to ``prog``.
 
     :param prog: A program with a core, nothing else.
     :param vmcoreinfo: The note's lines as key and value.
     """
     problems: list[Problem] = []
-    try:
-        symbols = vmlinux_symbols(prog, vmcoreinfo)
-    except _DAMAGE as exc:
-        problems.append(Problem("symbols", f"the symbol table (kallsyms) can't be read: {exc}"))
+    symbols = _find_symbols(prog, vmcoreinfo, problems)
+    if symbols is None:
         return Description(False, False, False, 0, tuple(problems))
-    if symbols.table.missing_bytes:
-        problems.append(
-            Problem("symbols", f"{symbols.table.missing_bytes} bytes of their names are missing")
-        )
     prog.register_symbol_finder("kallsyms", symbols, enable_index=0)
     unwind = _enable_orc(prog)
     try:
@@ -93,6 +89,32 @@ def structs_of_module(prog: drgn.Program, module: str) -> Iterator[drgn.Type]:
     types = prog.cache.get(_CACHE)
     if isinstance(types, DumpTypes):
         yield from types.structs_of_module(module)
+
+
+def _find_symbols(
+    prog: drgn.Program, vmcoreinfo: Mapping[str, str], problems: list[Problem]
+) -> SymbolFinder | None:
+    """The symbols in memory; of a running kernel those that it tells root, if need be."""
+    try:
+        symbols = vmlinux_symbols(prog, vmcoreinfo)
+    except _DAMAGE as exc:
+        if _is_live(prog):
+            from drgn.helpers.linux.kallsyms import load_vmlinux_kallsyms
+
+            with suppress(OSError, *_DAMAGE):
+                told: SymbolFinder = load_vmlinux_kallsyms(prog)
+                return told
+        problems.append(Problem("symbols", f"the symbol table (kallsyms) can't be read: {exc}"))
+        return None
+    if symbols.table.missing_bytes:
+        problems.append(
+            Problem("symbols", f"{symbols.table.missing_bytes} bytes of their names are missing")
+        )
+    return symbols
+
+
+def _is_live(prog: drgn.Program) -> bool:
+    return bool(prog.flags & drgn.ProgramFlags.IS_LIVE)
 
 
 def _enable_orc(prog: drgn.Program) -> bool:
@@ -174,23 +196,20 @@ def _add_unwind_range(prog: drgn.Program, module: drgn.Object) -> None:
 class DumpTypes:
     """Type and object finders over the BTF of vmlinux and, when needed, of each module."""
 
-    def __init__(self, prog: drgn.Program, symbols: VmlinuxSymbols) -> None:
+    def __init__(self, prog: drgn.Program, symbols: SymbolFinder) -> None:
         """
         :raises LookupError: the dump has no BTF, or it is damaged at the start.
         :raises drgn.FaultError: its first page is not in the dump.
         """
         self._prog = prog
         self._symbols = symbols
-        start = prog.symbol("__start_BTF").address
-        size = prog.symbol("__stop_BTF").address - start
-        if not 0 < size <= _MAX_BTF_BYTES:
-            raise BtfError(f"BTF would have {size} bytes")
-        data, missing = read_available(prog, start, size)
+        data, missing = _read_btf(prog)
         self._vmlinux = BtfTypes(prog, Btf(data), self._complete)
         self.damage = self._vmlinux.btf.damage
         """Why not all types can be had, if so."""
         if missing:
-            self.damage = f"{missing} of {size} bytes of BTF are missing. {self.damage}".rstrip()
+            what = f"{missing} of {len(data)} bytes of BTF are missing."
+            self.damage = f"{what} {self.damage}".rstrip()
         self._modules: list[_ModuleBtf] | None = None
         self._objects: dict[tuple[str, int], drgn.Object] = {}
         self._text: list[tuple[int, int]] | None = None
@@ -310,6 +329,18 @@ class DumpTypes:
     def _constant_value(self, name: str) -> int | None:
         found = self._vmlinux.constant(name)
         return None if found is None else int(found.value_())
+
+
+def _read_btf(prog: drgn.Program) -> tuple[bytes, int]:
+    """The section of vmlinux, and how many of its bytes could not be read."""
+    if _is_live(prog):
+        with suppress(OSError):
+            return _LIVE_BTF.read_bytes(), 0
+    start = prog.symbol("__start_BTF").address
+    size = prog.symbol("__stop_BTF").address - start
+    if not 0 < size <= _MAX_BTF_BYTES:
+        raise BtfError(f"BTF would have {size} bytes")
+    return read_available(prog, start, size)
 
 
 class _ModuleBtf:
