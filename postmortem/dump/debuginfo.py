@@ -281,9 +281,12 @@ def _second_program(core: Core) -> drgn.Program:
 
 
 def kernel_build_id(core: Core) -> str | None:
-    """The kernel's build id: VMCOREINFO names it since v5.9, its notes are in memory always."""
-    if core.info.build_id:
-        return core.info.build_id
+    """The kernel's build id: its notes are in memory, VMCOREINFO names it since v5.9.
+
+    Memory is asked first, by the symbols of the dump: some stable kernels write garbage
+    into VMCOREINFO (backports of 905415ff3ffb, "lib/buildid: harden build ID parsing
+    logic").
+    """
     try:
         start = core.program.symbol("__start_notes").address
         size = core.program.symbol("__stop_notes").address - start
@@ -293,7 +296,7 @@ def kernel_build_id(core: Core) -> str | None:
                     return note.desc.hex()
     except (LookupError, drgn.FaultError):
         pass
-    return None
+    return core.info.build_id
 
 
 def _check_vmlinux(path: Path, core: Core, build_id: str | None) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import random
 import subprocess
 import sys
 from collections.abc import Callable
@@ -309,9 +308,8 @@ def test_damage_gives_a_sentence_and_nothing_worse(tmp_path: Path, form: str, cu
     path = tmp_path / "dump"
     path.write_bytes(FORMS[form]())
     limit = 24_000 if "kdump" in form else 2400
-    start = random.randrange(1 << 30)
     run = subprocess.run(
-        [sys.executable, "-c", HARM, path, json.dumps([start, start + 40]), str(limit), cut],
+        [sys.executable, "-c", HARM, path, json.dumps([0, 40]), str(limit), cut],
         capture_output=True,
         text=True,
         timeout=120,

@@ -17,10 +17,11 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import drgn
 import pytest
 
 from postmortem.dump.core import Core, open_core
-from postmortem.dump.debuginfo import find_debug_info, source_path
+from postmortem.dump.debuginfo import find_debug_info, kernel_build_id, source_path
 from postmortem.errors import UnreadableInputError, UsageError
 
 from . import images
@@ -144,6 +145,24 @@ def test_another_build_is_refused_with_both_ids(tmp_path: Path) -> None:
         find_debug_info(dump(tmp_path), vmlinux=other)
     assert OTHER_BUILD_ID in str(caught.value)
     assert images.BUILD_ID in str(caught.value)
+
+
+def test_the_build_id_in_memory_is_believed_before_vmcoreinfo(tmp_path: Path) -> None:
+    memory = images.machine()
+    note = images.note(b"GNU", 3, bytes.fromhex(images.BUILD_ID))
+    memory[400 * 4096 : 400 * 4096 + len(note)] = note
+    path = tmp_path / "vmcore"
+    path.write_bytes(images.qemu_elf(memory, images.vmcoreinfo(build_id=OTHER_BUILD_ID)))
+    core = open_core(path)
+    assert kernel_build_id(core) == OTHER_BUILD_ID
+    start = images.KERNEL_MAP + 400 * 4096
+    places = {"__start_notes": start, "__stop_notes": start + len(note)}
+    symbols = [
+        drgn.Symbol(name, at, 1, drgn.SymbolBinding.GLOBAL, drgn.SymbolKind.NOTYPE)
+        for name, at in places.items()
+    ]
+    core.program.register_symbol_finder("test", drgn.SymbolIndex(symbols), enable_index=0)
+    assert kernel_build_id(core) == images.BUILD_ID
 
 
 def test_a_stripped_kernel_is_called_stripped(tmp_path: Path, vmlinux: Path) -> None:
