@@ -52,13 +52,17 @@ def parse_section(section: Section, arch: str | None = None) -> Report:
     kind = _kind(form, body, detail)
     frames = frames_of(form, kind, body)
     guilty = guilty_frame(frames, kind)
-    if guilty is not None and _injected(frames[: frames.index(guilty)]):
+    if guilty is not None and (
+        _injected(frames[: frames.index(guilty)]) or _mixed_with_injection(section)
+    ):
         guilty = None
     blamed = normalise(guilty.function) if guilty and guilty.function else None
     trace = main_trace(body)
     function = blamed or _named(detail, body, alone=trace is None)
     if blamed is None and form.name == "kasan":
         function = _named(detail, body, alone=True)
+    if kind is Kind.STACK_OVERFLOW and trace is None:
+        function = None  # where an overflow is noticed says nothing about who made it
     shown = blamed if form.name in _ONLY_STACK else function
     why = _corruption(section, body, shown)
     title, alts = _titles(form, detail, shown)
@@ -224,6 +228,13 @@ def _injected(frames: list[Frame]) -> bool:
     return any(
         f.function and plain(f.function) in ("should_fail", "should_fail_ex") for f in frames
     )
+
+
+def _mixed_with_injection(section: Section) -> bool:
+    """Fault injection announced a stack of its own in the middle, without a caller to tell."""
+    if section.caller is not None or section.form.name not in _ONLY_STACK:
+        return False
+    return any("FAULT_INJECTION: forcing" in r.text for r in section.records[section.at :])
 
 
 def _named(detail: dict[str, str], body: Body, alone: bool) -> str | None:

@@ -68,6 +68,8 @@ class Reader:
         """Number of the line at ``_line_at``."""
         self._line_at = 0
         self._crashdump = False
+        self._noted = -1
+        """The last line that :meth:`_note` kept something of."""
         self.boots: list[Boot] = []
 
     @property
@@ -92,6 +94,8 @@ class Reader:
                 if line > start and splitter.idle:
                     position = line
                     break
+                if self._phrase:
+                    self._note(line, record.text.lstrip())
                 yield from splitter.feed(record, self._phrase)
                 position = after
             else:
@@ -224,22 +228,32 @@ class Reader:
         ]
 
     def _interesting(self, start: int) -> bool:
-        """Is this line a header? On the way it notes where another kernel begins."""
+        """Is this line a header?"""
         raw = self._data[start - self._base : self._line_end(start) - self._base]
         found = False
         for record in self._messages(raw, 0):
             text = record.text.lstrip()
             if match_header(text) is not None or text.startswith("INFO: task "):
                 found = True
-            elif "Linux version " in text or text.startswith("Booting Linux on"):
-                self._boot(self._number(start), text)
-            elif "Starting crashdump kernel" in text:
-                self._crashdump = True
-            elif self.boots:
-                offset = _OFFSET.search(text)
-                if offset is not None:
-                    self.boots[-1].offset = int(offset["offset"], 16)
+            else:
+                self._note(start, text)
         return found
+
+    def _note(self, start: int, text: str) -> None:
+        """Keep what a message tells about the kernel that printed it."""
+        if start <= self._noted:
+            return  # lines before a header are read once more
+        if "Linux version " in text or text.startswith("Booting Linux on"):
+            self._boot(self._number(start), text)
+        elif "Starting crashdump kernel" in text:
+            self._crashdump = True
+        elif self.boots and "Kernel Offset: 0x" in text:
+            offset = _OFFSET.search(text)
+            if offset is not None:
+                self.boots[-1].offset = int(offset["offset"], 16)
+        else:
+            return
+        self._noted = start
 
     def _boot(self, line: int, text: str) -> None:
         match = _LINUX.search(text)

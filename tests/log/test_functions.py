@@ -1,5 +1,7 @@
 """Names, machinery, who is to blame, and signatures."""
 
+# ruff: noqa: E501
+
 from __future__ import annotations
 
 import pytest
