@@ -158,7 +158,7 @@ def test_the_build_id_in_memory_is_believed_before_vmcoreinfo(tmp_path: Path) ->
     start = images.KERNEL_MAP + 400 * 4096
     places = {"__start_notes": start, "__stop_notes": start + len(note)}
     symbols = [
-        drgn.Symbol(name, at, 1, drgn.SymbolBinding.GLOBAL, drgn.SymbolKind.NOTYPE)
+        drgn.Symbol(name, at, 1, drgn.SymbolBinding.GLOBAL, drgn.SymbolKind.OBJECT)
         for name, at in places.items()
     ]
     core.program.register_symbol_finder("test", drgn.SymbolIndex(symbols), enable_index=0)
