@@ -61,6 +61,8 @@ def lockups(ctx: Context) -> Iterator[Finding | Table]:
     yield from story.tell()
     if ctx.named:
         yield _cpu_table(facts)
+        yield from _what_waits(ctx, prog, facts)
+        yield from _interrupts(ctx, prog, facts)
 
 
 def _panic_ns(ctx: Context) -> int | None:
@@ -733,4 +735,68 @@ def _cpu_table(facts: Lockups) -> Table:
             for state in facts.cpus
         ),
         note="times are up to the panic, or to the dump; - where the kernel does not record it",
+    )
+
+
+def _what_waits(ctx: Context, prog: drgn.Program, facts: Lockups) -> Iterator[Table]:
+    """The grace period, the worker pools and the calls that were under way, stuck or not."""
+    from postmortem.kernel.csd import pending_calls
+    from postmortem.kernel.rcu import grace_period
+    from postmortem.kernel.workqueues import waiting_pools
+
+    rows: list[tuple[str, float | None, str]] = []
+    period = ctx.attempt("RCU", lambda: grace_period(prog, facts.clock))
+    if period is not None:
+        who = [f"CPU {cpu}" for cpu in period.cpus] + [task.comm for task in period.tasks]
+        rows.append(
+            ("RCU grace period", round(period.age_seconds, 1), ", ".join(who[:8]) or "nobody")
+        )
+    pools = ctx.attempt("worker pools", lambda: waiting_pools(prog, facts.clock))
+    for pool in pools.pools[:_MAX_POOLS] if pools is not None else ():
+        where = "unbound" if pool.cpu is None else f"CPU {pool.cpu}"
+        rows.append(
+            (
+                f"worker pool {pool.id} ({where})",
+                round(pool.stalled_seconds, 1),
+                f"{pool.pending} items: {', '.join(pool.waiting[:4])}",
+            )
+        )
+    calls = ctx.attempt(
+        "cross-CPU calls", lambda: pending_calls(prog, [state.number for state in facts.cpus])
+    )
+    for call in calls or ():
+        if call.function is not None:
+            rows.append((f"call to CPU {call.target}", None, f"{call.function}()"))
+    if rows:
+        yield Table("Under way", ("what", "for s", "waits for"), tuple(rows))
+
+
+def _interrupts(ctx: Context, prog: drgn.Program, facts: Lockups) -> Iterator[Finding | Table]:
+    from postmortem.kernel.interrupts import interrupts
+
+    seconds = facts.clock.now_ns / 1e9
+    found = ctx.attempt("interrupts", lambda: interrupts(prog, seconds))
+    if not found:
+        return
+    for line in found:
+        if line.stormy:
+            yield Finding(
+                id=f"irq{line.number}-storm",
+                kind=Kind.NONE,
+                severity=Severity.INFO,
+                confidence=Confidence.POSSIBLE,
+                title=f"interrupt {line.number} ({line.name}) comes far too often",
+                explanation=(
+                    f"{line.total} interrupts since boot, {line.per_second:.0f} a second on "
+                    f"average; {line.unhandled} of the last 100,000 that nobody claimed."
+                ),
+                evidence=(Evidence(f"irqs_unhandled {line.unhandled}", f"irq_desc {line.number}"),),
+            )
+    yield Table(
+        "Interrupts since boot",
+        ("IRQ", "device", "total", "a second", "not claimed"),
+        tuple(
+            (line.number, line.name, line.total, round(line.per_second, 1), line.unhandled)
+            for line in found[:12]
+        ),
     )
