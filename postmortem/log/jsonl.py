@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from postmortem.errors import PostmortemError
+from postmortem.findings import Kind
 from postmortem.log.report import Frame, Report
 from postmortem.log.scan import Scan, scan_file
 from postmortem.log.source import is_pstore_directory
@@ -44,15 +46,38 @@ def document(path: str, full: bool = False) -> dict[str, Any]:
 
 
 def scan_dict(scan: Scan, full: bool = False) -> dict[str, Any]:
-    """A scan as JSON types."""
+    """A scan as JSON types. What only failed (I/O, memory) comes after what broke."""
     return {
         "path": scan.path,
-        "reports": [report_dict(report, full) for report in scan.reports],
+        "reports": [report_dict(report, full) for report in crashes_first(scan.reports)],
         "boots": [
             {"line": boot.line, "release": boot.release, "kdump": boot.kdump} for boot in scan.boots
         ],
         "problems": [{"what": problem.what, "why": problem.why} for problem in scan.problems],
     }
+
+
+_FAILURES = {Kind.IO_ERROR, Kind.ALLOCATION_FAILURE, Kind.OOM}
+
+
+def crashes_first(reports: Sequence[Report]) -> list[Report]:
+    """The kernel's own bugs in their order, then what failed around it, links kept."""
+    order = sorted(
+        range(len(reports)),
+        key=lambda index: (
+            reports[index].kind in _FAILURES
+            and not reports[index].title.startswith("kernel panic"),
+            index,
+        ),
+    )
+    place = {old: new for new, old in enumerate(order)}
+    found = []
+    for index in order:
+        report = reports[index]
+        if report.consequence_of is not None:
+            report = replace(report, consequence_of=place[report.consequence_of])
+        found.append(report)
+    return found
 
 
 def report_dict(report: Report, full: bool = False) -> dict[str, Any]:

@@ -39,7 +39,7 @@ _WHOLE = ("kmsan",)
 _CUT = re.compile(r"-{4,20}\[ cut here \]-{4,20}|8<--- cut here ---")
 _END = re.compile(r"-{2,4}\[ end (?:trace|Kernel panic)")
 _RULE = re.compile(r"={30,}$")
-_BOOT = re.compile(r"(?:Linux version \d|Booting Linux on physical CPU)")
+_BOOT = ("Linux version ", "Booting Linux on physical CPU")
 _TAIL = re.compile(
     r"[RE]?(?:IP|SP|[A-DS][XI]|BP|FLAGS)\b|R\d\d:|[CD]R\d:|[C-GS]S:|Code:|PKRU:|ORIG_|note: "
     r"|<TASK>|</TASK>|Modules|Kernel panic|$"
@@ -50,7 +50,8 @@ _TITLE = re.compile(r"Call [Tt]race|Backtrace|(?:stack )?backtrace:")
 _WIDE = re.compile(
     r"Sending NMI |NMI backtrace for cpu|Task dump for CPU|Showing (?:all|busy)|Workqueue: "
 )
-_DROPPED = re.compile(r"\*\* \d+ printk messages dropped \*\*")
+_MARKED = frozenset("CBsb-=SNTW")
+"""How the lines that :meth:`Splitter._mark` looks for begin."""
 
 
 @dataclass
@@ -229,7 +230,7 @@ class Splitter:
             section = self._foreign(record)
         if section is None:
             return []
-        if _BOOT.match(text):
+        if text.startswith(_BOOT):
             return self._end_all("the machine restarted")
         if (
             record.time is not None
@@ -252,7 +253,15 @@ class Splitter:
         if frame:
             section.frames += 1
             section.strangers = 0
-        elif _TITLE.match(text):
+        elif text[:1] in _MARKED and self._mark(section, text):
+            return self._end_of(section.caller, None)
+        if len(section.records) >= MAX_RECORDS:
+            return self._end_of(section.caller, None)
+        return []
+
+    def _mark(self, section: Section, text: str) -> bool:
+        """Note what a line says about the state of its report; is it the last?"""
+        if _TITLE.match(text):
             section.titled = True
         elif _END.match(text):
             section.ended = True
@@ -260,11 +269,8 @@ class Splitter:
             section.wide = True
         elif _RULE.match(text):
             section.rules += 1
-            if section.frames and section.form.name.startswith(_RULED):
-                return self._end_of(section.caller, None)
-        if len(section.records) >= MAX_RECORDS:
-            return self._end_of(section.caller, None)
-        return []
+            return section.frames > 0 and section.form.name.startswith(_RULED)
+        return False
 
     def _foreign(self, record: Record) -> Section | None:
         """A message of somebody who has no report open."""
