@@ -169,7 +169,11 @@ def _troubles(facts: Facts) -> list[Trouble]:
         result.append(Trouble(inner[-1].id, cycle, tuple(tasks)))
     for root in roots(graph):
         tasks = graph.tasks(graph.blocked_by([root]))
-        if any(node.hung for node in tasks):
+        # What a dead task holds is never given back, however short the wait is yet.
+        lost = graph.nodes[root].state.startswith("has exited") and any(
+            edge.confidence is Confidence.CERTAIN for edge in graph.into(root)
+        )
+        if lost or any(node.hung for node in tasks):
             result.append(Trouble(root, (), tuple(tasks)))
     result.sort(key=lambda item: (not item.cycle, -item.tasks))
     return result

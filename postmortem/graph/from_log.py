@@ -24,9 +24,11 @@ def log_graph(reports: Iterable[Report], tasks: Sequence[LoggedTask]) -> Graph:
     """Who waits for whom, by hung-task reports and task lists."""
     graph = Graph()
     shown = {task.pid: task for task in tasks}
-    for report in reports:
-        if report.kind is Kind.HUNG_TASK and report.task is not None:
-            _add_report(graph, report, shown)
+    hung = [r for r in reports if r.kind is Kind.HUNG_TASK and r.task is not None]
+    for report in hung:
+        _add_report(graph, report)
+    for report in hung:
+        _add_blocker(graph, report, shown)
     _add_held_locks(graph, tasks)
     for task in tasks:
         if task.state == "D":
@@ -34,7 +36,7 @@ def log_graph(reports: Iterable[Report], tasks: Sequence[LoggedTask]) -> Graph:
     return graph
 
 
-def _add_report(graph: Graph, report: Report, shown: dict[int, LoggedTask]) -> None:
+def _add_report(graph: Graph, report: Report) -> None:
     assert report.task is not None
     said = _SECONDS.search(report.text[0]) if report.text else None
     node = Node(
@@ -51,6 +53,12 @@ def _add_report(graph: Graph, report: Report, shown: dict[int, LoggedTask]) -> N
         hung=True,
     )
     graph.add(node)
+
+
+def _add_blocker(graph: Graph, report: Report, shown: dict[int, LoggedTask]) -> None:
+    """What the kernel says that the task waits for, or only how."""
+    assert report.task is not None
+    node = graph.nodes[f"task:{report.task.pid}"]
     how = How(node.stack)
     blocker = next((match for text in report.text if (match := _BLOCKER.match(text))), None)
     if blocker is not None and blocker["pid"]:

@@ -182,12 +182,14 @@ class Waiters:
                 try:
                     link = self._prog.read_u64(link + 8 * direction)
                 except drgn.FaultError as exc:
-                    ring.broken = f"the waiter list breaks off at {link:#x}: {exc}"
+                    ring.broken = ring.broken or f"the waiter list breaks off at {link:#x}: {exc}"
                     break
                 if link in seen:
                     if link == start:
                         return
-                    ring.broken = f"the waiter list runs in a circle at {link:#x}"
+                    # Backwards it has met the place where it broke forwards.
+                    circle = f"the waiter list runs in a circle at {link:#x}"
+                    ring.broken = ring.broken or circle
                     break
                 if len(seen) >= _MAX_WAITERS:
                     ring.broken = "the waiter list has no end"

@@ -1,0 +1,169 @@
+"""Task lists as kernel/sched/core.c prints them, lockdep's as kernel/locking/lockdep.c does."""
+
+from __future__ import annotations
+
+import time
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from postmortem.findings import Kind
+from postmortem.graph.from_log import log_graph
+from postmortem.graph.model import cycles, roots
+from postmortem.log.blocked import lockdep_circle, logged_tasks
+from postmortem.log.report import Record, Report
+from postmortem.log.scan import scan_bytes
+
+
+def records(text: str) -> list[Record]:
+    return [Record(number, line) for number, line in enumerate(text.splitlines(), 1)]
+
+
+NEW = """\
+sysrq: Show Blocked State
+task:kworker/u8:1    state:D stack:0     pid:28    tgid:28    ppid:2      flags:0x00004000
+Workqueue: events_unbound pm_work
+Call Trace:
+ <TASK>
+ __schedule+0x3bf/0xb40
+ schedule+0x27/0xd0
+ schedule_preempt_disabled+0x15/0x30
+ ? srso_return_thunk+0x5/0x5f
+ __mutex_lock.constprop.0+0x3a4/0x6b0
+ pm_load+0x15/0x20 [pm_fault]
+ </TASK>
+task:my task with blanks state:D stack:13800 pid: 1234 ppid:   1 flags:0x00000000
+Call Trace:
+ schedule+0x27/0xd0
+something else
+ not_a_frame_of_it+0x1/0x2
+"""
+OLD = """\
+  task                        PC stack   pid father
+dd              D ffff88003d2c3c28     0  2127   2112 0x00000080
+Call Trace:
+ [<ffffffff8168bac9>] schedule+0x29/0x70
+ [<ffffffff81689519>] schedule_timeout+0x239/0x2d0
+"""
+
+
+def test_task_list_of_new_kernels() -> None:
+    first, second = logged_tasks(records(NEW))
+    assert (first.pid, first.comm, first.state) == (28, "kworker/u8:1", "D")
+    assert [f.function for f in first.frames if f.reliable][-2:] == [
+        "__mutex_lock.constprop.0",
+        "pm_load",
+    ]
+    assert first.frames[-1].module == "pm_fault"
+    assert (second.pid, second.comm) == (1234, "my task with blanks")
+
+
+def test_stack_ends_with_the_first_line_that_is_none_of_it() -> None:
+    assert [frame.function for frame in logged_tasks(records(NEW))[1].frames] == ["schedule"]
+
+
+def test_task_list_of_old_kernels() -> None:
+    (task,) = logged_tasks(records(OLD))
+    assert (task.pid, task.comm, task.state) == (2127, "dd", "D")
+    assert [frame.function for frame in task.frames] == ["schedule", "schedule_timeout"]
+
+
+LOCKDEP = """\
+task:left            state:D stack:0     pid:10    tgid:10    ppid:2      flags:0x00004000
+Call Trace:
+ __schedule+0x3bf/0xb40
+ schedule+0x27/0xd0
+ __mutex_lock+0x3a4/0x6b0
+ f+0x15/0x20
+task:right           state:D stack:0     pid:11    tgid:11    ppid:2      flags:0x00004000
+Call Trace:
+ __schedule+0x3bf/0xb40
+ schedule+0x27/0xd0
+ __mutex_lock+0x3a4/0x6b0
+ g+0x15/0x20
+
+Showing all locks held in the system:
+2 locks held by left/10:
+ #0: ffffffffc0001000 (a_mutex){+.+.}-{3:3}, at: f+0x10/0x20
+ #1: ffffffffc0002000 (b_mutex){+.+.}-{3:3}, at: f+0x18/0x20
+2 locks held by right/11:
+ #0: ffffffffc0002000 (b_mutex){+.+.}-{3:3}, at: g+0x10/0x20
+ #1: ffffffffc0001000 (a_mutex){+.+.}-{3:3}, at: g+0x18/0x20
+"""
+
+
+def test_locks_that_lockdep_lists_give_the_circle() -> None:
+    graph = log_graph((), logged_tasks(records(LOCKDEP)))
+    (cycle,) = cycles(graph)
+    labels = {graph.nodes[edge.source].label for edge in cycle}
+    assert labels == {"left (10)", "right (11)", "lock a_mutex", "lock b_mutex"}
+
+
+BLOCKERS = b"""\
+[  100.000000] INFO: task reader:20 blocked for more than 120 seconds.
+[  100.000001]       Not tainted 6.17.0 #1
+[  100.000002] "echo 0 > /proc/sys/kernel/hung_task_timeout_secs" disables this message.
+[  100.000003] task:reader          state:D stack:0     pid:20    tgid:20    ppid:2      flags:0x00
+[  100.000004] Call Trace:
+[  100.000005]  <TASK>
+[  100.000006]  __schedule+0x3bf/0xb40
+[  100.000007]  schedule+0x27/0xd0
+[  100.000008]  schedule_preempt_disabled+0x15/0x30
+[  100.000009]  __mutex_lock+0x3a4/0x6b0
+[  100.000010]  load_table+0x15/0x20
+[  100.000011]  kthread+0xfb/0x230
+[  100.000012]  </TASK>
+[  100.000013] INFO: task reader:20 is blocked on a mutex likely owned by task writer:21.
+[  100.000014] task:writer          state:S stack:0     pid:21    tgid:21    ppid:2      flags:0x00
+[  100.000015] Call Trace:
+[  100.000016]  <TASK>
+[  100.000017]  __schedule+0x3bf/0xb40
+[  100.000018]  schedule+0x27/0xd0
+[  100.000019]  schedule_timeout+0x15/0x30
+[  100.000020]  msleep_interruptible+0x15/0x30
+[  100.000021]  store_table+0x15/0x20
+[  100.000022]  </TASK>
+"""
+
+
+def test_blocker_line_makes_its_task_the_root() -> None:
+    """Formats of debug_show_blocker(), kernel/hung_task.c."""
+    scan = scan_bytes(BLOCKERS)
+    text = "\n".join(line.partition("] ")[2] for line in BLOCKERS.decode().splitlines())
+    graph = log_graph(scan.reports, logged_tasks(records(text)))
+    (root,) = roots(graph)
+    assert (graph.nodes[root].pid, graph.nodes[root].function) == (21, "store_table")
+    assert {node.pid for node in graph.tasks(graph.blocked_by([root]))} == {20}
+
+
+def test_lockdep_report_gives_its_locks_in_order() -> None:
+    text = (
+        "WARNING: possible circular locking dependency detected",
+        "the existing dependency chain (in reverse order) is:",
+        "-> #1 (b_mutex){+.+.}-{3:3}:",
+        "       __mutex_lock+0x93/0x9e0",
+        "       g+0x24/0x40",
+        "-> #0 (a_mutex){+.+.}-{3:3}:",
+        "       __lock_acquire+0x1171/0x2000",
+        "       lock_acquire+0xbe/0x2d0",
+        "       __mutex_lock+0x93/0x9e0",
+        "       f+0x24/0x40",
+    )
+    report = Report(Kind.LOCKDEP, "possible deadlock in f", 1, 10, text)
+    assert lockdep_circle(report) == (("b_mutex", "g"), ("a_mutex", "f"))
+
+
+def test_other_reports_have_no_circle() -> None:
+    assert lockdep_circle(Report(Kind.HUNG_TASK, "t", 1, 1, ("-> #1 (b){+.+.}:",))) == ()
+
+
+@given(st.lists(st.text(max_size=80), max_size=30))
+def test_any_text_is_survived(lines: list[str]) -> None:
+    log_graph((), logged_tasks(records("\n".join(lines))))
+
+
+def test_hostile_lines_take_linear_time() -> None:
+    line = "task:" + "a " * 20_000 + "state:D"
+    start = time.process_time()
+    logged_tasks([Record(n, line) for n in range(50)])
+    assert time.process_time() - start < 1

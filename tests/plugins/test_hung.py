@@ -1,0 +1,103 @@
+"""The story that `hung` tells of real machines and logs."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import pytest
+
+from postmortem.analysis import Options, analyze
+from postmortem.findings import Finding, Kind
+from postmortem.result import Analysis
+from tests.conftest import DUMPS
+
+CONSOLES = DUMPS.parent / "console"
+
+
+@functools.cache
+def analysis(path: Path) -> Analysis:
+    return analyze([path], Options(debuginfod=False))
+
+
+@functools.cache
+def dead_holder() -> Finding:
+    path = next(DUMPS.glob("6.1-oops-then-sysrq.vmcore*"))
+    return next(f for f in analysis(path).findings if f.kind is Kind.HUNG_TASK)
+
+
+def test_task_that_died_with_a_lock_is_named_with_its_victim() -> None:
+    said = " ".join([dead_holder().explanation, *(e.what for e in dead_holder().evidence)])
+    for name in ("pm_config_mutex [pm_fault]", "pm_reloader", "trigger", "exited"):
+        assert name in said
+
+
+def test_hang_goes_back_to_the_oops_that_killed_the_holder() -> None:
+    path = next(DUMPS.glob("6.1-oops-then-sysrq.vmcore*"))
+    verdict = analysis(path).verdict
+    assert verdict.finding is not None
+    assert dead_holder().caused_by == (verdict.finding,)
+
+
+def test_tree_begins_with_the_root() -> None:
+    block = next(b for b in dead_holder().blocks if b.title == "Who waits for whom")
+    assert block.lines[0].startswith("trigger (")
+    assert "pm_reloader" in block.lines[2]
+
+
+@pytest.mark.parametrize("name", ["6.12-null-chain", "7.2-healthy-idle"])
+def test_machine_without_a_hang_gets_no_finding_of_one(name: str) -> None:
+    findings = analysis(next(DUMPS.glob(f"{name}.vmcore*"))).findings
+    assert [f for f in findings if f.kind in (Kind.HUNG_TASK, Kind.DEADLOCK)] == []
+
+
+@pytest.mark.parametrize(
+    ("console", "function"),
+    [("6.12-hung-task.log", "pm_wait_for_ever"), ("6.12-mutex-held.log", "pm_config_reload")],
+)
+def test_log_alone_names_who_hangs(console: str, function: str) -> None:
+    path = CONSOLES / console
+    if not path.exists():
+        pytest.fail(f"{console} is not in the corpus")
+    verdict = analysis(path).verdict
+    assert (verdict.kind, verdict.culprit.function) == (Kind.HUNG_TASK, function)
+
+
+def log(tmp_path: Path, *pairs: tuple[str, int, str, int]) -> Path:
+    """A log in which each task is blocked by another, in the words of kernel/hung_task.c."""
+    lines = []
+    for comm, pid, other, other_pid in pairs:
+        lines += [
+            f"INFO: task {comm}:{pid} blocked for more than 120 seconds.",
+            "      Not tainted 6.17.0 #1",
+            '"echo 0 > /proc/sys/kernel/hung_task_timeout_secs" disables this message.',
+            f"task:{comm:15} state:D stack:0     pid:{pid} tgid:{pid} ppid:2 flags:0x00004000",
+            "Call Trace:",
+            " <TASK>",
+            " __schedule+0x3bf/0xb40",
+            " schedule+0x27/0xd0",
+            " __mutex_lock+0x3a4/0x6b0",
+            f" {comm}_load+0x15/0x20",
+            " kthread+0xfb/0x230",
+            " </TASK>",
+            f"INFO: task {comm}:{pid} is blocked on a mutex likely owned by task"
+            f" {other}:{other_pid}.",
+        ]
+    path = tmp_path / "dmesg"
+    path.write_text("".join(f"[  {100 + n / 1000:.6f}] {line}\n" for n, line in enumerate(lines)))
+    return path
+
+
+def test_two_blocker_lines_that_close_a_circle_are_a_deadlock(tmp_path: Path) -> None:
+    verdict = analysis(log(tmp_path, ("left", 20, "right", 21), ("right", 21, "left", 20))).verdict
+    assert verdict.kind is Kind.DEADLOCK
+    assert verdict.culprit.task is not None
+    assert verdict.culprit.task.comm in ("left", "right")
+
+
+def test_last_in_a_chain_of_blockers_is_to_blame(tmp_path: Path) -> None:
+    path = log(tmp_path, ("first", 20, "second", 21), ("second", 21, "third", 22))
+    verdict = analysis(path).verdict
+    assert verdict.culprit.task is not None
+    assert verdict.culprit.task.comm == "third"
+    assert verdict.kind is Kind.HUNG_TASK

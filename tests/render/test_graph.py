@@ -1,0 +1,73 @@
+"""Drawings are well formed whatever the names in the dump are."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from postmortem.findings import Confidence
+from postmortem.graph.model import Edge, Graph, Node, NodeKind
+from postmortem.render.graph import dot, svg
+
+from .hostile import ATTACKS
+
+
+def deadlock(name: str = "left") -> Graph:
+    graph = Graph()
+    graph.add(Node("t1", NodeKind.TASK, f"{name} (7)", "D", 5.0, function=name, stack=(name,)))
+    graph.add(Node("t2", NodeKind.TASK, "right (8)", "D", 4.0))
+    graph.add(Node("l1", NodeKind.LOCK, f"mutex {name}"))
+    graph.add(Node("l2", NodeKind.LOCK, "mutex b"))
+    graph.link(Edge("t1", "l2", "waits for", proof=name))
+    graph.link(Edge("l2", "t2", "held by", Confidence.LIKELY))
+    graph.link(Edge("t2", "l1", "waits for"))
+    graph.link(Edge("l1", "t1", "held by"))
+    return graph
+
+
+@pytest.mark.parametrize("name", [*ATTACKS, "<script>&", "\"quoted\\"])
+def test_svg_is_xml_without_active_content(name: str) -> None:
+    root = ET.fromstring(svg(deadlock(name), name))
+    tags = {element.tag.rpartition("}")[2] for element in root.iter()}
+    assert tags <= {"svg", "title", "defs", "marker", "path", "rect", "text", "g"}
+
+
+@pytest.mark.parametrize("name", [*ATTACKS, "<script>&", "\"quoted\\"])
+def test_dot_quotes_every_name(name: str) -> None:
+    for line in dot(deadlock(name)).splitlines():
+        bare = line.replace("\\\\", "").replace('\\"', "")
+        assert bare.count('"') % 2 == 0
+
+
+def test_every_node_of_a_circle_is_drawn() -> None:
+    text = "".join(ET.fromstring(svg(deadlock(), "t")).itertext())
+    for name in ("left (7)", "right (8)", "mutex left", "mutex b"):
+        assert name in text
+
+
+def test_boxes_do_not_overlap() -> None:
+    root = ET.fromstring(svg(deadlock(), "t"))
+    boxes = [
+        (float(r.get("x", "0")), float(r.get("y", "0")))
+        for r in root.iter("{http://www.w3.org/2000/svg}rect")
+        if r.get("x")
+    ]
+    for number, (x, y) in enumerate(boxes):
+        for other_x, other_y in boxes[:number]:
+            assert abs(x - other_x) >= 268 or abs(y - other_y) >= 58
+
+
+def test_convoy_of_thousands_is_bounded() -> None:
+    graph = deadlock()
+    for number in range(5000):
+        graph.add(Node(f"w{number}", NodeKind.TASK, f"waiter {number}"))
+        graph.link(Edge(f"w{number}", "l1", "waits for"))
+    drawing = svg(graph, "t")
+    assert len(drawing) < 1_000_000
+    assert "more nodes are not drawn" in drawing
+
+
+def test_empty_graph() -> None:
+    ET.fromstring(svg(Graph(), "nothing"))
+    assert dot(Graph()).startswith("digraph")
