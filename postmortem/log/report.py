@@ -27,7 +27,7 @@ class Record(NamedTuple):
     """Who printed it: ``T123`` (task) or ``C1`` (CPU in interrupt)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Frame:
     """One line of a stack trace."""
 
@@ -46,7 +46,7 @@ class Frame:
     inline: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Code:
     """The bytes around the program counter as the kernel printed them."""
 
@@ -57,7 +57,7 @@ class Code:
     """x86_64, i386, aarch64, arm, riscv, ppc64, s390, mips, loongarch."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Stack:
     """A named stack of a report: ``Call Trace``, ``Allocated by task 12``, ..."""
 

@@ -23,6 +23,9 @@ from postmortem.log.split import Section, split
 MAX_REPORTS = 100_000
 """Different reports kept of one input."""
 
+MANY_REPORTS = 1_000
+"""From here on reports are kept without what only a person reads: memory is bounded."""
+
 
 @dataclass
 class Scan:
@@ -101,6 +104,8 @@ class _Counter:
         report = parse_section(section, arch)
         if boots and boot:
             report = _with_boot(report, boot, boots[boot - 1])
+        if len(self._kept) > MANY_REPORTS:
+            report = replace(report, text=report.text[:20], stacks=(), modules=())
         self._index[key] = len(self._kept)
         self._kept.append(report)
         self._orders.append(section.order)
