@@ -1,0 +1,40 @@
+"""The listing of all stacks, and its drawings, on each committed machine."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+
+from postmortem_plugins.stacks import stacks
+
+from postmortem.findings import Block, Export, Table
+from postmortem.kernel.tasks import all_tasks
+from tests.conftest import Machine
+
+
+def test_every_task_is_in_a_group_and_in_the_drawing(machine: Machine) -> None:
+    ctx = replace(machine.opened.context, named=True, problems=[])
+    found = list(stacks(ctx))
+    (table,) = [item for item in found if isinstance(item, Table)]
+    blocks = [item for item in found if isinstance(item, Block)]
+    exports = {item.suffix: item.text for item in found if isinstance(item, Export)}
+    tasks = len(all_tasks(machine.prog).tasks)
+    counted = sum(int(row[0] or 0) for row in table.rows)
+    # Idle tasks of idle CPUs are on no task list.
+    assert tasks <= counted <= tasks + machine.facts["cpus"]
+    assert len(blocks) == len(table.rows)
+    folded = exports["folded"].splitlines()
+    assert sum(int(line.rpartition(" ")[2]) for line in folded) == counted
+    assert f"all: {counted} tasks" in exports["svg"]
+    ET.fromstring(exports["svg"])
+
+
+def test_kernel_threads_rest_where_the_kernel_s_source_says(machine: Machine) -> None:
+    """kthreadd() sleeps in schedule(), a rescuer in rescuer_thread(): of every kernel."""
+    ctx = replace(machine.opened.context, named=False, problems=[])
+    stacks_of = {
+        item.title: "\n".join(item.lines) for item in stacks(ctx) if isinstance(item, Block)
+    }
+    (kthreadd,) = [text for title, text in stacks_of.items() if re.search(r"\bkthreadd\b", title)]
+    assert re.search(r"schedule\S*\n.*kthreadd\+", kthreadd)
