@@ -168,9 +168,11 @@ class Names:
 
         try:
             if self._prog.type("struct mount").has_member("mnt_instance"):
-                node = block.s_mounts.next
-                mount = drgn.container_of(node, "struct mount", "mnt_instance")
+                mount = drgn.container_of(block.s_mounts.next, "struct mount", "mnt_instance")
             else:
+                # A list of its own since v6.18 (mnt_next_for_sb).
+                mount = block.s_mounts
+            if not mount:
                 return ""
             path = d_path(mount.mnt.address_of_(), mount.mnt.mnt_root)
             return str(path.decode("utf-8", "replace"))
