@@ -28,7 +28,7 @@ from pathlib import Path
 from corpus import initrd, module, tools, truth
 from corpus.flattened import FlattenedError, rearrange
 from corpus.guest import Guest, GuestError
-from corpus.kernels import KERNELS, FetchError, Tree, default_cache, fetch
+from corpus.kernels import KERNELS, FetchError, Tree, busybox, default_cache, fetch
 from corpus.scenarios import Scenario, ScenarioError, load
 
 # What "until" means on the console.
@@ -37,7 +37,6 @@ ENDS = {
     "panic": r"---\[ end Kernel panic[^\n]*\n|Kernel Offset: [^\n]*\n|Rebooting in",
     "survived": r"pm: survived",
 }
-BUSYBOX = Path("/bin/busybox")
 
 # For the last line of the console.
 SETTLE_SECONDS = 0.2
@@ -91,13 +90,14 @@ def digest(scenario: Scenario, tree: Tree) -> str:
     return scenario.digest(tree.release.encode(), *contents)
 
 
-def guest_initrd(tree: Tree, scenario: Scenario) -> bytes:
+def guest_initrd(tree: Tree, scenario: Scenario, cache: Path) -> bytes:
+    cross = tree.kernel.cross
     disk = ["virtio_pci", "virtio_blk"] if scenario.disk_mib else []
     modules = tree.with_dependencies(["qemu_fw_cfg", *disk, *scenario.modules])
     if scenario.fault:
         modules.append(module.build(tree, btf=scenario.module_btf))
-    small = initrd.scenario(scenario.script) + initrd.programs(scenario.programs)
-    return initrd.base(BUSYBOX, modules).bytes() + small
+    small = initrd.scenario(scenario.script, cross) + initrd.programs(scenario.programs, cross)
+    return initrd.base(busybox(tree.kernel, cache), modules).bytes() + small
 
 
 def ext4_disk(scenario: Scenario, scratch: Path) -> tuple[str, ...]:
@@ -153,7 +153,7 @@ def from_outside(tree: Tree, scenario: Scenario, cache: Path, target: Path) -> N
         image = None
         if scenario.initrd:
             image = Path(scratch) / "initrd"
-            image.write_bytes(guest_initrd(tree, scenario))
+            image.write_bytes(guest_initrd(tree, scenario, cache))
         with (
             one_at_a_time(cache),
             Guest(
@@ -183,11 +183,11 @@ def by_kdump(tree: Tree, scenario: Scenario, cache: Path, target: Path) -> None:
     """Let a second kernel in the guest save the memory of the first, filtered."""
     program = tools.makedumpfile(cache)
     modules = tree.with_dependencies(["virtio_pci", "virtio_blk"])
-    crash = initrd.crash(BUSYBOX, modules, program, scenario.makedumpfile)
+    crash = initrd.crash(busybox(tree.kernel, cache), modules, program, scenario.makedumpfile)
     with tempfile.TemporaryDirectory(prefix="pm-") as scratch:
         image = Path(scratch) / "initrd"
         image.write_bytes(
-            guest_initrd(tree, scenario) + initrd.with_crash_kernel(tree.image, crash)
+            guest_initrd(tree, scenario, cache) + initrd.with_crash_kernel(tree.image, crash)
         )
         disk = Path(scratch) / "disk"
         with disk.open("wb") as empty:

@@ -62,12 +62,12 @@ class Archive:
         return data + bytes(-len(data) % 512)
 
 
-def compiled(source: Path) -> bytes:
+def compiled(source: Path, cross: str = "") -> bytes:
     """A C program as a static binary."""
     with tempfile.TemporaryDirectory(prefix="pm-") as scratch:
         program = Path(scratch) / "program"
         bare = ["-nostdlib"] if source.name == "segv.c" else []
-        command = ["gcc", "-O1", "-static", *bare, "-s", "-o", str(program), str(source)]
+        command = [f"{cross}gcc", "-O1", "-static", *bare, "-s", "-o", str(program), str(source)]
         subprocess.run(command, check=True)
         return program.read_bytes()
 
@@ -86,19 +86,19 @@ def base(busybox: Path, modules: Iterable[Path]) -> Archive:
     return archive
 
 
-def scenario(script: str) -> bytes:
+def scenario(script: str, cross: str = "") -> bytes:
     """The small part: what this guest shall do, as the program /bin/trigger."""
     archive = Archive()
     archive.file("bin/trigger", b"#!/bin/sh\n" + script.encode() + b"\n")
-    archive.file("bin/segv", compiled(ROOTFS / "segv.c"))
+    archive.file("bin/segv", compiled(ROOTFS / "segv.c", cross))
     return archive.bytes()
 
 
-def programs(names: Iterable[str]) -> bytes:
+def programs(names: Iterable[str], cross: str = "") -> bytes:
     """Programs of programs/ that a scenario needs, as a part of its own."""
     archive = Archive()
     for name in names:
-        archive.file(f"bin/{name}", compiled(PROGRAMS / f"{name}.c"))
+        archive.file(f"bin/{name}", compiled(PROGRAMS / f"{name}.c", cross))
     return archive.bytes() if names else b""
 
 

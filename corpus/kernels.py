@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import lzma
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -36,6 +37,11 @@ class Kernel:
     @property
     def debian_arch(self) -> str:
         return {"x86_64": "amd64", "aarch64": "arm64"}[self.arch]
+
+    @property
+    def cross(self) -> str:
+        """What the names of its compiler and binutils begin with on this host."""
+        return "" if self.arch == platform.machine() else f"{self.arch}-linux-gnu-"
 
 
 KERNELS = {
@@ -183,12 +189,28 @@ def fetch(kernel: Kernel, cache: Path, refresh: bool = False) -> Tree:
     if not tree.image.exists():
         partial = kernels / f".{release}.partial"
         shutil.rmtree(partial, ignore_errors=True)
-        apt.unpack(_with_parts(apt, [image, f"linux-headers-{release}"]), partial)
+        packages = _with_parts(apt, [image, f"linux-headers-{release}"])
+        apt.unpack(packages, partial)
+        if kernel.cross:
+            # The tools that build modules have to run here.
+            host = Apt(kernel.suite, "amd64", cache / "apt" / f"{kernel.suite}-x86_64")
+            host.unpack([name for name in packages if "-kbuild-" in name], partial)
         partial.rename(tree.root)
         _relocate(tree)
     known.unlink(missing_ok=True)
     known.symlink_to(release)
     return tree
+
+
+def busybox(kernel: Kernel, cache: Path) -> Path:
+    """A static busybox that runs in the guest: the host's, or one of Debian's."""
+    if not kernel.cross:
+        return Path("/bin/busybox")
+    root = cache / "tools" / f"busybox-{kernel.arch}"
+    if not root.exists():
+        apt = Apt(kernel.suite, kernel.debian_arch, cache / "apt" / f"{kernel.suite}-{kernel.arch}")
+        apt.unpack(["busybox-static"], root)
+    return root / "bin" / "busybox"
 
 
 def fetch_debug(tree: Tree, cache: Path) -> Path:

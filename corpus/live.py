@@ -26,9 +26,9 @@ from pathlib import Path
 from typing import Any
 
 from corpus import initrd, module, truth
-from corpus.capture import BUSYBOX, one_at_a_time
+from corpus.capture import one_at_a_time
 from corpus.guest import Guest, GuestError
-from corpus.kernels import KERNELS, FetchError, Tree, default_cache, fetch
+from corpus.kernels import KERNELS, FetchError, Tree, busybox, default_cache, fetch
 from corpus.scenarios import Scenario, load
 
 PACKAGES = (
@@ -123,7 +123,7 @@ def analyze(tree: Tree, scenario: Scenario, cache: Path) -> tuple[int, str, dict
         )
         image = scratch / "initrd"
         image.write_bytes(
-            initrd.base(BUSYBOX, modules).bytes()
+            initrd.base(busybox(tree.kernel, cache), modules).bytes()
             + initrd.scenario(replace(scenario, fault=None, trigger=script).script)
         )
         with one_at_a_time(cache), Guest(

@@ -69,13 +69,14 @@ def build(tree: Tree, btf: bool = True) -> Path:
         folder = Path(scratch) / NAME
         shutil.copytree(SOURCES, folder)
         # The host's gcc serves all kernels, whatever compiler they were built with.
-        command = ["make", "-C", str(tree.headers), f"M={folder}", "CC=gcc"]
+        command = ["make", "-C", str(tree.headers), f"M={folder}", f"CC={tree.kernel.cross}gcc"]
         _run([*command, "CONFIG_DEBUG_INFO_BTF_MODULES=", "modules"])
         built = folder / f"{NAME}.ko"
         if btf:
-            _run(["pahole", "-J", "--btf_base", str(_btf_base(tree)), str(built)])
+            command = ["pahole", "-J", "--btf_base", str(_btf_base(tree)), str(built)]
+            _run(command, tree.kernel.cross)
         shutil.copy(built, target.with_suffix(".ko.debug"))
-        _run(["objcopy", "--strip-debug", str(built), str(target)])
+        _run([f"{tree.kernel.cross}objcopy", "--strip-debug", str(built), str(target)])
     return target
 
 
@@ -87,9 +88,9 @@ def _btf_base(tree: Tree) -> Path:
     return vmlinux
 
 
-def _run(command: list[str]) -> None:
+def _run(command: list[str], cross: str = "") -> None:
     # pahole adds the section with llvm-objcopy unless it is told of another one.
-    environment = {**os.environ, "LLVM_OBJCOPY": "objcopy"}
+    environment = {**os.environ, "LLVM_OBJCOPY": f"{cross}objcopy"}
     try:
         subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
     except FileNotFoundError:

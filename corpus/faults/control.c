@@ -38,10 +38,14 @@ static void warn(void)
 	pr_info("warned %d\n", pm_check_balance(10, 9));
 }
 
-/* A ud2 that no BUG() table knows. */
+/* An instruction that is none, and that no BUG() table knows. */
 static PM_FAULT void pm_run_undefined(void)
 {
+#ifdef CONFIG_X86
 	asm volatile("ud2");
+#else
+	asm volatile(".inst 0");
+#endif
 }
 
 static PM_FAULT void pm_session_dispatch(struct pm_session *session)

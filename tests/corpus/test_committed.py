@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from corpus import truth
 from corpus.kernels import KERNELS
 from corpus.publish import CONSOLES, DUMPS, LIMIT_BYTES
 from corpus.scenarios import load
@@ -68,7 +69,7 @@ def test_the_console_is_of_the_same_machine(dump: Path) -> None:
 @pytest.mark.parametrize("file", CONSOLE_FILES, ids=lambda path: path.name)
 def test_a_console_belongs_to_a_scenario_and_shows_it(file: Path) -> None:
     _, name = split_name(file.stem)
-    assert (SCENARIOS[name].truth.function or "") in file.read_text()
+    truth.confirms(SCENARIOS[name], file.read_text())
 
 
 def test_every_kernel_has_a_whole_healthy_boot() -> None:
