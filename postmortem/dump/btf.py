@@ -109,8 +109,8 @@ class Btf:
         """Types whose name, or lack of one, another type of that kind has too."""
         self.damage = self._index()
         """Why the types break off, if they do; those before are good."""
-        self._offsets: dict[bytes, tuple[int, ...]] = {}
-        self._constants: dict[int, int] | None = None
+        self._names: dict[int, dict[str, int]] = {}
+        self._constants: dict[str, int] | None = None
         self._signs: bool | None = None
 
     def _index(self) -> str:
@@ -166,14 +166,8 @@ class Btf:
             raise BtfError(f"BTF has no string at {offset}")
         return self._strings[start:end].decode("utf-8", "replace")
 
-    def _name_offsets(self, name: bytes) -> tuple[int, ...]:
+    def _name_offsets(self, name: bytes) -> Iterator[int]:
         """Where ``name`` is a whole string: in a sound BTF at one place."""
-        known = self._offsets.get(name)
-        if known is None:
-            known = self._offsets[name] = tuple(self._search(name))
-        return known
-
-    def _search(self, name: bytes) -> Iterator[int]:
         if self.base is not None:
             yield from self.base._name_offsets(name)
         needle = b"\0" + name + b"\0"
@@ -188,20 +182,33 @@ class Btf:
 
     def find(self, kind: int, name: str) -> int | None:
         """Id of the type of this kind and name in this section (not its base)."""
-        names = self._by_name[kind]
+        if kind != FUNC:
+            if kind not in self._names:
+                self._names[kind] = self._decode(self._by_name[kind])
+            return self._names[kind].get(name)
+        # Half of all names are those of functions, and few are asked for: searching the
+        # strings (1 ms at most) is cheaper than reading them all.
+        functions = self._by_name[FUNC]
         for offset in self._name_offsets(name.encode()):
-            if offset in names:
-                return names[offset]
+            if offset in functions:
+                return functions[offset]
         return None
 
     def find_enum_of(self, constant: str) -> int | None:
         """Id of the enum that has this enumerator."""
         if self._constants is None:
-            self._constants = self._index_constants()
-        for offset in self._name_offsets(constant.encode()):
-            if offset in self._constants:
-                return self._constants[offset]
-        return None
+            self._constants = self._decode(self._index_constants())
+        return self._constants.get(constant)
+
+    def _decode(self, by_offset: dict[int, int]) -> dict[str, int]:
+        """An index by name, out of one by the names' offsets."""
+        found: dict[str, int] = {}
+        for offset, type_id in by_offset.items():
+            try:
+                found.setdefault(self.string(offset), type_id)
+            except BtfError:
+                continue
+        return found
 
     def _index_constants(self) -> dict[int, int]:
         found: dict[int, int] = {}

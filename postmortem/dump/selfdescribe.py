@@ -271,19 +271,38 @@ class DumpTypes:
         return found
 
     def _find_object(self, name: str, flags: drgn.FindObjectFlags) -> drgn.Object | None:
-        for types in self._sections(name):
+        if flags & drgn.FindObjectFlags.CONSTANT:
+            found = self._vmlinux.constant(name)
+            if found is not None:
+                return found
+        symbols = self._symbols(self._prog, name, None, False)
+        if symbols:
+            return self._at_symbol(name, flags, symbols)
+        for types in islice(self._sections(name), 1, None):
             found = None
             if flags & drgn.FindObjectFlags.CONSTANT:
                 found = types.constant(name)
             if found is None and flags & drgn.FindObjectFlags.FUNCTION:
-                found = self._function(types, name)
-            if found is None and types is self._vmlinux:
-                found = self._without_btf(name, flags)
+                found = self._module_function(types, name)
             if found is not None:
                 return found
         return None
 
-    def _function(self, types: BtfTypes, name: str) -> drgn.Object | None:
+    def _at_symbol(
+        self, name: str, flags: drgn.FindObjectFlags, symbols: Sequence[drgn.Symbol]
+    ) -> drgn.Object | None:
+        """A function or variable of the kernel proper, which is where its symbol is."""
+        functions = [symbol for symbol in symbols if self._is_text(symbol.address)]
+        if functions and flags & drgn.FindObjectFlags.FUNCTION:
+            found = self._vmlinux.function(name)
+            if found is None:  # BTF leaves some out
+                found = self._prog.function_type(self._prog.void_type(), (), is_variadic=True)
+            return drgn.Object(self._prog, found, address=functions[0].address)
+        if flags & drgn.FindObjectFlags.VARIABLE:
+            return self._variable(name, [symbol for symbol in symbols if symbol not in functions])
+        return None
+
+    def _module_function(self, types: BtfTypes, name: str) -> drgn.Object | None:
         found = types.function(name)
         if found is None:
             return None
@@ -291,18 +310,6 @@ class DumpTypes:
             return drgn.Object(self._prog, found, address=self._prog.symbol(name).address)
         except LookupError:
             return None
-
-    def _without_btf(self, name: str, flags: drgn.FindObjectFlags) -> drgn.Object | None:
-        """A variable, or a function that BTF left out, by the symbols of its name."""
-        symbols = self._symbols(self._prog, name, None, False)
-        if not symbols:
-            return None
-        if flags & drgn.FindObjectFlags.FUNCTION and self._is_text(symbols[0].address):
-            unknown = self._prog.function_type(self._prog.void_type(), (), is_variadic=True)
-            return drgn.Object(self._prog, unknown, address=symbols[0].address)
-        if flags & drgn.FindObjectFlags.VARIABLE:
-            return self._variable(name, symbols)
-        return None
 
     def _is_text(self, address: int) -> bool:
         if self._text is None:
