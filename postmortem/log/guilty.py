@@ -6,12 +6,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
 from postmortem.findings import Kind
 from postmortem.log.body import Body, Trace
-from postmortem.log.functions import guilty_frame, is_anchor, is_machinery
+from postmortem.log.functions import guilty_frame, is_anchor, is_machinery, plain
 from postmortem.log.headers import Form
 from postmortem.log.report import Frame
 
@@ -192,6 +193,10 @@ def frames_of(form: Form, kind: Kind, body: Body) -> list[Frame]:
     """The frames in which this kind of report has its guilty function."""
     if kind is Kind.BAD_EXECUTION and form.find == "pc":
         return _with_pc(body, nowhere=True)
+    if form.skip:
+        skip = re.compile(form.skip)
+        frames = _WAYS[form.find](body)
+        return [f for f in frames if not f.function or not skip.fullmatch(plain(f.function))]
     return _WAYS.get(form.find, _nothing)(body)
 
 

@@ -38,6 +38,8 @@ class Form:
     continues: tuple[str, ...] = ()
     brief: bool = False
     """The report is complete without a stack (an OOM kill, a machine check)."""
+    skip: str = ""
+    """Functions (a pattern) that are the mechanism of this check, not to blame for it."""
     preface: bool = False
     """Only announces the header that follows, which is the better one."""
     wide: bool = False
@@ -420,6 +422,7 @@ FORMS: tuple[Form, ...] = (
          "WARNING: kernel stack {what} has bad {value}", find="none", brief=True, literals=("WARNING: kernel stack",)),
     Form("odebug", Kind.WARNING, r"WARNING: .{0,100}\blib/debugobjects\.c:\d+",
          "WARNING: ODEBUG bug in {function}", type="WARNING", find="pc",
+         skip=r"\w*(?:debug_|rcu_|timer_|timer$|work_|percpu_|kobject_|vunmap|vfree|__free_)\w*",
          details=(r"ODEBUG: (?P<what>.{1,40}?) .{0,40}object(?: type)?: (?P<object>.{1,60})",),
          literals=("WARNING:",)),
     Form("refcount", Kind.WARNING, r"WARNING: .{0,100}\blib/refcount\.c:\d+",
@@ -433,9 +436,11 @@ FORMS: tuple[Form, ...] = (
          "WARNING: zero-size vmalloc in {function}", type="WARNING", find="pc", literals=("WARNING:",)),
     Form("proc-bug", Kind.WARNING, r"WARNING: .{0,100}\bfs/proc/generic\.c.{0,60}proc_register",
          "WARNING: proc registration bug in {function}", type="WARNING", find="pc",
+         skip=r"\w*proc_\w+",
          literals=("WARNING:",)),
     Form("usb-submit", Kind.WARNING, r"WARNING: .{0,100}\busb_submit_urb",
-         "WARNING in {function}/usb_submit_urb", type="WARNING", find="pc", literals=("WARNING:",)),
+         "WARNING in {function}/usb_submit_urb", type="WARNING", find="pc",
+         skip=r"usb_\w+_(?:msg|urb|wait_urb)\w*|usb_submit_urb\w*", literals=("WARNING:",)),
     Form("list-corruption", Kind.LIST_CORRUPTION, r"WARNING: .{0,100}\blib/list_debug\.c:\d+",
          "WARNING in {function}", type="WARNING", find="pc", continues=("list-corruption",), literals=("WARNING:",)),
     Form("kobject-bug", Kind.WARNING, r"WARNING: .{0,100}\blib/kobject\.c:\d+",

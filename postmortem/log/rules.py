@@ -37,7 +37,7 @@ MACHINERY: dict[str, str] = {
         _*dump_stack(?:_lvl|_print_info)? _*show_(?:stack|regs|trace|backtrace)\w* dump_backtrace\w*
         unwind_backtrace walk_stackframe arch_stack_walk stack_trace_\w+ save_stack\w* dump_trace
         __die(?:_\w+)? die(?:_\w+)? oops_\w+ _*panic v?panic nmi_panic \w+_panic panic_\w+ check_panic_on_warn
-        get_taint __stack_chk_fail _*ubsan_\w+ _*warn(?:_slowpath\w*|_bogus\w*|_alloc\w*|_printk)?
+        get_taint __stack_chk_fail ex_handler_\w+ fixup_exception seq_(?:v?printf|puts|putc|write) _*netdev_(?:printk|err|warn|info|alert|notice) _*ubsan_\w+ _*warn(?:_slowpath\w*|_bogus\w*|_alloc\w*|_printk)?
         _*report_bug\w* handle_bug handle_warning fixup_bug bug_handler ret_from_bug
         vprintk\w* _?printk\w* console_\w+ _*printk_safe_\w+ _*dev_(?:err|warn|info|notice|printk|vprintk)\w* print_\w+ va_format
         _*kasan_\w+ __(?:hw)?asan_\w+ check_memory_region\w* end_report\w* start_report
