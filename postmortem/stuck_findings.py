@@ -306,6 +306,11 @@ def _steps(root: Root, culprit: Culprit) -> tuple[str, ...]:
         if root.holder is not None:
             steps.append("If the lock is held across something slow, hold it for less.")
         return tuple(steps)
+    if root.stuck is not None and root.stuck.how is How.STARVING:
+        return (
+            f"See why {name} never sleeps, and whether it needs its scheduling policy.",
+            "kernel.sched_rt_runtime_us below the period keeps real-time tasks from starving others.",
+        )
     return (
         f"Find out why {name} does not come to an end: which condition does the loop wait for?",
     )
