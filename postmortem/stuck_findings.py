@@ -15,6 +15,7 @@ from postmortem.findings import (
     Severity,
 )
 from postmortem.kernel.lockups import CpuState
+from postmortem.kernel.spinlocks import Holder, Spin
 from postmortem.kernel.stuck import How, Reason, Root, Stuck
 from postmortem.log.report import Frame
 from postmortem.result import StackFrame
@@ -127,9 +128,13 @@ def _circle(root: Root) -> Finding:
     alone = len(root.cycle) == 1
     if alone:
         title = f"BUG: spinlock recursion in {spin.function}"
+        whose = "which its own caller"
+        if _interrupts(root.cpu, spin.frame, holder.index):
+            whose = "in an interrupt; the interrupted"
         text = (
-            f"{spin.function}() on CPU {spin.cpu} waits for {spin.name}, which its own caller "
-            f"{holder.frame.function}() holds: it waits for itself."
+            f"{spin.function}() on CPU {spin.cpu} waits for {spin.name}, {whose} "
+            f"{holder.frame.function}() holds{' it' if whose.startswith('in') else ''}: "
+            "it waits for itself."
         )
     else:
         title = f"possible deadlock in {spin.function}"
@@ -158,14 +163,30 @@ def _circle(root: Root) -> Finding:
             cpu=root.cpu.number,
         ),
         next_steps=(
-            f"Read {holder.frame.function}() down to its call of {spin.function}(): the lock is "
-            "taken twice on this way."
+            _advice(root.cpu, spin, holder)
             if alone
             else "Give the locks one order, and take them in that order everywhere.",
         ),
         blocks=_blocks(root),
     )
     return _signed(finding, root.cpu.frames)
+
+
+def _interrupts(state: CpuState, inner: int, outer: int) -> bool:
+    """Whether an interrupt came between two frames."""
+    return any(frame.interrupted for frame in state.frames[inner + 1 : outer + 1])
+
+
+def _advice(state: CpuState, spin: Spin, holder: Holder) -> str:
+    if _interrupts(state, spin.frame, holder.index):
+        return (
+            f"{holder.frame.function}() must keep interrupts out while it holds the lock "
+            "(spin_lock_irqsave), because the interrupt takes it too."
+        )
+    return (
+        f"Read {holder.frame.function}() down to its call of {spin.function}(): the lock is "
+        "taken twice on this way."
+    )
 
 
 def _sleeping_holder(root: Root) -> Finding:
@@ -235,7 +256,7 @@ def _victims(root: Root) -> tuple[Evidence, ...]:
             found.append(
                 Evidence(
                     f"CPU {call.target} has not answered its call of {call.function}()",
-                    f"call_single_queue of CPU {call.target}",
+                    f"calls that wait for CPU {call.target}",
                 )
             )
     return tuple(found)
@@ -309,7 +330,7 @@ def _steps(root: Root, culprit: Culprit) -> tuple[str, ...]:
     if root.stuck is not None and root.stuck.how is How.STARVING:
         return (
             f"See why {name} never sleeps, and whether it needs its scheduling policy.",
-            "kernel.sched_rt_runtime_us below the period keeps real-time tasks from starving others.",
+            "kernel.sched_rt_runtime_us below the period keeps some time for other tasks.",
         )
     return (
         f"Find out why {name} does not come to an end: which condition does the loop wait for?",

@@ -44,6 +44,8 @@ _CALLING = frozenset(
         "smp_call_on_cpu",
     }
 )
+_MEETING = frozenset({"multi_cpu_stop", "stop_machine_yield"})
+"""stop_machine(): every CPU waits there, interrupts off, until the last one has come."""
 _MAX_CPUS_SEARCHED = 64
 
 
@@ -188,7 +190,18 @@ def _reasons(
             call = _unanswered(state.number, calls, dead)
             if call is not None:
                 found[state.number] = Reason(call=call)
+        elif state.number in suspects and _MEETING.intersection(state.functions[:3]):
+            late = _not_come(stuck)
+            if late is not None and late != state.number:
+                found[state.number] = Reason(call=Call(late, None, "multi_cpu_stop", True))
     return found
+
+
+def _not_come(stuck: Sequence[Stuck]) -> int | None:
+    """The stuck CPU that stop_machine() waits for: all others have come to meet."""
+    absent = [item for item in stuck if not _MEETING.intersection(item.state.functions[:3])]
+    absent.sort(key=lambda item: item.how is not How.INTERRUPTS_OFF)
+    return absent[0].state.number if absent else None
 
 
 def _sleepers(prog: drgn.Program) -> list[tuple[Task, tuple[StackFrame, ...], bytes]]:
