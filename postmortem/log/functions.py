@@ -223,12 +223,13 @@ def stable(name: str) -> str:
 
 
 def signature(
-    kind: Kind, guilty: str | None, frames: Sequence[Frame], check: str = ""
+    kind: Kind, guilty: str | None, frames: Sequence[Frame], check: str = "", bug: str = ""
 ) -> Signature:
     """Three levels of "the same bug", from the guilty function and the stack.
 
     :param frames: the program counter and the stack, innermost first.
-    :param check: for warnings, whose check it was (``refcount``), if it has a name.
+    :param check: which check of the kind it was (``refcount``), if it has a name.
+    :param bug: what the coarse level groups by, if not what the kind does.
     """
     names = [stable(f.function) for f in frames if f.reliable and f.function and not f.inline]
     function = stable(guilty) if guilty else "unknown"
@@ -238,7 +239,7 @@ def signature(
     return Signature(
         exact=f"{kind}{suffix}:{function}:{_hash(below)}",
         frames=f"{kind}{suffix}:{function}:{_hash(below[:SIGNATURE_FRAMES])}",
-        coarse=f"{bug_class(kind)}{suffix}:{function}",
+        coarse=f"{bug or bug_class(kind)}{suffix}:{function}",
     )
 
 

@@ -9,6 +9,7 @@ from postmortem.findings import Kind, TaskRef
 from postmortem.log import mce
 from postmortem.log.body import Body, read_body
 from postmortem.log.functions import (
+    bug_class,
     guilty_frame,
     is_generic,
     is_machinery,
@@ -106,7 +107,8 @@ def parse_section(section: Section, arch: str | None = None) -> Report:
             signed_as,
             sharp_name or _signed(form, detail, title),
             frames,
-            _CHECKS.get(form.name, ""),
+            _check(form, kind, detail),
+            _faces(form, signed_as),
         ),
     )
 
@@ -206,20 +208,38 @@ def _address(detail: dict[str, str], body: Body) -> int | None:
     return address if address < 1 << 64 else None
 
 
-_CHECKS = {
-    name: name
-    for name in (
-        "refcount",
-        "odebug",
-        "kmalloc-bug",
-        "vmalloc-bug",
-        "proc-bug",
-        "usb-submit",
-        "kobject-bug",
-        "lockdep-bug",
-    )
+_PLAIN = {
+    *("bug-at", "kernel-bug-at", "internal-bug", "fortify", "rust", "warning", "badness", "oops"),
+    *(
+        "circular",
+        "recursive",
+        "inversion",
+        "irq-unsafe",
+        "divide",
+        "invalid-opcode",
+        "double-fault",
+    ),
+    *("atomic-sched", "stack-protector", "oom", "oom-kill", "alloc-failure", "mce", "bad-page"),
 }
-"""Forms of WARN() that have a title of their own."""
+"""Forms that are what their kind means first of all: the kind alone is in the signature."""
+
+
+def _check(form: Form, kind: Kind, detail: dict[str, str]) -> str:
+    """What tells this report from others of its kind in one function."""
+    if form.alt or form.name in _PLAIN or form.name.startswith("panic") or kind is not form.kind:
+        return ""
+    name = form.name.removesuffix("-old").removeprefix(str(kind)).strip("-")
+    what = detail.get("what", "") if form.name.startswith(("ubsan", "spinlock")) else ""
+    return "-".join(filter(None, (name, what.replace(" ", "-"))))
+
+
+def _faces(form: Form, kind: Kind) -> str:
+    """The bug behind it: ``bad-access`` may show itself as an oops or as a KASAN report."""
+    if form.alt and kind is form.kind:
+        return form.alt[0].split(" in ")[0]
+    return bug_class(kind)
+
+
 _SYSRQ = "sysrq_handle_crash"
 
 

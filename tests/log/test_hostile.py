@@ -20,7 +20,8 @@ from postmortem.log.scan import reports_from_records, scan_bytes
 FIXTURES = Path(__file__).parent / "fixtures"
 LOGS = {path.stem: path.read_bytes() for path in sorted(FIXTURES.glob("*.txt"))}
 WHOLE = b"".join(LOGS.values())
-SLOW = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+SLOW = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+SEEDS = st.integers(0, 1 << 32)
 
 
 def functions(reports: list[Report]) -> set[str]:
@@ -50,8 +51,9 @@ def test_a_log_cut_anywhere(start: int, length: int) -> None:
 
 
 @SLOW
-@given(st.randoms(use_true_random=False), st.sampled_from(sorted(LOGS)))
-def test_bytes_replaced_by_others(rng: random.Random, name: str) -> None:
+@given(SEEDS, st.sampled_from(sorted(LOGS)))
+def test_bytes_replaced_by_others(seed: int, name: str) -> None:
+    rng = random.Random(seed)
     data = bytearray(LOGS[name])
     for _ in range(rng.randrange(1, 60)):
         data[rng.randrange(len(data))] = rng.choice(b"\x00\xff\n[]<>+:0aB \x1b")
@@ -59,10 +61,9 @@ def test_bytes_replaced_by_others(rng: random.Random, name: str) -> None:
 
 
 @SLOW
-@given(
-    st.randoms(use_true_random=False), st.sampled_from(sorted(LOGS)), st.sampled_from(sorted(LOGS))
-)
-def test_lines_of_two_logs_mixed(rng: random.Random, one: str, other: str) -> None:
+@given(SEEDS, st.sampled_from(sorted(LOGS)), st.sampled_from(sorted(LOGS)))
+def test_lines_of_two_logs_mixed(seed: int, one: str, other: str) -> None:
+    rng = random.Random(seed)
     queues = [LOGS[one].splitlines(keepends=True), LOGS[other].splitlines(keepends=True)]
     mixed = []
     while any(queues):
@@ -71,10 +72,9 @@ def test_lines_of_two_logs_mixed(rng: random.Random, one: str, other: str) -> No
 
 
 @SLOW
-@given(
-    st.randoms(use_true_random=False), st.sampled_from(sorted(LOGS)), st.sampled_from(sorted(LOGS))
-)
-def test_two_writers_mixed_byte_by_byte(rng: random.Random, one: str, other: str) -> None:
+@given(SEEDS, st.sampled_from(sorted(LOGS)), st.sampled_from(sorted(LOGS)))
+def test_two_writers_mixed_byte_by_byte(seed: int, one: str, other: str) -> None:
+    rng = random.Random(seed)
     left, right = list(LOGS[one][:1500]), list(LOGS[other][:1500])
     mixed = bytearray()
     while left or right:
@@ -157,7 +157,7 @@ ADVERSARIES: dict[str, Callable[[int], bytes]] = {
 
 @pytest.mark.parametrize("name", sorted(ADVERSARIES))
 def test_time_is_linear_in_the_size(name: str) -> None:
-    """A megabyte takes about four times as long as a quarter of one, never sixteen."""
+    """Four times the size takes about four times as long, never sixteen."""
     make = ADVERSARIES[name]
 
     def seconds(size: int) -> float:
@@ -169,15 +169,14 @@ def test_time_is_linear_in_the_size(name: str) -> None:
             best = min(best, time.process_time() - begin)
         return best
 
-    small, large = seconds(1 << 18), seconds(1 << 20)
+    small, large = seconds(1 << 16), seconds(1 << 18)
     assert large < 9 * small + 0.2
-    assert large < 10.0
 
 
-def test_a_hundred_thousand_repeats_are_one_record() -> None:
+def test_thousands_of_repeats_are_one_record() -> None:
     again = (FIXTURES / "warn_624.txt").read_bytes()
-    (report,) = scan_bytes(again * 20_000).reports
-    assert report.count == 20_000
+    (report,) = scan_bytes(again * 4_000).reports
+    assert report.count == 4_000
 
 
 def test_the_same_report_with_other_numbers_is_the_same() -> None:
