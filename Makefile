@@ -11,7 +11,7 @@ DEMO ?= corpus/dumps/6.12-null-chain.vmcore.zst
 POSTMORTEM_CACHE ?= $(HOME)/.cache/postmortem
 KERNELS ?= --kernel 6.1 --kernel 6.12
 # As captured if there are captures: unpacking is not what is measured.
-BENCH ?= $(firstword $(wildcard $(POSTMORTEM_CACHE)/6.1.*/null-chain/vmcore) $(DEMO))
+BENCH ?= $(firstword $(wildcard $(POSTMORTEM_CACHE)/6.*/null-chain/vmcore) $(DEMO))
 
 export POSTMORTEM_CACHE
 

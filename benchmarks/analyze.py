@@ -27,6 +27,8 @@ from statistics import median
 
 CRASH_COMMANDS = b"sys\nbt -a\nps\nlog\nquit\n"
 OPEN_ONLY = "import sys, drgn; drgn.Program().set_core_dump(sys.argv[1])"
+PACKED = {".zst", ".xz", ".gz"}
+"""Suffixes of dumps that only postmortem opens as they are."""
 MOUNTED = "POSTMORTEM_BENCH_MOUNTED"
 
 
@@ -110,8 +112,9 @@ def subjects(options: argparse.Namespace) -> list[Subject]:
             inside = [f"/{name}" for name in mount_points(options)]
             crash = ["chroot", str(options.chroot), "crash", "-s", *inside]
         found.append(Subject("crash: sys; bt -a; ps; log", crash, CRASH_COMMANDS))
+    if options.dump.suffix not in PACKED:
+        found.append(Subject("floor: open the dump with drgn", [python, "-c", OPEN_ONLY, dump]))
     found += [
-        Subject("floor: open the dump with drgn", [python, "-c", OPEN_ONLY, dump]),
         Subject("floor: postmortem --version", [*postmortem, "--version"]),
         Subject("floor: python -c pass", [python, "-c", "pass"]),
     ]
