@@ -48,8 +48,8 @@ MACHINES = {
     "aarch64": Machine(
         "qemu-system-aarch64",
         ("-accel", "tcg,thread=multi", "-machine", "virt", "-cpu", "cortex-a72"),
-        # This board has one serial line only; the report goes to the console.
-        (),
+        # This board has one serial line only; a PCI card brings ttyS0 and ttyS1.
+        ("-chardev", "null,id=unused", "-device", "pci-serial-2x,chardev1=unused,chardev2=report"),
         "console=ttyAMA0",
     ),
 }
@@ -88,7 +88,7 @@ class Guest:
             "-smp", str(self.cpus), "-m", f"{self.memory_mib}M",
             "-nodefaults", "-display", "none", "-no-reboot",
             "-chardev", f"file,id=console,path={self.console}", "-serial", "chardev:console",
-            *machine.report, "-chardev", f"file,id=report,path={self.report}",
+            "-chardev", f"file,id=report,path={self.report}", *machine.report,
             "-qmp", f"unix:{qmp},server=on,wait=off",
             "-kernel", str(self.kernel),
             *(("-initrd", str(self.initrd)) if self.initrd else ()),
