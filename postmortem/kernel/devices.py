@@ -223,17 +223,31 @@ def fuse_request(prog: drgn.Program, queue: int) -> FuseRequest | None:
     try:
         kind = prog.type("struct fuse_req")
         request = drgn.Object(prog, kind, address=queue - drgn.offsetof(kind, "waitq"))
-        # One connection may have several mounts since v5.10 (fcee216beb9c).
-        if kind.has_member("fm"):
-            connection, block = request.fm.fc.value_(), request.fm.sb.value_()
+        # Requests have a channel of their own in 7.2, a mount since v5.10 (fcee216beb9c),
+        # and had the connection before.
+        if kind.has_member("chan"):
+            link, member = request.chan, "chan"
+            block = _first_mount(link.conn)
+        elif kind.has_member("fm"):
+            link, member, block = request.fm.fc, "fc", request.fm.sb.value_()
         else:
-            connection, block = request.fc.value_(), 0
+            link, member, block = request.fc, "fc", 0
     except (LookupError, drgn.FaultError, AttributeError):
         return None
-    return FuseRequest(block, tuple(_daemons(prog, connection)))
+    return FuseRequest(block, tuple(_daemons(prog, link.value_(), member)))
 
 
-def _daemons(prog: drgn.Program, connection: int) -> Iterator[Task]:
+def _first_mount(connection: drgn.Object) -> int:
+    """``struct super_block *`` of a FUSE connection's first mount."""
+    try:
+        mount = drgn.container_of(connection.mounts.next, "struct fuse_mount", "fc_entry")
+        return int(mount.sb.value_())
+    except (LookupError, drgn.FaultError, AttributeError):
+        return 0
+
+
+def _daemons(prog: drgn.Program, link: int, member: str) -> Iterator[Task]:
+    """Who has a file of this connection open: ``fuse_dev.fc`` or ``.chan`` is ``link``."""
     from drgn.helpers.linux.fs import for_each_file
 
     try:
@@ -255,7 +269,7 @@ def _daemons(prog: drgn.Program, connection: int) -> Iterator[Task]:
                 if file.f_op.value_() != operations or not file.private_data:
                     continue
                 device = drgn.cast("struct fuse_dev *", file.private_data)
-                if device.fc.value_() == connection:
+                if device.member_(member).value_() == link:
                     yield task
                     break
         except (LookupError, drgn.FaultError, AttributeError):
