@@ -70,8 +70,7 @@ def ours(path: Path) -> dict[str, float]:
 def grep(path: Path, pattern: str) -> float:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     # Into a pipe: with /dev/null for output GNU grep stops at the first match.
-    subprocess.run(["grep", "-aEc", pattern, str(path)], stdout=subprocess.PIPE, check=False,
-                   env={**os.environ, "LC_ALL": "C"})
+    subprocess.run(["grep", "-aEc", pattern, str(path)], stdout=subprocess.PIPE, check=False)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
