@@ -563,6 +563,7 @@ _STRONG = re.compile(
     r"|(?:Oops: )?general protection fault[^\[\n]{0,100}: [0-9a-f]{4} \[#|Unable to handle kernel "
     r"|(?:divide error|invalid opcode|Oops): [0-9a-f]{4} \[#|Kernel panic - not syncing: |Internal error: .{1,60}\[#"
     r"|WARNING: CPU: \d+ PID: \d+ at |INFO: rcu_\w+ (?:self-)?detected"
+    r"|\[ (?:BUG|INFO): (?:bad|possible|inconsistent|held|suspicious|lock) [a-zA-Z ]+[!\]]"
 )
 
 # Messages that look like a header and are none.

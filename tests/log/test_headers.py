@@ -179,6 +179,13 @@ EXAMPLES: list[tuple[str, Kind, str]] = [
     ("stack-overflow", Kind.STACK_OVERFLOW, "kernel stack overflow (double-fault): 0000 [#1] SMP"),
 ]
 
+GLUED = [
+    ("gpf", "kasan: GPF could be caused by NULL-ptr derefgeneral protection fault: 0000 [#1] SMP"),
+    ("page-fault", "acme login: BUG: unable to handle page fault for address: ffffffff12345678"),
+    ("null-deref", "acme login: Unable to handle kernel NULL pointer dereference at virtual address 00000008"),
+    ("unlock-balance", "status = 0[ BUG: bad unlock balance detected! ]"),
+]
+
 SILENT = [
     "ODEBUG: Out of memory. ODEBUG disabled",
     "Spectre V2 : WARNING: Unprivileged eBPF is enabled with eIBRS on",
@@ -203,6 +210,12 @@ def test_first_line_is_recognised(form: str, kind: Kind, line: str) -> None:
     header = match_header(line)
     assert header is not None
     assert (header.form.name, header.form.kind) == (form, kind)
+
+
+@pytest.mark.parametrize(("form", "line"), GLUED)
+def test_first_line_behind_other_text_is_recognised(form: str, line: str) -> None:
+    header = match_header(line)
+    assert header is not None and header.form.name == form
 
 
 @pytest.mark.parametrize("line", SILENT)
