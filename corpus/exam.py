@@ -116,7 +116,7 @@ def faults(truth: dict[str, Any], verdict: dict[str, Any], *, names: bool) -> li
     task = (culprit.get("task") or {}).get("comm")
     if truth.get("task") and not fnmatch.fnmatch(task or "", truth["task"]):
         wrong.append(f"task is {truth['task']}, not {task}")
-    if truth.get("cpu") is not None and culprit.get("cpu") not in (truth["cpu"], None):
+    if isinstance(truth.get("cpu"), int) and culprit.get("cpu") not in (truth["cpu"], None):
         wrong.append(f"CPU is {truth['cpu']}, not {culprit['cpu']}")
     if names:
         said = verdict["everything"]
