@@ -59,14 +59,23 @@ def owner(prog: drgn.Program, kind: WaitKind, address: int) -> Owner | None:
     if kind in (WaitKind.RWSEM_READ, WaitKind.RWSEM_WRITE):
         return _rwsem(prog, address)
     if kind is WaitKind.RT_MUTEX:
-        lock = drgn.Object(prog, TYPES[kind], address=address)
-        word = lock.owner.value_()
-        return Owner(word & ~1, True, "held" if word & ~1 else "free", f"rt_mutex.owner = {word:#x}")
+        return _rt_mutex(prog, address)
     if kind is WaitKind.SEMAPHORE:
         return _semaphore(prog, address)
     if kind in (WaitKind.PERCPU_READ, WaitKind.PERCPU_WRITE):
         return _percpu(prog, address)
     return None
+
+
+def _rt_mutex(prog: drgn.Program, address: int) -> Owner:
+    try:
+        # Split off struct rt_mutex in v5.15 (830e6acc8a1c).
+        lock = drgn.Object(prog, "struct rt_mutex_base", address=address)
+    except LookupError:
+        lock = drgn.Object(prog, "struct rt_mutex", address=address)
+    word = lock.owner.value_()
+    task = word & ~1
+    return Owner(task, True, "held" if task else "free", f"rt_mutex.owner = {word:#x}")
 
 
 def _mutex(prog: drgn.Program, address: int) -> Owner:
