@@ -109,6 +109,19 @@ def test_recursion_names_who_takes_the_lock_again() -> None:
     assert "flush()" in found.explanation
 
 
+def test_deadlock_through_an_interrupt_says_so() -> None:
+    stack = (
+        *frames("slow", "_raw_spin_lock", "tick", "asm_irq", segment="irq"),
+        replace(frames("advance")[0], interrupted=True),
+    )
+    both = state(0, frames=stack)
+    own = replace(holder(0, "advance"), index=4)
+    circle = Root(both, stuck(both), own, None, (0,), reasons={0: waits_for(0, own, "tick")})
+    found = tell(circle)
+    assert "the interrupted advance()" in found.explanation
+    assert "spin_lock_irqsave" in found.next_steps[0]
+
+
 def test_opposite_order_names_both_locks() -> None:
     reasons = {0: waits_for(0, holder(1, "left"), "right"),
                1: waits_for(1, holder(0, "right"), "left")}  # fmt: skip
