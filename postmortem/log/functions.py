@@ -15,6 +15,7 @@ from itertools import pairwise
 from postmortem.findings import Kind, Signature
 from postmortem.log import rules
 from postmortem.log.report import Frame
+from postmortem.log.rust import demangle
 
 SIGNATURE_FRAMES = 5
 """How many frames below the machinery the middle level of a signature has."""
@@ -49,6 +50,8 @@ def _aliases() -> tuple[tuple[re.Pattern[str], str], ...]:
 @lru_cache(maxsize=8192)
 def normalise(name: str) -> str:
     """The name as the source has it: no compiler suffix, no wrapper prefix."""
+    if name.startswith("_R"):
+        return demangle(_suffixes().sub("", name))
     if "." in name or "$" in name:
         name = _suffixes().sub("", name) or name
     for pattern, new in _replacements():

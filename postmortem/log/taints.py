@@ -28,5 +28,9 @@ LETTERS = {
 
 
 def decode(letters: str | None) -> tuple[str, ...]:
-    """Each taint in words; unknown letters stay as they are."""
-    return tuple(LETTERS.get(letter, letter) for letter in letters or "" if letter not in "G -")
+    """Each taint as letter and words: ``"O: out-of-tree module"``."""
+    return tuple(
+        f"{letter}: {LETTERS.get(letter, 'a taint that is not known here')}"
+        for letter in letters or ""
+        if letter not in "G -"
+    )
