@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import drgn
@@ -191,20 +192,23 @@ def _top_of_stack(prog: drgn.Program, state: CpuState) -> bytes:
 
 
 def _nodes(prog: drgn.Program) -> dict[int, tuple[int, int, int]]:
-    """Each CPU's MCS nodes: address to CPU, level and address of the next in the queue."""
+    """The MCS nodes in use: address to CPU, level and address of the next in the queue.
+
+    A node that was left keeps its old ``next``: how many a CPU uses says the
+    ``count`` in its first one.
+    """
     from drgn.helpers.linux.cpumask import for_each_possible_cpu
 
     found: dict[int, tuple[int, int, int]] = {}
     for cpu in for_each_possible_cpu(prog):
         if cpu >= _MAX_QUEUE:
             break
-        for level in range(_NESTED):
-            # mcs_nodes became qnodes in v5.0 (0fa809ca7f81, "Remove unnecessary ... naming").
-            try:
-                node = variable(prog, "qnodes", cpu, "struct qnode [4]")[level].mcs
+        # mcs_nodes became qnodes in v5.0 (0fa809ca7f81).
+        with suppress(LookupError, AttributeError, drgn.FaultError):
+            nodes = variable(prog, "qnodes", cpu, "struct qnode [4]")
+            for level in range(min(nodes[0].mcs.count.value_(), _NESTED)):
+                node = nodes[level].mcs
                 found[node.address_of_().value_()] = (cpu, level, node.next.value_())
-            except (LookupError, AttributeError, drgn.FaultError):
-                break
     return found
 
 
