@@ -9,12 +9,12 @@ import drgn
 
 from postmortem.findings import Confidence, Kind, Problem
 from postmortem.graph.model import Edge, Graph, Node, NodeKind
+from postmortem.graph.wait_rules import LOCKS, WaitKind, is_scheduler
 from postmortem.kernel import locks
 from postmortem.kernel.cpus import Cpu, cpus
 from postmortem.kernel.devices import Device, device_of_super_block, devices
 from postmortem.kernel.holders import Holders
 from postmortem.kernel.tasks import Task, TaskReader, all_tasks
-from postmortem.graph.wait_rules import LOCKS, WaitKind, is_scheduler
 from postmortem.kernel.waits import Wait, Waits, waits
 from postmortem.log.functions import guilty_frame
 from postmortem.log.report import Frame

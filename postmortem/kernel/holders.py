@@ -18,10 +18,10 @@ from functools import lru_cache
 import drgn
 
 from postmortem.findings import Confidence
+from postmortem.graph.wait_rules import WaitKind
 from postmortem.kernel.disassembly import Instruction, decode
 from postmortem.kernel.stacks import Symbolizer
 from postmortem.kernel.tasks import Task
-from postmortem.graph.wait_rules import WaitKind
 from postmortem.log.functions import plain
 from postmortem.result import StackFrame
 

@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 import drgn
 
 from postmortem.findings import Kind, Problem
+from postmortem.graph.wait_rules import LOCKS, How, WaitKind
 from postmortem.kernel import devices, locks, workers
 from postmortem.kernel.hung import Clock, Since
 from postmortem.kernel.lock_names import Name, Names
 from postmortem.kernel.tasks import Task, all_tasks
 from postmortem.kernel.unwind import Shape, SleepingStack, SleepingStacks, sleeping_stacks
-from postmortem.graph.wait_rules import LOCKS, How, WaitKind
 from postmortem.kernel.waiters import Layout, Ring, Waiters
 from postmortem.log.functions import guilty_frame
 from postmortem.log.report import Frame
