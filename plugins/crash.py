@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from postmortem.findings import Confidence, Culprit, Evidence, Finding, Kind, Severity
-from postmortem.judging import NEXT_STEPS, explain, is_panic
+from postmortem.judging import NEXT_STEPS, ended_by, explain, is_panic
 from postmortem.log.report import Frame
 from postmortem.plugin import Context, plugin
 from postmortem.result import StackFrame
@@ -31,7 +31,7 @@ def crash(ctx: Context) -> Iterator[Finding]:
 
     That is so when the log's pages are missing or its text was overwritten.
     """
-    if any(is_panic(report) for report in ctx.reports) or ctx.prog is None:
+    if any(is_panic(report) for report in ctx.reports) or ended_by(ctx) or ctx.prog is None:
         return
     from postmortem.kernel.crash import crash as read_crash
 

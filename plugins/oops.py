@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from postmortem.findings import Block, Confidence, Evidence, Finding, Kind
-from postmortem.judging import OOPS_KINDS, code_block, finding_of, is_panic, reports_of
+from postmortem.judging import OOPS_KINDS, code_block, ended_by, finding_of, is_panic, reports_of
 from postmortem.log.report import Report
 from postmortem.plugin import Context, plugin
 from postmortem.poison import poison
@@ -83,6 +83,8 @@ def _outcome(ctx: Context, report: Report) -> Iterator[str]:
         yield f"It happened in {where}: a hard panic, nothing can survive it."
     elif panics:
         return  # the verdict tells of it
+    elif ended_by(ctx) is report:
+        yield "The machine went from there into its crash kernel."
     elif report.kind not in (Kind.WARNING, Kind.MEMORY_CORRUPTION) and report.task is not None:
         yield f"A soft panic: it killed task {report.task.pid} and the machine went on."
 

@@ -17,6 +17,7 @@ from postmortem.diagnosis import diagnose
 from postmortem.dump.recognise import InputKind, recognise
 from postmortem.errors import UsageError
 from postmortem.findings import Block, Export, Finding, Table
+from postmortem.log.taints import decode
 from postmortem.plugin import Context, Plugin, Result, discover, run_plugin
 from postmortem.result import Analysis, Input, ModuleInfo, System, TaskStack
 
@@ -104,7 +105,7 @@ def open_input(paths: Sequence[str | Path], options: Options) -> Opened:
 
     names = [str(path) for path in paths]
     if len(names) == 1 and (names[0] == "-" or is_pstore_directory(Path(names[0]))):
-        return _open_log(names[0])
+        return _open_log(names[0], options)
     what = recognise(paths)
     if what.kind is not InputKind.LOG:
         return _open_dump(what, options)
@@ -113,7 +114,7 @@ def open_input(paths: Sequence[str | Path], options: Options) -> Opened:
             "several logs are several machines or boots: analyse one at a time,"
             " or all with postmortem log PATH... --jsonl"
         )
-    return _open_log(names[0])
+    return _open_log(names[0], options)
 
 
 def _chosen(plugins: list[Plugin], only: tuple[str, ...] | None) -> list[Plugin]:
@@ -148,7 +149,7 @@ def _log_tail(ctx: Context) -> tuple[str, ...]:
 # --- a log -----------------------------------------------------------------------
 
 
-def _open_log(path: str) -> Opened:
+def _open_log(path: str, options: Options) -> Opened:
     from postmortem.log.scan import scan_file
 
     opened = Opened(Context(Input(path, "log", "text", 0, True), System()), "none")
@@ -159,8 +160,47 @@ def _open_log(path: str) -> Opened:
     ctx.input = Input(path, "log", "text", scan.size, not lacks, lacks)
     ctx.reports = tuple(scan.reports)
     ctx.note(scan.problems)
+    if not scan.reports and not scan.boots and not _has_kernel_messages(path):
+        ctx.problem("log", "nothing in it looks like a message of the kernel")
+    if options.vmlinux is not None or options.debug_dirs:
+        with opened.timed("debuginfo"):
+            opened.types_from = _add_source(ctx, options)
     ctx.system = _system_of_log(ctx.reports, [boot.release for boot in scan.boots])
     return opened
+
+
+_SAMPLE_BYTES = 1 << 16
+
+
+def _has_kernel_messages(path: str) -> bool:
+    """Whether the start of a log has a line with a printk time or level; unknown is yes."""
+    from postmortem.log.lines import records_of_line
+
+    if path == "-" or not Path(path).is_file():
+        return True
+    with Path(path).open("rb") as file:
+        head = file.read(_SAMPLE_BYTES)
+    if not head.isascii() and b"\0" in head:
+        return True  # compressed or otherwise packed: what is inside was read all the same
+    return any(
+        record.time is not None or record.level is not None
+        for line in head.splitlines()
+        for record in records_of_line(line, 0)
+    )
+
+
+def _add_source(ctx: Context, options: Options) -> str:
+    """File and line for the frames of all reports, from the debug files that were given."""
+    from postmortem.log.symbols import symbolise
+    from postmortem.symbolise import DebugFiles
+
+    files = DebugFiles(options.vmlinux, options.debug_dirs)
+    before = ctx.reports
+    ctx.reports = tuple(symbolise(report, files) for report in before)
+    if ctx.reports == before and any(report.frames for report in before):
+        ctx.problem("debug information", "it names none of the functions in the log")
+        return "none"
+    return "dwarf"
 
 
 def _system_of_log(reports: Sequence[Report], releases: Sequence[str | None]) -> System:
@@ -171,6 +211,7 @@ def _system_of_log(reports: Sequence[Report], releases: Sequence[str | None]) ->
         release=release or next((name for name in reversed(releases) if name), None),
         arch=next((r.arch for r in known if r.arch), None),
         hardware=next((r.hardware for r in known if r.hardware), None),
+        taint=decode(next((r.taint for r in known if r.taint), None)),
         modules=tuple(map(ModuleInfo, dict.fromkeys(name for r in known for name in r.modules))),
     )
 

@@ -180,6 +180,7 @@ def reports_of(ctx: Context, kinds: Iterable[Kind]) -> list[Report]:
 
 def finding_of(ctx: Context, report: Report, **changes: object) -> Finding:
     """A finding that says what the report says; a plugin adds what the dump knows."""
+    file, line = _source(report)
     base = Finding(
         id=report_id(report),
         kind=report.kind,
@@ -191,8 +192,8 @@ def finding_of(ctx: Context, report: Report, **changes: object) -> Finding:
         culprit=Culprit(
             function=report.function,
             module=report.module,
-            file=report.detail.get("file"),
-            line=_number(report.detail.get("lineno")),
+            file=file,
+            line=line,
             task=report.task,
             cpu=report.cpu,
         ),
@@ -205,6 +206,15 @@ def finding_of(ctx: Context, report: Report, **changes: object) -> Finding:
     from dataclasses import replace
 
     return replace(base, **changes) if changes else base  # type: ignore[arg-type]
+
+
+def _source(report: Report) -> tuple[str | None, int | None]:
+    """Where the culprit is in the source: the report says so, or debug information did."""
+    if "file" in report.detail:
+        return report.detail["file"], _number(report.detail.get("lineno"))
+    frames = [*([report.pc] if report.pc else []), *report.frames]
+    found = next((f for f in frames if f.file and f.function == report.function), None)
+    return (found.file, found.line) if found else (None, None)
 
 
 def _number(text: str | None) -> int | None:
@@ -231,9 +241,31 @@ def is_panic(report: Report) -> bool:
     )
 
 
+def ended_by(ctx: Context) -> Report | None:
+    """The report with which the kernel died although no panic line follows it.
+
+    A machine with a crash kernel jumps into that right from an Oops
+    (oops_end(), arch/x86/kernel/dumpstack.c), before panic() prints anything.
+    """
+    if ctx.prog is None or not ctx.has_types or any(map(is_panic, ctx.reports)):
+        return None
+    from postmortem.kernel.cpus import cpus, panic_cpu
+
+    prog = ctx.prog
+    found = ctx.attempt("CPUs", lambda: (panic_cpu(prog), cpus(prog)))
+    number, all_cpus = found or (None, ())
+    task = next((cpu.task for cpu in all_cpus if cpu.number == number), None)
+    if task is None:
+        return None
+    deadly = [report for report in ctx.reports if report.kind not in _MILD and report.task]
+    if not deadly or deadly[-1].task is None or deadly[-1].task.pid != task.pid:
+        return None
+    return deadly[-1]
+
+
 def severity_of(ctx: Context, report: Report) -> Severity:
     """Fatal if a panic is this report or its consequence."""
-    if is_panic(report):
+    if is_panic(report) or ended_by(ctx) is report:
         return Severity.FATAL
     mine = report_id(report)
     for other in ctx.reports:

@@ -61,7 +61,7 @@ class System:
     crash_time: int | None = None
     """Unix time of the dump."""
     taint: tuple[str, ...] = ()
-    """One entry a flag, ``"O: out-of-tree module was loaded"``."""
+    """One entry a flag, ``"O: out-of-tree module"``."""
     modules: tuple[ModuleInfo, ...] = ()
     command_line: str | None = None
     load_average: tuple[float, float, float] | None = None

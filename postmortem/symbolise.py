@@ -7,6 +7,7 @@ Every file is opened once, whatever the number of frames. Outside of
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,11 +40,12 @@ class DebugFiles:
         if program is None:
             return ()
         try:
-            found = program.source_location(f"{function}+{offset:#x}")
+            start = program.symbol(function).address
+            found = program.source_location(start + offset)
         except (LookupError, ValueError):
             return ()
         return tuple(
-            Location(where.name or function, where.filename, where.line)
+            Location(where.name() or function, where.filename, where.line)
             for where in found
             if where.filename
         )
@@ -51,34 +53,61 @@ class DebugFiles:
     def _program(self, module: str | None) -> drgn.Program | None:
         name = module.replace("-", "_") if module else ""
         if name not in self._programs:
-            file = self._files.get(name) if name else self._vmlinux or self._files.get("vmlinux")
-            self._programs[name] = _open(file) if file is not None else None
+            self._programs[name] = self._first_usable(name)
         return self._programs[name]
 
+    def _first_usable(self, name: str) -> drgn.Program | None:
+        """What the user named must serve; of files that were merely found the first that does."""
+        if not name and self._vmlinux is not None:
+            return _open(self._vmlinux)
+        for path in self._files.get(name or "vmlinux", ()):
+            with suppress(UsageError):
+                return _open(path)
+        return None
+
     @cached_property
-    def _files(self) -> dict[str, Path]:
+    def _files(self) -> dict[str, list[Path]]:
         """Debug files by the name of what they are for: ``vmlinux``, ``acme_nic``."""
-        found: dict[str, Path] = {}
+        found: dict[str, list[Path]] = {}
         for folder in self._folders:
-            for path in sorted(folder.rglob("*")):
+            for path in sorted(folder.rglob("*"), key=lambda path: (path.suffix != ".debug", path)):
                 stem = path.name.split(".ko")[0] if ".ko" in path.name else ""
                 if path.name.startswith("vmlinux"):
                     stem = "vmlinux"
                 if stem:
-                    found.setdefault(stem.replace("-", "_"), path)
+                    found.setdefault(stem.replace("-", "_"), []).append(path)
         return found
+
+
+_KERNEL_START = 0xFFFFFFFF80000000
+"""Where the image is linked; a log's addresses don't matter, names and offsets do."""
+_TEXT_SECTIONS = (".text", ".init.text", ".exit.text", ".noinstr.text", ".text.unlikely")
+_SECTION_SPACE = 1 << 24
+_MODULE_START = _KERNEL_START + (1 << 30)
 
 
 def _open(path: Path) -> drgn.Program:
     import drgn
 
-    program = drgn.Program()
-    module = program.main_module(str(path), create=True)
+    program = drgn.Program(drgn.Platform(drgn.Architecture.X86_64))
     try:
-        module.address_range = (0, (1 << 64) - 1)
-        module.try_file(path)
+        if ".ko" in path.name:
+            module: drgn.Module = _relocated(program, path)
+        else:
+            module = program.extra_module(str(path), create=True)
+            module.address_range = (_KERNEL_START, (1 << 64) - 1)
+        module.try_file(path, force=True)
     except (OSError, ValueError, LookupError) as error:
         raise UsageError(f"{path}: can't be used as debug information: {error}") from error
     if module.debug_file_path is None:
         raise UsageError(f"{path}: has no debug information; give the file of the debug package")
     return program
+
+
+def _relocated(program: drgn.Program, path: Path) -> drgn.Module:
+    """A module's file is not linked: give each of its text sections a place of its own."""
+    module = program.relocatable_module(str(path), _MODULE_START, create=True)
+    for number, name in enumerate(_TEXT_SECTIONS):
+        module.section_addresses[name] = _MODULE_START + number * _SECTION_SPACE
+    module.address_range = (_MODULE_START, _MODULE_START + len(_TEXT_SECTIONS) * _SECTION_SPACE)
+    return module

@@ -247,9 +247,9 @@ def _read_sub_header(
 
 def _utsname(data: bytes) -> Utsname:
     parts = [data[i : i + 65].split(b"\0", 1)[0] for i in range(0, 390, 65)]
-    *others, machine, domain = (part.decode("utf-8", "replace") for part in parts)
+    found = Utsname(*(part.decode("utf-8", "replace") for part in parts))
     # QEMU since 8.2 (dump/dump.c) writes this word for what it does not know.
-    return Utsname(*others, "" if machine == "Unknown" else machine, domain)
+    return found._replace(machine="") if found.machine == "Unknown" else found
 
 
 def read_blob(source: Source, offset: int, size: int, limit: int) -> bytes:

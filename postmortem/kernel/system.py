@@ -11,33 +11,13 @@ import drgn
 from postmortem.findings import Problem
 from postmortem.kernel.damage import DAMAGED
 from postmortem.kernel.tasks import TaskList
+from postmortem.log.taints import decode
 from postmortem.result import ModuleInfo, System
 
 T = TypeVar("T")
 
-TAINTS = {
-    0: ("P", "proprietary module was loaded"),
-    1: ("F", "module was force loaded"),
-    2: ("S", "kernel running on an out of specification system"),
-    3: ("R", "module was force unloaded"),
-    4: ("M", "processor reported a Machine Check Exception"),
-    5: ("B", "bad page referenced or some unexpected page flags"),
-    6: ("U", "taint requested by userspace application"),
-    7: ("D", "kernel died recently, i.e. there was an OOPS or BUG"),
-    8: ("A", "ACPI table overridden by user"),
-    9: ("W", "kernel issued warning"),
-    10: ("C", "staging driver was loaded"),
-    11: ("I", "workaround for bug in platform firmware applied"),
-    12: ("O", "externally-built (out-of-tree) module was loaded"),
-    13: ("E", "unsigned module was loaded"),
-    14: ("L", "soft lockup occurred"),
-    15: ("K", "kernel has been live patched"),
-    16: ("X", "auxiliary taint, defined for and used by distros"),
-    17: ("T", "kernel was built with the struct randomization plugin"),
-    18: ("N", "an in-kernel test has been run"),
-    19: ("J", "userspace used a mutating debug operation in fwctl"),
-}
-"""Documentation/admin-guide/tainted-kernels.rst: bit, letter, meaning."""
+TAINT_LETTERS = "PFSRMBUDAWCIOELKXTNJ"
+"""Letter of each bit of ``tainted_mask`` (kernel/panic.c, taint_flags[])."""
 
 
 class _Facts:
@@ -97,13 +77,11 @@ def present_cpus(prog: drgn.Program) -> list[int]:
 
 
 def taints(mask: int) -> tuple[str, ...]:
-    """Explain a taint mask: ``"O: externally-built ... module was loaded"``."""
-    result = []
-    for bit in range(64):
-        if mask >> bit & 1:
-            letter, meaning = TAINTS.get(bit, (f"#{bit}", "a taint that is not known here"))
-            result.append(f"{letter}: {meaning}")
-    return tuple(result)
+    """Explain a taint mask: ``"O: out-of-tree module"``."""
+    bits = [bit for bit in range(64) if mask >> bit & 1]
+    known = "".join(TAINT_LETTERS[bit] for bit in bits if bit < len(TAINT_LETTERS))
+    unknown = (f"#{bit}: a taint that is not known here" for bit in bits[len(known) :])
+    return (*decode(known), *unknown)
 
 
 def _hardware(prog: drgn.Program) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from postmortem.log.report import Code
 
@@ -115,7 +116,9 @@ def _engine(capstone: object, code: Code) -> object | None:
     mode = 0
     for part in modes:
         mode |= getattr(c, part)
-    engine: object = c.Cs(getattr(c, name), mode)  # type: ignore[attr-defined]
+    engine: Any = c.Cs(getattr(c, name), mode)  # type: ignore[attr-defined]
+    if name == "CS_ARCH_X86":
+        engine.syntax = c.CS_OPT_SYNTAX_ATT  # type: ignore[attr-defined]  # as decodecode does
     return engine
 
 
