@@ -220,7 +220,7 @@ class _Story:
             Evidence(
                 f"the worker pool {where} has taken up no work for {pool.stalled_seconds:.0f} s; "
                 f"{pool.pending} items wait ({', '.join(pool.waiting) or 'functions not known'})",
-                f"worker_pool {pool.id}, watchdog_ts",
+                f"worker_pool {pool.id}, last progress",
             )
         ]
         explanation = f"Work queued {where.removeprefix('of ')} is not done."

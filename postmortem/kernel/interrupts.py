@@ -61,7 +61,7 @@ def interrupts(prog: drgn.Program, seconds: float) -> list[Interrupt]:
 
 
 def _total(desc: drgn.Object) -> int:
-    """Sum of ``kstat_irqs`` of all CPUs; ``struct irqstat`` since v6.11 (86d2a2f51fba)."""
+    """Sum of ``kstat_irqs`` of all CPUs; ``struct irqstat`` since v6.10 (86d2a2f51fba)."""
     from drgn.helpers.linux.cpumask import for_each_possible_cpu
     from drgn.helpers.linux.percpu import per_cpu_ptr
 

@@ -309,7 +309,10 @@ def _registers(frame: drgn.StackFrame) -> dict[str, int]:
 
 
 def _preempt_count(prog: drgn.Program, cpu: int) -> PreemptCount:
-    """``__preempt_count``; it was a member of ``pcpu_hot`` from v6.2 (64701838bf05) to v6.14."""
+    """``__preempt_count``, between v6.2 and v6.14 a member of ``pcpu_hot``.
+
+    Linux kernel commits 64701838bf05 and 46e8fff6d45f.
+    """
     found = number(prog, "__preempt_count", cpu, "int")
     if found is None:
         found = int(variable(prog, "pcpu_hot", cpu, "struct pcpu_hot").preempt_count.value_())
@@ -324,7 +327,7 @@ def _watchdog_ns(prog: drgn.Program, cpu: int, now_ns: int) -> int | None:
     """Since the watchdog's own task last ran there.
 
     ``watchdog_touch_ts`` holds ULONG_MAX while it is to be set anew
-    (SOFTLOCKUP_RESET before v5.14, 9f113bf760ca).
+    (SOFTLOCKUP_RESET of older kernels).
     """
     touched = number(prog, "watchdog_touch_ts", cpu)
     if not touched or touched >= 1 << 34:
@@ -333,7 +336,7 @@ def _watchdog_ns(prog: drgn.Program, cpu: int, now_ns: int) -> int | None:
 
 
 def _hrtimer_interrupts(prog: drgn.Program, cpu: int) -> tuple[int, int] | None:
-    # Their types changed from unsigned long in v6.5 (1610611aadc2).
+    # atomic_t and int since v6.5 (77c12fc95980), unsigned long before.
     counted = number(prog, "hrtimer_interrupts", cpu)
     saved = number(prog, "hrtimer_interrupts_saved", cpu)
     return None if counted is None or saved is None else (counted, saved)

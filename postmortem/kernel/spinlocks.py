@@ -203,7 +203,6 @@ def _nodes(prog: drgn.Program) -> dict[int, tuple[int, int, int]]:
     for cpu in for_each_possible_cpu(prog):
         if cpu >= _MAX_QUEUE:
             break
-        # mcs_nodes became qnodes in v5.0 (0fa809ca7f81).
         with suppress(LookupError, AttributeError, drgn.FaultError):
             nodes = variable(prog, "qnodes", cpu, "struct qnode [4]")
             for level in range(min(nodes[0].mcs.count.value_(), _NESTED)):

@@ -48,7 +48,7 @@ class Pool:
     """``None`` for an unbound pool."""
     nice: int | None
     stalled_seconds: float
-    """Since it last took up work or had none (``watchdog_ts``)."""
+    """Since it last took up work or had none (``last_progress_ts``)."""
     pending: int
     """Work items that wait."""
     waiting: tuple[str, ...]
@@ -112,12 +112,12 @@ def _pool(prog: drgn.Program, pool: drgn.Object, clock: Clock) -> Pool | None:
         nice = pool.attrs.nice.value_()
     running = pool.nr_running
     if running.type_.unaliased().kind == drgn.TypeKind.STRUCT:
-        running = running.counter  # atomic_t before v5.20 (bc35f7ef9628)
+        running = running.counter  # atomic_t before bc35f7ef9628 (early 2022)
     return Pool(
         id=pool.id.value_(),
         cpu=cpu if cpu >= 0 else None,
         nice=nice,
-        stalled_seconds=clock.jiffies_ago(pool.watchdog_ts.value_()),
+        stalled_seconds=clock.jiffies_ago(_progress(pool)),
         pending=pending,
         waiting=functions,
         busy=tuple(_busy(prog, pool, clock)),
@@ -125,6 +125,14 @@ def _pool(prog: drgn.Program, pool: drgn.Object, clock: Clock) -> Pool | None:
         idle=pool.nr_idle.value_(),
         running=running.value_(),
     )
+
+
+def _progress(pool: drgn.Object) -> int:
+    """Jiffies when a pool last took up work: ``last_progress_ts``, older ``watchdog_ts``."""
+    try:
+        return int(pool.last_progress_ts.value_())
+    except AttributeError:
+        return int(pool.watchdog_ts.value_())
 
 
 def _function(prog: drgn.Program, address: int) -> tuple[str | None, str | None]:
