@@ -81,9 +81,8 @@ class DebugFiles:
 
 _KERNEL_START = 0xFFFFFFFF80000000
 """Where the image is linked; a log's addresses don't matter, names and offsets do."""
-_TEXT_SECTIONS = (".text", ".init.text", ".exit.text", ".noinstr.text", ".text.unlikely")
-_SECTION_SPACE = 1 << 24
 _MODULE_START = _KERNEL_START + (1 << 30)
+_PAGE = 4096
 
 
 def _open(path: Path) -> drgn.Program:
@@ -105,9 +104,28 @@ def _open(path: Path) -> drgn.Program:
 
 
 def _relocated(program: drgn.Program, path: Path) -> drgn.Module:
-    """A module's file is not linked: give each of its text sections a place of its own."""
+    """A module's file is not linked: give each of its code sections a place of its own."""
     module = program.relocatable_module(str(path), _MODULE_START, create=True)
-    for number, name in enumerate(_TEXT_SECTIONS):
-        module.section_addresses[name] = _MODULE_START + number * _SECTION_SPACE
-    module.address_range = (_MODULE_START, _MODULE_START + len(_TEXT_SECTIONS) * _SECTION_SPACE)
+    at = _MODULE_START
+    for name, size in _code_sections(path):
+        module.section_addresses[name] = at
+        at += -(-size // _PAGE) * _PAGE
+    module.address_range = (_MODULE_START, max(at, _MODULE_START + _PAGE))
     return module
+
+
+def _code_sections(path: Path) -> list[tuple[str, int]]:
+    """Name and bytes of each section that holds code."""
+    from elftools.common.exceptions import ELFError
+    from elftools.elf.constants import SH_FLAGS
+    from elftools.elf.elffile import ELFFile
+
+    try:
+        with path.open("rb") as file:
+            return [
+                (section.name, section.data_size)
+                for section in ELFFile(file).iter_sections()
+                if section["sh_flags"] & SH_FLAGS.SHF_EXECINSTR
+            ]
+    except ELFError as error:
+        raise ValueError(f"no ELF file: {error}") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from postmortem.log.report import Code
 
@@ -119,7 +119,7 @@ def _engine(capstone: object, code: Code) -> object | None:
     engine: Any = c.Cs(getattr(c, name), mode)  # type: ignore[attr-defined]
     if name == "CS_ARCH_X86":
         engine.syntax = c.CS_OPT_SYNTAX_ATT  # type: ignore[attr-defined]  # as decodecode does
-    return engine
+    return cast("object", engine)
 
 
 def _run(engine: object, data: bytes, base: int) -> list[Instruction]:
