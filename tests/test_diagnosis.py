@@ -99,3 +99,21 @@ def test_calm_verdict_counts_the_tasks() -> None:
     context = replace(CONTEXT, system=System(tasks=5, task_states={"S": 3, "R": 1, "D": 1}))
     summary = diagnose([], context)[1].summary
     assert "5 tasks: 1 running, 1 in uninterruptible sleep" in summary
+
+
+def test_hang_that_only_the_dump_shows_explains_a_later_request_to_crash() -> None:
+    hang = replace(finding("hang", Kind.HUNG_TASK, Severity.ERROR, 1), log_line=None, time=50.0)
+    crash = replace(finding("crash", Kind.USER_REQUESTED, Severity.FATAL, 80), time=90.0)
+    assert diagnose([crash, hang], CONTEXT)[1].finding == "hang"
+
+
+def test_hang_that_began_after_the_request_does_not() -> None:
+    hang = replace(finding("hang", Kind.HUNG_TASK, Severity.ERROR, 1), log_line=None, time=95.0)
+    crash = replace(finding("crash", Kind.USER_REQUESTED, Severity.FATAL, 80), time=90.0)
+    assert diagnose([crash, hang], CONTEXT)[1].finding == "crash"
+
+
+def test_stuck_device_explains_a_request_to_crash() -> None:
+    disk = finding("disk", Kind.IO_ERROR, Severity.ERROR, 10)
+    crash = finding("crash", Kind.USER_REQUESTED, Severity.FATAL, 80)
+    assert diagnose([crash, disk], CONTEXT)[1].finding == "disk"
