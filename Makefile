@@ -3,6 +3,8 @@
 # make lint      ruff and mypy
 # make captures  boot and break real kernels in QEMU (needs the packages of CONTRIBUTING.md)
 # make exam      analyse all captures, compare with the truth about each
+# make live      boot a guest and analyse its /proc/kcore inside it
+# make fuzz      feed the log half with mutated input
 # make bench     speed and memory beside other tools
 
 PYTHON ?= python3
@@ -10,6 +12,9 @@ VENV ?= .venv
 DEMO ?= corpus/dumps/6.12-null-chain.vmcore.zst
 POSTMORTEM_CACHE ?= $(HOME)/.cache/postmortem
 KERNELS ?= --kernel 6.1 --kernel 6.12
+# Seconds after which no further machine is started; what is missing is listed.
+CAPTURE_SECONDS ?= inf
+FUZZ_SECONDS ?= 120
 # As captured if there are captures: unpacking is not what is measured.
 BENCH ?= $(firstword $(wildcard $(POSTMORTEM_CACHE)/6.*/null-chain/vmcore) $(DEMO))
 
@@ -18,7 +23,7 @@ export POSTMORTEM_CACHE
 bin := $(VENV)/bin
 pip := $(bin)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test lint captures exam bench clean
+.PHONY: demo test lint captures exam live fuzz bench clean
 
 demo: $(VENV)/.installed
 	$(bin)/postmortem analyze $(DEMO)
@@ -31,10 +36,17 @@ lint: $(VENV)/.installed-dev
 	$(bin)/mypy
 
 captures: $(VENV)/.installed-dev
-	$(bin)/python -m corpus.capture $(KERNELS)
+	$(bin)/python -m corpus.capture $(KERNELS) --seconds $(CAPTURE_SECONDS)
 
 exam: $(VENV)/.installed-dev
 	$(bin)/python -m corpus.exam
+
+# Inside a guest, on its own /proc/kcore: Python under emulation takes a minute or two.
+live: $(VENV)/.installed-dev
+	$(bin)/python -m corpus.live --kernel 6.12
+
+fuzz: $(VENV)/.installed-dev
+	$(bin)/python tests/fuzz/fuzz_log.py -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=4096
 
 bench: $(VENV)/.installed-dev
 	$(bin)/python benchmarks/analyze.py --dump $(BENCH)
