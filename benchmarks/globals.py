@@ -13,7 +13,7 @@ from pathlib import Path
 
 import drgn
 
-from benchmarks.types import describe as describe_type
+from benchmarks.struct_types import describe as describe_type
 from benchmarks.vmlinux import Image, debug_program
 from postmortem.dump.globals import GLOBALS
 from postmortem.dump.selfdescribe import describe

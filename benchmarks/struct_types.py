@@ -1,4 +1,4 @@
-"""Compare the types of BTF with those of DWARF: ``python -m benchmarks.types VMLINUX...``.
+"""Compare the types of BTF with those of DWARF: ``python -m benchmarks.struct_types VMLINUX...``.
 
 Every named struct, union, enum and typedef of a vmlinux's BTF is laid beside
 the DWARF type of that name: size, members, offsets, bit-fields, enumerators,
