@@ -38,6 +38,7 @@ from postmortem.result import StackFrame
 
 _MAX_EDGES = 6
 _MAX_ROWS = 200
+_MAX_TROUBLES = 40
 _CIRCLE_SECONDS = 1.0
 """Younger circles may be about to dissolve: a ww_mutex gives way by itself."""
 
@@ -53,7 +54,10 @@ def hung(ctx: Context) -> Iterator[Finding | Export]:
     reports = reports_of(ctx, HANG_KINDS)
     facts = _from_dump(ctx, reports) or _from_log(ctx, reports)
     used: set[int] = set()
-    for trouble in _troubles(facts):
+    troubles = _troubles(facts)
+    if len(troubles) > _MAX_TROUBLES:
+        ctx.problem("hangs", f"{len(troubles)} of them: the largest {_MAX_TROUBLES} are shown")
+    for trouble in troubles[:_MAX_TROUBLES]:
         mine = [
             report
             for report in reports
@@ -175,8 +179,24 @@ def _troubles(facts: Facts) -> list[Trouble]:
         )
         if lost or any(node.hung for node in tasks):
             result.append(Trouble(root, (), tuple(tasks)))
+    result = _merged(graph, result)
     result.sort(key=lambda item: (not item.cycle, -item.tasks))
     return result
+
+
+def _merged(graph: Graph, troubles: list[Trouble]) -> list[Trouble]:
+    """One trouble of all tasks that wait in one way, each for an event of its own."""
+    found: dict[tuple[object, ...], list[Trouble]] = {}
+    for trouble in troubles:
+        root = graph.nodes[trouble.root]
+        key: tuple[object, ...] = (trouble.root, trouble.cycle)
+        if not trouble.cycle and root.kind in (NodeKind.EVENT, NodeKind.UNKNOWN):
+            key = (root.kind, trouble.blocked[0].function, trouble.blocked[0].stack)
+        found.setdefault(key, []).append(trouble)
+    return [
+        replace(alike[0], blocked=tuple(node for one in alike for node in one.blocked))
+        for alike in found.values()
+    ]
 
 
 def _log_time(ctx: Context) -> float | None:

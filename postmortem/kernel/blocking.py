@@ -24,6 +24,8 @@ _CONVOY = 4
 """So many tasks with one stack that wait for one thing are drawn as one."""
 _MAX_CANDIDATES = 4
 EXITED = "a task that has exited"
+_MAX_SEARCHES = 64
+"""For how many locks a holder is looked for that nothing is written down of."""
 _MAX_STACKS = 4096
 """How many tasks are searched for a holder of whom nothing is written down."""
 
@@ -97,6 +99,7 @@ class _Builder:
         self._result = Blocking(Graph(), found, problems=list(found.problems))
         self._graph = self._result.graph
         self._node_of: dict[int, str] = {}
+        self._searches = 0
 
     def build(self) -> Blocking:
         try:
@@ -252,13 +255,17 @@ class _Builder:
     def _link_device(
         self, name: str, disk: Device, label: str, confidence: Confidence, proof: str
     ) -> None:
+        node_id = f"device:{disk.name}"
+        if node_id in self._graph.nodes:
+            self._graph.link(Edge(name, node_id, label, confidence, proof))
+            return
         mounted = [
             text.replace(f" on {disk.name}", "")
             for block, text in self._waits.names.super_blocks()
             if device_of_super_block(self._prog, block) == disk.name
         ]
         node = Node(
-            f"device:{disk.name}",
+            node_id,
             NodeKind.DEVICE,
             disk.label + (f" with {', '.join(mounted[:3])}" if mounted else ""),
             disk.state,
@@ -308,6 +315,12 @@ class _Builder:
     ) -> None:
         wait = group[0]
         assert wait.address is not None
+        self._searches += 1
+        if self._searches > _MAX_SEARCHES:
+            if self._searches == _MAX_SEARCHES + 1:
+                why = f"too many locks without one: the first {_MAX_SEARCHES} were looked at"
+                self._result.problems.append(Problem("holders told from stacks", why))
+            return
         waiting = {member.task.address for member in group}
         found = self._holders.candidates(wait.kind, wait.address, self._others(waiting))
         hint = owner.task

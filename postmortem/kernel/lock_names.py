@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -94,6 +95,7 @@ class Names:
         self._known: dict[int, Name] = {}
         self._mounts: list[tuple[int, str]] | None = None
         self._journals: list[tuple[int, str]] | None = None
+        self._stacks: list[tuple[int, int, int]] | None = None
 
     def of(self, address: int) -> Name:
         """The name of what lies at ``address``."""
@@ -225,6 +227,8 @@ class Names:
             return Name(f"{found.cache}+{found.offset:#x} at {found.address:#x}")
         member = outer_member(kind, found.offset)
         tag = kind.tag or kind.type_name()
+        if member.startswith("vfs_inode."):
+            tag, member = "inode", member.removeprefix("vfs_inode.")
         whose = self._whose(kind, found.address)
         return Name(f"{tag}.{member} {whose or f'at {found.address:#x}'}")
 
@@ -275,7 +279,8 @@ class Names:
             pass
         try:
             device = inode.i_sb.s_id.string_().decode("utf-8", "replace")
-            return f"inode {inode.i_ino.value_()} of {device}"
+            block = dict(self.super_blocks()).get(inode.i_sb.value_(), device)
+            return f"inode {inode.i_ino.value_()} of {block}"
         except (LookupError, drgn.FaultError, AttributeError):
             return f"inode at {inode.value_():#x}"
 
@@ -283,8 +288,13 @@ class Names:
         from postmortem.kernel.unwind import sleeping_stacks
 
         stacks = sleeping_stacks(self._prog)
-        for task, (low, end) in stacks.bases.items():
-            if low <= address < end:
-                owner = all_tasks(self._prog).by_address[task]
-                return Name(f"{address:#x} on the stack of {owner.comm} ({owner.pid})")
-        return None
+        if self._stacks is None:
+            self._stacks = sorted((low, end, task) for task, (low, end) in stacks.bases.items())
+        at = bisect_right(self._stacks, (address, (1 << 64), 0)) - 1
+        if at < 0:
+            return None
+        low, end, task = self._stacks[at]
+        if not low <= address < end:
+            return None
+        owner = all_tasks(self._prog).by_address[task]
+        return Name(f"{address:#x} on the stack of {owner.comm} ({owner.pid})")

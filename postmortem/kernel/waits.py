@@ -153,6 +153,7 @@ class WaitReader:
         self._rings: dict[int, Ring] = {}
         self._lock_of_ring: dict[int, int | None] = {}
         self._kthreads: dict[int, Task] | None = None
+        self._children: dict[int, Task] | None = None
         kind = prog.type("struct task_struct")
         self._blocker = any(
             kind.has_member(name) for name in ("blocker", "blocker_mutex", "blocked_on")
@@ -418,22 +419,27 @@ class WaitReader:
     def _child(self, target: Target) -> Target | None:
         """The completion is ``vfork_done`` of a child."""
         offset = self._offset("struct task_struct", "vfork_done")
-        if offset is None or not (target.address or 0):
+        if offset is None:
             return None
-        layout = all_tasks(self._prog).tasks
-        for task in layout if len(layout) < 4096 else ():
-            try:
-                if self._prog.read_u64(task.address + offset) == target.address:
-                    return Target(
-                        WaitKind.VFORK,
-                        target.address,
-                        name=f"child {task.comm} ({task.pid})",
-                        proof=f"the completion is vfork_done of task {task.pid}",
-                        peer=task.address,
-                    )
-            except drgn.FaultError:
-                continue
-        return None
+        if self._children is None:
+            self._children = {}
+            for task in all_tasks(self._prog).tasks:
+                try:
+                    done = 0 if task.kthread else self._prog.read_u64(task.address + offset)
+                except drgn.FaultError:
+                    continue
+                if done:
+                    self._children[done] = task
+        child = self._children.get(target.address or 0)
+        if child is None:
+            return None
+        return Target(
+            WaitKind.VFORK,
+            target.address,
+            name=f"child {child.comm} ({child.pid})",
+            proof=f"the completion is vfork_done of task {child.pid}",
+            peer=child.address,
+        )
 
     # --- wait queues, bits, pages
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import drgn
@@ -136,22 +137,39 @@ def flushed_by(prog: drgn.Program, barrier: int) -> Worker | None:
 
 
 def queue_flushed_by(prog: drgn.Program, flusher: int) -> Flusher | None:
-    """The workqueue that has this ``struct wq_flusher`` on its list."""
+    """The workqueue that has this ``struct wq_flusher`` on its lists."""
+    cached = prog.cache.get("postmortem flushers")
+    if not isinstance(cached, dict):
+        cached = {}
+        try:
+            for address, known in _flushers(prog):
+                cached.setdefault(address, known)
+        except (LookupError, drgn.FaultError, AttributeError):
+            pass  # what was read before the list broke off is kept
+        prog.cache["postmortem flushers"] = cached
+    found = cached.get(flusher)
+    return found if isinstance(found, Flusher) else None
+
+
+def _flushers(prog: drgn.Program) -> Iterator[tuple[int, Flusher]]:
     from drgn.helpers.linux.list import list_for_each_entry
 
-    try:
-        queues = list_for_each_entry(
-            "struct workqueue_struct", prog["workqueues"].address_of_(), "list"
-        )
-        for number, queue in enumerate(queues):
-            if number > _MAX_QUEUES:
-                return None
-            heads = {queue.first_flusher.value_()}
-            for member in ("flusher_queue", "flusher_overflow"):
-                heads.add(queue.member_(member).next.value_())
-            if flusher in heads:
-                name = queue.name.string_().decode("utf-8", "replace")
-                return Flusher(queue.value_(), name)
-    except (LookupError, drgn.FaultError, AttributeError):
-        return None
-    return None
+    queues = list_for_each_entry(
+        "struct workqueue_struct", prog["workqueues"].address_of_(), "list"
+    )
+    for number, queue in enumerate(queues):
+        if number > _MAX_QUEUES:
+            return
+        first = queue.first_flusher.value_()
+        entries = {first} - {0}
+        for member in ("flusher_queue", "flusher_overflow"):
+            head = queue.member_(member)
+            node, seen = head.next.value_(), {head.address_of_().value_()}
+            while node not in seen and len(seen) < _MAX_SCHEDULED:
+                seen.add(node)
+                entries.add(node)
+                node = prog.read_u64(node)
+        if entries:
+            name = queue.name.string_().decode("utf-8", "replace")
+            for entry in entries:
+                yield entry, Flusher(queue.value_(), name)
