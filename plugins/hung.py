@@ -44,7 +44,7 @@ _CIRCLE_SECONDS = 1.0
 
 
 @plugin("hung", needs=("log",))
-def hung(ctx: Context) -> Iterator[Finding | Export]:
+def hung(ctx: Context) -> Iterator[Finding | Table | Export]:
     """Find tasks that hang, what they wait for, and who is at the root of it.
 
     In a dump every lock is looked up and its holder followed, through work
@@ -72,7 +72,30 @@ def hung(ctx: Context) -> Iterator[Finding | Export]:
         if report.line not in used:
             yield _told(ctx, report, facts)
     if ctx.named:
+        if not facts.from_dump:
+            yield from _listed(facts.graph)
         yield from _drawings(facts.graph, "Who waits for whom")
+
+
+def _listed(graph: Graph) -> Iterator[Table]:
+    """Every blocked task that the log shows, also those of sysrq w and t."""
+    rows = tuple(
+        (
+            node.pid,
+            node.comm,
+            node.seconds,
+            graph.nodes[edge.target].label,
+            node.function,
+            ", ".join(graph.nodes[e.target].label for e in graph.out(edge.target)) or None,
+            edge.proof or None,
+        )
+        for node in graph.nodes.values()
+        if node.kind is NodeKind.TASK
+        for edge in graph.out(node.id)
+    )
+    columns = ("pid", "comm", "seconds", "waits for", "in", "holder", "where")
+    if rows:
+        yield Table("Blocked tasks in the log", columns, rows[:_MAX_ROWS], "at least so long")
 
 
 @dataclass(frozen=True)

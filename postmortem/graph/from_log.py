@@ -12,10 +12,11 @@ from postmortem.log.blocked import LoggedTask
 from postmortem.log.functions import guilty_frame
 from postmortem.log.report import Frame, Report
 
+# debug_show_blocker() in kernel/hung_task.c, since v6.16: a mutex, a semaphore that was
+# "likely last held by", an rw-semaphore with <reader> or <writer> behind the pids.
 _BLOCKER = re.compile(
-    r"INFO: task .{1,64}:\d+ (?:is )?blocked on an? (?P<lock>[\w-]+)"
-    r"(?:,? (?:but )?(?:likely |last )?(?:owned|held) by (?P<role>task|writer|reader)"
-    r" (?P<comm>.{1,64}?):(?P<pid>\d+))?"
+    r"INFO: task .{1,64}:\d+ (?:<\w{1,16}> )?(?:is )?blocked on an? (?P<lock>[\w-]{1,32})"
+    r"(?: likely (?:owned|last held) by task (?P<comm>.{1,64}?):(?P<pid>\d+))?"
 )
 _SECONDS = re.compile(r"for more than (?P<seconds>\d+) seconds")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -134,6 +135,31 @@ def test_blocker_line_makes_its_task_the_root() -> None:
     (root,) = roots(graph)
     assert (graph.nodes[root].pid, graph.nodes[root].function) == (21, "store_table")
     assert {node.pid for node in graph.tasks(graph.blocked_by([root]))} == {20}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "INFO: task reader:20 is blocked on a mutex likely owned by task writer:21.",
+        "INFO: task reader:20 blocked on a semaphore likely last held by task writer:21",
+        "INFO: task reader:20 <reader> blocked on an rw-semaphore likely owned by task writer:21"
+        " <writer>",
+    ],
+)
+def test_every_blocker_line_of_7_2(line: str) -> None:
+    """The format strings in the memory of a 7.2 kernel."""
+    said = b"INFO: task reader:20 is blocked on a mutex likely owned by task writer:21."
+    scan = scan_bytes(BLOCKERS.replace(said, line.encode()))
+    graph = log_graph(scan.reports, ())
+    assert [graph.nodes[root].pid for root in roots(graph)] == [21]
+
+
+def test_blocker_that_the_kernel_did_not_find_is_nobody() -> None:
+    said = b"INFO: task reader:20 is blocked on a mutex likely owned by task writer:21."
+    other = b"INFO: task reader:20 is blocked on a mutex, but the owner is not found."
+    graph = log_graph(scan_bytes(BLOCKERS.replace(said, other)).reports, ())
+    (root,) = roots(graph)
+    assert graph.nodes[root].label.startswith("mutex")
 
 
 def test_lockdep_report_gives_its_locks_in_order() -> None:
