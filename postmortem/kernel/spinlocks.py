@@ -20,6 +20,7 @@ import drgn
 
 from postmortem.kernel.disassembly import Instruction, decode, function_code
 from postmortem.kernel.identify import SlabObject, slab_object
+from postmortem.kernel.lock_names import Names
 from postmortem.kernel.lockups import CpuState
 from postmortem.kernel.percpu import variable
 from postmortem.kernel.stacks import Symbolizer
@@ -86,7 +87,7 @@ class Spin:
     lock: int | None
     """Address of the lock, ``None`` if it could not be found."""
     name: str
-    """``pm_cache_lock [module]``, ``slab object ... +0x8`` or the address."""
+    """``pm_cache_lock [module]``, the object it is in, or the address."""
     state: QSpinlock | None
     function: str | None
     """Who wanted it."""
@@ -135,7 +136,7 @@ def spins(prog: drgn.Program, state: CpuState) -> Spin | None:
     return Spin(
         cpu=state.number,
         lock=lock,
-        name=lock_name(prog, lock, owner),
+        name=Names(prog).of(lock).text,
         state=value,
         function=function,
         frame=wanted,
@@ -234,27 +235,6 @@ def _symbol(prog: drgn.Program, address: int) -> drgn.Symbol | None:
     except LookupError:
         return None
     return found if address - found.address < 1 << 20 else None
-
-
-def lock_name(prog: drgn.Program, lock: int, owner: SlabObject | None) -> str:
-    """What a reader can look up: symbol and module, or the object it is in."""
-    found = _symbol(prog, lock)
-    if found is not None:
-        offset = lock - found.address
-        inside = f"+{offset:#x}" if offset else ""
-        module = _module(prog, lock)
-        return f"{found.name}{inside}" + (f" [{module}]" if module else "")
-    if owner is not None:
-        return f"the lock at {owner}"
-    return f"the lock at {lock:#x}"
-
-
-def _module(prog: drgn.Program, address: int) -> str | None:
-    try:
-        name = prog.module(address).name
-    except LookupError:
-        return None
-    return None if name == "kernel" or "vmlinux" in name else name
 
 
 # --- who has taken which lock --------------------------------------------------------
