@@ -170,7 +170,7 @@ _REASONS: tuple[tuple[WaitKind, str], ...] = (
         r"worker_thread rescuer_thread kthread_worker_fn smpboot_thread_fn kthreadd kswapd"
         r" kcompactd"
         r"ksm_scan_thread irq_thread oom_reaper kauditd_thread devtmpfs\w+ rcu_\w*kthread\w*"
-        r" rcu_tasks_one_gp"
+        r" rcu_tasks_one_gp rcu_gp_fqs_loop"
         r" kjournald2 khugepaged watchdog fuse_dev_\w*read\w* loop_thread io_wq\w+ vhost_\w+"
         r" scsi_error_handler ubi_thread nbd_\w+",
     ),
