@@ -20,11 +20,12 @@ import drgn
 
 from postmortem.kernel.disassembly import Instruction, decode, function_code
 from postmortem.kernel.identify import SlabObject, slab_object
-from postmortem.kernel.lock_names import Names
+from postmortem.kernel.lock_names import Names, outer_member
 from postmortem.kernel.lockups import CpuState
 from postmortem.kernel.percpu import variable
 from postmortem.kernel.stacks import Symbolizer
 from postmortem.kernel.tasks import Task
+from postmortem.kernel.typed_registers import typed_registers
 from postmortem.result import StackFrame
 
 _SLOW_PATHS = re.compile(
@@ -133,10 +134,15 @@ def spins(prog: drgn.Program, state: CpuState) -> Spin | None:
         return Spin(state.number, None, "a lock that could not be found", None, function, wanted)
     value = _value(prog, lock)
     owner = slab_object(prog, lock) if _symbol(prog, lock) is None else None
+    name = Names(prog).of(lock).text
+    if owner is not None and frame is not None:
+        # A general cache says nothing of the object; the code that takes the lock may.
+        member = _member_at_call(prog, frame.pc)
+        name = f"{member} ({name})" if member else name
     return Spin(
         cpu=state.number,
         lock=lock,
-        name=Names(prog).of(lock).text,
+        name=name,
         state=value,
         function=function,
         frame=wanted,
@@ -259,6 +265,19 @@ def _lock_at_call(prog: drgn.Program, return_address: int) -> int | None:
         if "rdi" in instruction.writes:
             return _constant(instruction)
     return None
+
+
+def _member_at_call(prog: drgn.Program, return_address: int) -> str | None:
+    """``pm_table.lock``: what RDI points to, by type, at the call that returns there."""
+    instructions = _before(prog, return_address)
+    code = function_code(prog, instructions[-1].address) if instructions else None
+    pointer = typed_registers(prog, code).get("rdi") if code is not None else None
+    if pointer is None:
+        return None
+    member = outer_member(pointer.struct, pointer.offset)
+    if not member or member.startswith("+"):
+        return None
+    return f"{pointer.type_name.partition(' ')[2]}.{member}"
 
 
 def _constant(instruction: Instruction) -> int | None:
