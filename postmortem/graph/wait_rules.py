@@ -120,7 +120,7 @@ _REASONS: tuple[tuple[WaitKind, str], ...] = (
         r"jbd2_log_wait_commit wait_transaction_(?:locked|switching)"
         r" jbd2_journal_commit_transaction"
         r" add_transaction_credits start_this_handle do_get_write_access _*jbd2_log_wait_for_space"
-        r"xlog_(?:wait|grant)\w* xfs_log_force\w*"
+        r" xlog_(?:wait|grant)\w* xfs_log_force\w*"
         r" btrfs_(?:commit|wait_for_commit|wait_current)\w*",
     ),
     (
@@ -134,7 +134,7 @@ _REASONS: tuple[tuple[WaitKind, str], ...] = (
         WaitKind.IO,
         r"submit_bio_wait blk_io_schedule _*blkdev_(?:direct_IO\w*|issue_\w+) _*iomap_dio_rw"
         r" dio_\w+"
-        r"bio_await\w* dm_(?:wait|submit)\w* read_events wait_for_all_aios swap_read\w*"
+        r" bio_await\w* dm_(?:wait|submit)\w* read_events wait_for_all_aios swap_read\w*"
         r" sync_inodes_sb"
         r" wb_wait_for_completion balance_dirty_pages\w* wait_sb_inodes md_\w+",
     ),
@@ -169,7 +169,7 @@ _REASONS: tuple[tuple[WaitKind, str], ...] = (
         WaitKind.EVENT,
         r"worker_thread rescuer_thread kthread_worker_fn smpboot_thread_fn kthreadd kswapd"
         r" kcompactd"
-        r"ksm_scan_thread irq_thread oom_reaper kauditd_thread devtmpfs\w+ rcu_\w*kthread\w*"
+        r" ksm_scan_thread irq_thread oom_reaper kauditd_thread devtmpfs\w+ rcu_\w*kthread\w*"
         r" rcu_tasks_one_gp rcu_gp_fqs_loop"
         r" kjournald2 khugepaged watchdog fuse_dev_\w*read\w* loop_thread io_wq\w+ vhost_\w+"
         r" scsi_error_handler ubi_thread nbd_\w+",

@@ -67,6 +67,39 @@ def test_reason(kind: WaitKind, stack: str) -> None:
     assert How(stack.split()).reason is kind
 
 
+LATER_WORDS = {
+    # The last function of each table row and its neighbours: rows are joined from pieces.
+    "xlog_wait": WaitKind.JOURNAL,
+    "jbd2_log_wait_for_space": WaitKind.JOURNAL,
+    "btrfs_commit_transaction": WaitKind.JOURNAL,
+    "sbitmap_queue_get": WaitKind.REQUEST,
+    "scsi_execute_cmd": WaitKind.REQUEST,
+    "wbt_wait": WaitKind.REQUEST,
+    "rpc_wait_bit_killable": WaitKind.RPC,
+    "balance_dirty_pages": WaitKind.IO,
+    "wb_wait_for_completion": WaitKind.IO,
+    "md_flush_request": WaitKind.IO,
+    "fifo_open": WaitKind.PIPE,
+    "anon_pipe_read": WaitKind.PIPE,
+    "do_epoll_wait": WaitKind.POLL,
+    "io_cqring_wait": WaitKind.POLL,
+    "unix_stream_read_generic": WaitKind.SOCKET,
+    "inet_csk_accept": WaitKind.SOCKET,
+    "tcp_recvmsg": WaitKind.SOCKET,
+    "kmsg_read": WaitKind.TERMINAL,
+    "n_tty_read": WaitKind.TERMINAL,
+    "rcu_gp_fqs_loop": WaitKind.EVENT,
+    "kjournald2": WaitKind.EVENT,
+    "fuse_dev_do_read": WaitKind.EVENT,
+    "scsi_error_handler": WaitKind.EVENT,
+}
+
+
+@pytest.mark.parametrize(("function", "kind"), LATER_WORDS.items())
+def test_function_gives_its_reason(function: str, kind: WaitKind) -> None:
+    assert how_of(f"__schedule schedule {function} f g").reason is kind
+
+
 def how_of(stack: str) -> How:
     return How(stack.split())
 
