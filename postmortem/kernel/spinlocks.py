@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -39,7 +39,8 @@ _ACQUIRE = re.compile(r"_*raw_(spin|read|write)_(lock|trylock)\w*")
 _RELEASE = re.compile(r"_*raw_(spin|read|write)_unlock\w*")
 _REGISTERS = ("rdi", "rbx", "rbp", "r12", "r13", "r14", "r15", "rax", "rsi", "rdx", "r8")
 _MAX_QUEUE = 8192
-_MAX_LOCK_FRAMES = 400
+_MAX_LOCK_FRAMES = 2000
+"""So many places in code are disassembled in search of holders, about a millisecond each."""
 _STACK_WORDS = 1 << 11
 _NESTED = 4
 """MCS nodes of a CPU: task, softirq, hardirq, NMI."""
@@ -206,6 +207,9 @@ def _nodes(prog: drgn.Program) -> dict[int, tuple[int, int, int]]:
     """
     from drgn.helpers.linux.cpumask import for_each_possible_cpu
 
+    cached = prog.cache.get("postmortem mcs nodes")
+    if isinstance(cached, dict):
+        return cached
     found: dict[int, tuple[int, int, int]] = {}
     for cpu in for_each_possible_cpu(prog):
         if cpu >= _MAX_QUEUE:
@@ -215,6 +219,7 @@ def _nodes(prog: drgn.Program) -> dict[int, tuple[int, int, int]]:
             for level in range(min(nodes[0].mcs.count.value_(), _NESTED)):
                 node = nodes[level].mcs
                 found[node.address_of_().value_()] = (cpu, level, node.next.value_())
+    prog.cache["postmortem mcs nodes"] = found
     return found
 
 
@@ -353,40 +358,70 @@ def _give_back(taken: list[_Taken], lock: int | None) -> None:
             return
 
 
-def holders(
-    prog: drgn.Program,
-    spin: Spin,
-    states: Iterable[CpuState],
-    others: Iterable[tuple[Task, tuple[StackFrame, ...], bytes]] = (),
-) -> list[Holder]:
-    """Who is likely to hold the lock that a CPU waits for, the best candidate first.
+Sleeper = tuple[Task, tuple[StackFrame, ...], bytes]
+"""A task on no CPU, its frames and its raw stack."""
 
-    :param states: All CPUs; of the waiting one only what lies below its wait.
-    :param others: Tasks that sleep or wait for a CPU: task, frames, raw stack.
-    """
-    if spin.lock is None:
-        return []
-    found: list[Holder] = []
-    budget = _MAX_LOCK_FRAMES
-    for state in states:
-        first = spin.frame if state.number == spin.cpu else _first_own_frame(prog, state)
-        frames = state.frames[first:]
-        budget -= len(frames)
-        if budget < 0:
-            break
-        task = _task(prog, state)
-        words: set[int] | None = None
-        for index, frame in enumerate(frames, first):
-            for taken in taken_locks(prog, frame):
-                if taken.lock == spin.lock:
-                    found.append(_holder(task, state.number, frame, index, taken, True))
-                elif taken.lock is None and state.number != spin.cpu:
-                    words = _stack_words(prog, state) if words is None else words
-                    if _keeps_object(spin, words):
-                        found.append(_holder(task, state.number, frame, index, taken, False))
-    if not found:
-        found += _sleeping_holders(prog, spin, others, budget)
-    return sorted(found, key=lambda holder: not holder.certain)
+
+class Search:
+    """Looks for the holders of locks; each lock and each piece of code is looked at once."""
+
+    def __init__(self, prog: drgn.Program, states: Sequence[CpuState]) -> None:
+        self._prog = prog
+        self._states = states
+        self.spins: dict[int, Spin] = {}
+        """The CPUs that wait for a spinlock."""
+        for state in states:
+            spin = spins(prog, state)
+            if spin is not None:
+                self.spins[state.number] = spin
+        self._taken: dict[tuple[int, bool], list[_Taken]] = {}
+        self._held: dict[int, list[Holder]] = {}
+
+    def holders(self, spin: Spin, others: Callable[[], Iterable[Sleeper]] = tuple) -> list[Holder]:
+        """Who is likely to hold the lock that a CPU waits for, the best candidate first.
+
+        Of CPUs that wait for a lock only what lies below their wait counts.
+
+        :param others: Gives the tasks on no CPU; asked if no CPU holds the lock.
+        """
+        if spin.lock is None:
+            return []
+        if spin.lock not in self._held:
+            found = [*self._on_cpus(spin)] or [*self._off_cpus(spin, others())]
+            self._held[spin.lock] = sorted(found, key=lambda holder: not holder.certain)
+        return self._held[spin.lock]
+
+    def _locks(self, frame: StackFrame) -> list[_Taken]:
+        key = (frame.pc, frame.interrupted)
+        if key not in self._taken:
+            enough = len(self._taken) >= _MAX_LOCK_FRAMES
+            self._taken[key] = [] if enough else taken_locks(self._prog, frame)
+        return self._taken[key]
+
+    def _on_cpus(self, spin: Spin) -> Iterator[Holder]:
+        for state in self._states:
+            own = self.spins.get(state.number)
+            first = own.frame if own is not None else 0
+            waits_too = own is not None and own.lock == spin.lock
+            task = _task(self._prog, state)
+            words: set[int] | None = None
+            for index, frame in enumerate(state.frames[first:], first):
+                for taken in self._locks(frame):
+                    if taken.lock == spin.lock:
+                        yield _holder(task, state.number, frame, index, taken, True)
+                    elif taken.lock is None and not waits_too:
+                        words = _stack_words(self._prog, state) if words is None else words
+                        if _keeps_object(spin, words):
+                            yield _holder(task, state.number, frame, index, taken, False)
+
+    def _off_cpus(self, spin: Spin, others: Iterable[Sleeper]) -> Iterator[Holder]:
+        for task, frames, raw in others:
+            for index, frame in enumerate(frames):
+                for taken in self._locks(frame):
+                    if taken.lock == spin.lock:
+                        yield _holder(task, None, frame, index, taken, True)
+                    elif taken.lock is None and _keeps_object(spin, _words(raw)):
+                        yield _holder(task, None, frame, index, taken, False)
 
 
 def _holder(
@@ -401,35 +436,6 @@ def _holder(
     start = frame.pc - (frame.offset or 0)
     why = f"{name}() {how} (call at {name}+{taken.at - start:#x})"
     return Holder(task, cpu, frame, index, why, certain)
-
-
-def _first_own_frame(prog: drgn.Program, state: CpuState) -> int:
-    """Behind the lock code, for a CPU that waits for a lock itself."""
-    other = spins(prog, state)
-    return other.frame if other is not None else 0
-
-
-def _sleeping_holders(
-    prog: drgn.Program,
-    spin: Spin,
-    others: Iterable[tuple[Task, tuple[StackFrame, ...], bytes]],
-    budget: int,
-) -> list[Holder]:
-    known: dict[int, list[_Taken]] = {}
-    found: list[Holder] = []
-    for task, frames, raw in others:
-        for index, frame in enumerate(frames):
-            if frame.pc not in known:
-                if budget <= 0:
-                    return found
-                budget -= 1
-                known[frame.pc] = taken_locks(prog, frame)
-            for taken in known[frame.pc]:
-                if taken.lock == spin.lock:
-                    found.append(_holder(task, None, frame, index, taken, True))
-                elif taken.lock is None and _keeps_object(spin, _words(raw)):
-                    found.append(_holder(task, None, frame, index, taken, False))
-    return found
 
 
 def _keeps_object(spin: Spin, words: Iterable[int]) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 
 import drgn
 
@@ -18,10 +19,9 @@ from postmortem.findings import Problem
 from postmortem.kernel.clock import NSEC
 from postmortem.kernel.csd import Call, pending_calls
 from postmortem.kernel.lockups import CpuState, Lockups, Waiting
-from postmortem.kernel.spinlocks import Holder, Spin, holders, spins
+from postmortem.kernel.spinlocks import Holder, Search, Sleeper, Spin
 from postmortem.kernel.tasks import Task
 from postmortem.kernel.unwind import sleeping_stacks
-from postmortem.result import StackFrame
 
 INTERRUPTS_OFF_NS = 4 * NSEC
 """So long a CPU that runs takes no timer interrupt: its ticks come every few milliseconds."""
@@ -46,7 +46,6 @@ _CALLING = frozenset(
 )
 _MEETING = frozenset({"multi_cpu_stop", "stop_machine_yield"})
 """stop_machine(): every CPU waits there, interrupts off, until the last one has come."""
-_MAX_CPUS_SEARCHED = 64
 
 
 class How(Enum):
@@ -176,11 +175,12 @@ def _reasons(
     dead = {item.state.number for item in stuck if item.how is How.INTERRUPTS_OFF}
     suspects = {item.state.number for item in stuck}
     calls: list[Call] | None = None
+    search = Search(prog, facts.cpus)
     for state in facts.cpus:
-        spin = spins(prog, state)
-        if spin is not None and (state.number in suspects or len(found) < _MAX_CPUS_SEARCHED):
-            others = _sleepers(prog) if state.number in suspects else ()
-            candidates = holders(prog, spin, facts.cpus, others)
+        spin = search.spins.get(state.number)
+        if spin is not None:
+            suspicious = state.number in suspects
+            candidates = search.holders(spin, partial(_sleepers, prog) if suspicious else tuple)
             found[state.number] = Reason(
                 spin, candidates[0] if candidates else None, tuple(candidates)
             )
@@ -204,7 +204,7 @@ def _not_come(stuck: Sequence[Stuck]) -> int | None:
     return absent[0].state.number if absent else None
 
 
-def _sleepers(prog: drgn.Program) -> list[tuple[Task, tuple[StackFrame, ...], bytes]]:
+def _sleepers(prog: drgn.Program) -> list[Sleeper]:
     stacks = sleeping_stacks(prog).by_task.values()
     return [(stack.task, stack.shape.frames, stack.data) for stack in stacks]
 
