@@ -281,7 +281,8 @@ class _Builder:
         frames = self._frames(task)
         if self._holders.acquirer(frames, wait.kind, wait.address) is not None:
             return True
-        static = "[" in wait.name or not wait.name.startswith("0x")
+        # The code names a static lock only; one in an object may have been taken anywhere.
+        static = self._waits.names.of(wait.address).symbol is not None
         return not static or self._holders.through_wrapper(frames, wait.kind, wait.address)
 
     def _add_lost(self, name: str, wait: Wait, owner: locks.Owner) -> None:
