@@ -133,6 +133,9 @@ def _stuck(facts: Lockups, state: CpuState, reported: bool) -> Stuck | None:
     starved = state.waiting[0] if state.waiting else None
     if state.interrupts_on is False and silent >= INTERRUPTS_OFF_NS:
         return Stuck(state, How.INTERRUPTS_OFF, silent / NSEC, silent >= thresh, starved)
+    if state.interrupts_on is None and not state.frames and silent >= thresh:
+        # It did not even answer the NMI that saves the registers.
+        return Stuck(state, How.INTERRUPTS_OFF, silent / NSEC, False, starved)
     waited = starved.wait_ns if starved is not None else 0
     in_kernel = not state.in_user and bool(state.frames)
     alone = min(running, waited) >= NO_SWITCH_NS

@@ -42,6 +42,11 @@ def test_idle_task_in_an_interrupt_can_be_dead() -> None:
     assert how(stuck) is How.INTERRUPTS_OFF
 
 
+def test_cpu_whose_registers_nobody_could_save() -> None:
+    assert how(state(frames=(), interrupts_on=None, silent_ns=30 * NSEC)) is How.INTERRUPTS_OFF
+    assert how(state(frames=(), interrupts_on=None, silent_ns=NSEC // 10)) is None
+
+
 def test_long_run_in_the_kernel_with_somebody_waiting() -> None:
     stuck = state(running_ns=14 * NSEC, waiting=(waiting(13.5),))
     assert how(stuck) is How.KERNEL
