@@ -393,8 +393,10 @@ def _explanation(facts: Facts, trouble: Trouble) -> str:
         edge = graph.into(root.id)[0]
         waiter = graph.nodes[edge.source].label
         state = f" ({root.state})" if root.state else ""
+        own = trouble.tasks > sum(_count(graph, graph.into(root.id)))
+        each = "Each waits for one of its own in the same way: " if own else ""
         return (
-            f"{text}{waiter} waits for {root.label}{state};"
+            f"{text}{each}{waiter} waits for {root.label}{state};"
             " the dump does not say who should end this wait."
         )
     held = facts.holding.get(root.id)
