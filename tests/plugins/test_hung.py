@@ -104,8 +104,9 @@ def test_last_in_a_chain_of_blockers_is_to_blame(tmp_path: Path) -> None:
 
 
 def test_ten_thousand_tasks_with_an_event_each_are_one_trouble() -> None:
-    from postmortem.graph.model import Edge, Graph, Node, NodeKind
     from postmortem_plugins.hung import Facts, _troubles
+
+    from postmortem.graph.model import Edge, Graph, Node, NodeKind
 
     graph = Graph()
     for number in range(10_000):
