@@ -137,10 +137,12 @@ def _stuck(facts: Lockups, state: CpuState, reported: bool) -> Stuck | None:
         # It did not even answer the NMI that saves the registers.
         return Stuck(state, How.INTERRUPTS_OFF, silent / NSEC, False, starved)
     waited = starved.wait_ns if starved is not None else 0
+    if state.cpu.idle:
+        running = waited  # an interrupt keeps the idle task's CPU: nobody notes since when
     in_kernel = not state.in_user and bool(state.frames)
     alone = min(running, waited) >= NO_SWITCH_NS
     overrun = facts.watchdog_on and min(watchdog, running) >= 2 * thresh
-    if in_kernel and not state.cpu.idle and (reported or alone or overrun):
+    if in_kernel and (reported or alone or overrun):
         return Stuck(state, How.KERNEL, running / NSEC, reported or running >= 2 * thresh, starved)
     if alone or (waited >= STARVED_NS and _outranks(state, starved)):
         return Stuck(state, How.STARVING, waited / NSEC, waited >= 2 * thresh, starved)

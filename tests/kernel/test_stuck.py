@@ -42,6 +42,12 @@ def test_idle_task_in_an_interrupt_can_be_dead() -> None:
     assert how(stuck) is How.INTERRUPTS_OFF
 
 
+def test_interrupt_that_never_ends_on_an_idle_cpu() -> None:
+    stack = frames("endless_timer", "handle_softirqs", segment="softirq")
+    assert how(state(pid=0, frames=stack, waiting=(waiting(12),))) is How.KERNEL
+    assert how(state(pid=0, frames=stack, waiting=(waiting(0.1),))) is None
+
+
 def test_cpu_whose_registers_nobody_could_save() -> None:
     assert how(state(frames=(), interrupts_on=None, silent_ns=30 * NSEC)) is How.INTERRUPTS_OFF
     assert how(state(frames=(), interrupts_on=None, silent_ns=NSEC // 10)) is None
