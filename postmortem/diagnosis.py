@@ -19,45 +19,17 @@ from postmortem.findings import (
     Severity,
     Verdict,
 )
+from postmortem.judging import HANG_KINDS, LOCKUP_KINDS, OOPS_KINDS
 
 if TYPE_CHECKING:
     from postmortem.plugin import Context
 
 _MAX_EVIDENCE = 8
 
-DEADLY = frozenset(
-    {
-        Kind.NULL_DEREFERENCE,
-        Kind.BAD_POINTER,
-        Kind.GENERAL_PROTECTION,
-        Kind.USE_AFTER_FREE,
-        Kind.BAD_EXECUTION,
-        Kind.STACK_OVERFLOW,
-        Kind.DIVIDE_ERROR,
-        Kind.INVALID_OPCODE,
-        Kind.BUG,
-        Kind.LIST_CORRUPTION,
-        Kind.OUT_OF_BOUNDS,
-        Kind.MEMORY_CORRUPTION,
-        Kind.DOUBLE_FREE,
-        Kind.SCHEDULING_WHILE_ATOMIC,
-        Kind.KASAN,
-        Kind.KFENCE,
-        Kind.KMSAN,
-    }
-)
+DEADLY = (OOPS_KINDS - {Kind.WARNING}) | {Kind.KASAN, Kind.KFENCE, Kind.KMSAN}
 """After these a task is gone with what it held, or memory can't be trusted."""
 
-STUCK = frozenset(
-    {
-        Kind.HUNG_TASK,
-        Kind.DEADLOCK,
-        Kind.SOFT_LOCKUP,
-        Kind.HARD_LOCKUP,
-        Kind.RCU_STALL,
-        Kind.WORKQUEUE_STALL,
-    }
-)
+STUCK = HANG_KINDS | LOCKUP_KINDS
 CORRUPTING = frozenset(
     {
         Kind.USE_AFTER_FREE,

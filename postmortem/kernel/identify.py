@@ -118,24 +118,35 @@ def members_at(
     found = []
     for struct in structs_of_module(prog, module):
         name = member_at(struct, offset) if offset < (struct.size or 0) else None
-        if name and _scalar_size(struct, offset) == size:
+        scalar = type_at(struct, offset) if name else None
+        if scalar is not None and _sizeof(scalar) == size:
             found.append(f"{struct.type_name()}.{name}")
     return found if len(found) <= limit else []
 
 
-def _scalar_size(type_: drgn.Type, offset: int, depth: int = 6) -> int | None:
+def type_at(type_: drgn.Type, offset: int, depth: int = 6) -> drgn.Type | None:
+    """Type of the scalar member that starts ``offset`` bytes into a struct; a union's first."""
     resolved = type_.unaliased()
-    if resolved.kind in (drgn.TypeKind.STRUCT, drgn.TypeKind.UNION):
-        for member in resolved.members or () if depth else ():
-            start = member.bit_offset // 8
-            try:
-                end = start + drgn.sizeof(member.type)
-            except TypeError:
-                continue
-            if start <= offset < end:
-                return _scalar_size(member.type, offset - start, depth - 1)
-        return None
-    return drgn.sizeof(resolved) if offset == 0 and resolved.is_complete() else None
+    if resolved.kind == drgn.TypeKind.ARRAY and depth:
+        size = _sizeof(resolved.type)
+        return type_at(resolved.type, offset % size, depth - 1) if size else None
+    if resolved.kind not in (drgn.TypeKind.STRUCT, drgn.TypeKind.UNION):
+        return type_ if offset == 0 else None
+    for member in (resolved.members or ()) if depth else ():
+        start = member.bit_offset // 8
+        if start <= offset < start + _sizeof(member.type):
+            found = type_at(member.type, offset - start, depth - 1)
+            if found is not None:
+                return found
+    return None
+
+
+def _sizeof(type_: drgn.Type) -> int:
+    """Bytes; 0 for what has no size."""
+    try:
+        return int(drgn.sizeof(type_))
+    except TypeError:
+        return 0
 
 
 def member_at(type_: drgn.Type, offset: int, depth: int = 6) -> str | None:
@@ -155,11 +166,7 @@ def member_at(type_: drgn.Type, offset: int, depth: int = 6) -> str | None:
         return None
     for member in resolved.members:
         start = member.bit_offset // 8
-        try:
-            size = drgn.sizeof(member.type)
-        except TypeError:
-            continue
-        if start <= offset < start + size:
+        if start <= offset < start + _sizeof(member.type):
             inner = member_at(member.type, offset - start, depth - 1)
             if inner is None:
                 continue
@@ -170,10 +177,7 @@ def member_at(type_: drgn.Type, offset: int, depth: int = 6) -> str | None:
 
 
 def _element_at(array: drgn.Type, offset: int, depth: int) -> str | None:
-    try:
-        size = drgn.sizeof(array.type)
-    except TypeError:
-        return None
+    size = _sizeof(array.type)
     if not size:
         return None
     inner = member_at(array.type, offset % size, depth - 1)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import drgn
 
 from postmortem.kernel.disassembly import FunctionCode, Instruction, MemoryOperand
-from postmortem.kernel.identify import member_at
+from postmortem.kernel.identify import member_at, type_at
 from postmortem.kernel.stacks import Symbolizer
 
 _PARAMETERS = ("rdi", "rsi", "rdx", "rcx", "r8", "r9")
@@ -208,35 +208,9 @@ def _loaded(prog: drgn.Program, memory: MemoryOperand, state: State) -> Pointer 
     offset = pointer.offset + memory.displacement
     if offset < 0:
         return None
-    found = _type_at(pointer.struct, offset)
+    found = type_at(pointer.struct, offset)
     expression = pointer.member_expression(memory.displacement)
     return _pointer(found, expression) if found is not None and expression else None
-
-
-def _type_at(struct: drgn.Type, offset: int, depth: int = 6) -> drgn.Type | None:
-    """Type of the scalar member at ``offset``."""
-    resolved = struct.unaliased()
-    if resolved.kind == drgn.TypeKind.ARRAY and depth:
-        try:
-            size = drgn.sizeof(resolved.type)
-        except TypeError:
-            return None
-        return _type_at(resolved.type, offset % size, depth - 1) if size else None
-    if resolved.kind not in (drgn.TypeKind.STRUCT, drgn.TypeKind.UNION):
-        return struct if offset == 0 else None
-    if not depth or resolved.members is None:
-        return None
-    for member in resolved.members:
-        start = member.bit_offset // 8
-        try:
-            size = drgn.sizeof(member.type)
-        except TypeError:
-            continue
-        if start <= offset < start + size:
-            found = _type_at(member.type, offset - start, depth - 1)
-            if found is not None:
-                return found
-    return None
 
 
 def _current(prog: drgn.Program, displacement: int) -> Pointer | None:
