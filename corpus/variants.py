@@ -21,6 +21,7 @@ from corpus.tools import Program
 
 _EHDR_BYTES = 64
 _PHDR_BYTES = 56
+_FIRMWARE = range(0xFF00_0000, 0x1_0000_0000)
 
 # Everything but what the kernel itself needs: no zero, cache, user and free pages.
 FILTERED = ("-d", "31")
@@ -48,7 +49,8 @@ def repaired(dump: Path, target: Path) -> None:
 
     QEMU 7.2 writes e_ehsize 8 and puts section headers between the ELF header and
     the program headers. makedumpfile reads the program headers right behind an ELF
-    header of the regular size, wherever e_phoff points.
+    header of the regular size, wherever e_phoff points. The firmware's flash below
+    4 GiB, which QEMU counts as memory, is left out.
     """
     shutil.copy(dump, target)
     with target.open("r+b") as file:
@@ -58,6 +60,10 @@ def repaired(dump: Path, target: Path) -> None:
         (offset,) = struct.unpack_from("<Q", head, 32)
         (count,) = struct.unpack_from("<H", head, 56)
         headers = head[offset : offset + count * _PHDR_BYTES]
+        (physical,) = struct.unpack_from("<Q", headers, (count - 1) * _PHDR_BYTES + 24)
+        if physical in _FIRMWARE:
+            count -= 1
+            struct.pack_into("<H", head, 56, count)  # e_phnum
         struct.pack_into("<QQ", head, 32, _EHDR_BYTES, 0)  # e_phoff, e_shoff
         struct.pack_into("<H", head, 52, _EHDR_BYTES)  # e_ehsize
         struct.pack_into("<HHH", head, 58, 0, 0, 0)  # e_shentsize, e_shnum, e_shstrndx
@@ -74,7 +80,9 @@ def form(program: Program, dump: Path, target: Path, name: str) -> None:
 def split(program: Program, dump: Path, target: Path) -> None:
     """Write the parts target-1, target-2 ... of one dump, as ``makedumpfile --split``."""
     parts = [f"{target}-{number}" for number in range(1, SPLIT_PARTS + 1)]
-    _makedumpfile(program, "--split", "-z", *FILTERED, str(dump), *parts)
+    # The default block of 1024 MiB would put a small guest into the first part whole.
+    block = ("--splitblock-size", "8")
+    _makedumpfile(program, "--split", *block, "-z", *FILTERED, str(dump), *parts)
 
 
 def flattened(program: Program, dump: Path, target: Path) -> None:
@@ -131,13 +139,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("form", nargs="*", help=f"default: all of {', '.join([*FORMS, *SPECIAL])}")
     options = parser.parse_args(argv)
-    try:
-        program = tools.makedumpfile(default_cache())
-        make(program, options.dump, options.folder, options.form or [*FORMS, *SPECIAL])
-    except (FetchError, VariantError, OSError) as error:
-        print(f"variants: {error}", file=sys.stderr)
-        return 1
-    return 0
+    failed = 0
+    for name in options.form or [*FORMS, *SPECIAL]:
+        try:
+            program = tools.makedumpfile(default_cache())
+            make(program, options.dump, options.folder, [name])
+        except (FetchError, VariantError, OSError) as error:
+            # A filtered dump cannot become every form: go on with the others.
+            print(f"variants: {name}: {error}", file=sys.stderr)
+            failed += 1
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
