@@ -119,7 +119,8 @@ def make(program: Program, dump: Path, folder: Path, names: Sequence[str]) -> No
         repaired(dump, source)
         for name in names:
             target = folder / f"vmcore.{name}"
-            target.unlink(missing_ok=True)
+            for old in folder.glob(f"vmcore.{name}*"):
+                old.unlink()
             special = SPECIAL.get(name)
             if special:
                 special(program, source, target)
