@@ -55,7 +55,7 @@ def stacks(ctx: Context) -> Iterator[Table | Block | Export]:
 
 def reason(group: StackGroup, member: TaskFrames) -> str:
     """What a task waits for, in a word; where it runs if it is on a CPU."""
-    from postmortem.kernel.wait_rules import How, WaitKind
+    from postmortem.graph.wait_rules import How, WaitKind
 
     if member.on_cpu:
         return "idle" if member.idle else "runs"
@@ -101,7 +101,7 @@ def _table(groups: Sequence[StackGroup], tasks: int, total: int) -> Table:
 
 def _telling(functions: Sequence[str]) -> tuple[str, ...]:
     """The innermost calls without those that only give up the CPU."""
-    from postmortem.kernel.wait_rules import is_scheduler
+    from postmortem.graph.wait_rules import is_scheduler
 
     start = next((n for n, name in enumerate(functions) if not is_scheduler(name)), 0)
     return tuple(functions[start : start + 4])
