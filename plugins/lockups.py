@@ -103,7 +103,7 @@ class _Story:
             for state in self._facts.cpus
             if any(self._still_there(report, state) for report in self._reports)
         ]
-        stuck = stuck_cpus(self._facts, reported)
+        stuck = stuck_cpus(self._facts, reported, bool(self._reports))
         found = self._ctx.attempt(
             "who holds up the CPUs",
             lambda: roots(self._prog, self._facts, stuck, self._ctx.problems),

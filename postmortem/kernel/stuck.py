@@ -115,23 +115,27 @@ class Root:
         return found | ({self.cpu.number} if self.cpu is not None else set())
 
 
-def stuck_cpus(facts: Lockups, reported: Sequence[int] = ()) -> list[Stuck]:
+def stuck_cpus(
+    facts: Lockups, reported: Sequence[int] = (), complained: bool = False
+) -> list[Stuck]:
     """The CPUs that do not let go.
 
     :param reported: CPUs that the kernel itself has called locked up.
+    :param complained: The kernel has reported a stall: a shorter silence tells then.
     """
-    found = (_stuck(facts, state, state.number in reported) for state in facts.cpus)
+    silence = INTERRUPTS_OFF_NS // 4 if complained else INTERRUPTS_OFF_NS
+    found = (_stuck(facts, state, state.number in reported, silence) for state in facts.cpus)
     return [item for item in found if item is not None]
 
 
-def _stuck(facts: Lockups, state: CpuState, reported: bool) -> Stuck | None:
+def _stuck(facts: Lockups, state: CpuState, reported: bool, silence: int) -> Stuck | None:
     thresh = (facts.watchdog_thresh or _DEFAULT_THRESH) * NSEC
     silent, running = state.silent_ns or 0, state.running_ns or 0
     watchdog = state.watchdog_ns or 0
     if state.idle:
         return None
     starved = state.waiting[0] if state.waiting else None
-    if state.interrupts_on is False and silent >= INTERRUPTS_OFF_NS:
+    if state.interrupts_on is False and silent >= silence:
         return Stuck(state, How.INTERRUPTS_OFF, silent / NSEC, silent >= thresh, starved)
     if state.interrupts_on is None and not state.frames and silent >= thresh:
         # It did not even answer the NMI that saves the registers.
