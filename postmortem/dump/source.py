@@ -76,4 +76,5 @@ class PlainFile:
             self.fd = -1
 
     def __del__(self) -> None:
-        self.close()
+        if os is not None:  # the interpreter may be half taken apart by now
+            self.close()

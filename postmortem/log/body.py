@@ -95,12 +95,12 @@ _ARCH_MARKS = (
 _CPU = re.compile(
     r"CPU: (?P<cpu>\d+) (?:UID: \d+ )?PID: (?P<pid>\d+) Comm: (?P<comm>.{1,64}?) "
     r"(?:Kdump: loaded )?"
-    r"(?:(?P<clean>Not tainted)|Tainted: (?P<taint>[A-Z -]{1,40}?)) +(?P<release>\S+)"
+    r"(?:(?P<clean>Not tainted)|Tainted: (?P<taint>[A-Z -]{1,40}?)) +(?P<release>\d\S*)"
 )
 _CPU_CUT = re.compile(r"CPU: (?P<cpu>\d+) (?:UID: \d+ )?PID: (?P<pid>\d+) Comm: (?P<comm>\S{1,64})")
 _PID = re.compile(
     r"Pid: (?P<pid>\d+), comm: +(?P<comm>.{1,32}?) "
-    r"(?:(?P<clean>Not tainted)|Tainted: (?P<taint>[A-Z -]{1,40}?)) +(?P<release>\S+)"
+    r"(?:(?P<clean>Not tainted)|Tainted: (?P<taint>[A-Z -]{1,40}?)) +(?P<release>\d\S*)"
 )
 _PROCESS = re.compile(r"Process (?P<comm>.{1,32}) \(pid: (?P<pid>\d+)")
 _TASK = re.compile(r"task:(?P<comm>.{1,64}?) +state:(?P<state>\S) ")

@@ -21,6 +21,10 @@ MAX_STRANGERS = 60
 """So many messages that don't fit end a report."""
 MAX_GAP = 40.0
 """Seconds without a message end a report."""
+MAX_BACK = 60.0
+"""A CPU that answers an NMI prints with the clock that it saw when it got stuck."""
+_BOOT_SECONDS = 1.0
+"""A time below starts a boot."""
 MAX_AFTER_END = 40
 """Messages after ``---[ end trace ]---`` that may still be registers of the report."""
 MAX_CUT = 12
@@ -52,6 +56,13 @@ _WIDE = re.compile(
 )
 _MARKED = frozenset("CBsb-=SNTW")
 """How the lines that :meth:`Splitter._mark` looks for begin."""
+
+
+def _follows(before: float, now: float) -> bool:
+    """Whether a line of time ``now`` can belong to a report whose last line is of ``before``."""
+    if now < before - _BOOT_SECONDS and now < _BOOT_SECONDS:
+        return False
+    return -MAX_BACK < now - before < MAX_GAP
 
 
 @dataclass
@@ -235,7 +246,7 @@ class Splitter:
         if (
             record.time is not None
             and section.last_time is not None
-            and not -1.0 < record.time - section.last_time < MAX_GAP
+            and not _follows(section.last_time, record.time)
         ):
             return self._end_of(section.caller, "nothing more came")
         if section.ended:

@@ -52,6 +52,7 @@ EXAMPLES: list[tuple[str, Kind, str]] = [
     ("ppc-user", Kind.BAD_POINTER, "Kernel attempted to read user page (10) - exploit attempt? (uid: 0)"),
     ("ppc-oops", Kind.BAD_POINTER, "Oops: Kernel access of bad area, sig: 11 [#1]"),
     ("internal-bug", Kind.BUG, "Internal error: Oops - BUG: 00000000f2000800 [#1] PREEMPT SMP"),
+    ("internal-undefined", Kind.INVALID_OPCODE, "Internal error: Oops - Undefined instruction: 0000000002000000 [#1] SMP"),
     ("internal-error", Kind.BAD_POINTER, "Internal error: synchronous external abort: 0000000096000010 [#1] PREEMPT SMP"),
     ("kernel-bug-at", Kind.BUG, "Kernel BUG [#1]"),
     ("arm-unhandled", Kind.BAD_POINTER, "Unhandled fault: alignment exception (0x001) at 0xc1234567"),
