@@ -14,6 +14,7 @@ POSTMORTEM_CACHE ?= $(HOME)/.cache/postmortem
 KERNELS ?= --kernel 6.1 --kernel 6.12
 # Seconds after which no further machine is started; what is missing is listed.
 CAPTURE_SECONDS ?= inf
+CAPTURE_JOBS ?= 1
 FUZZ_SECONDS ?= 120
 # As captured if there are captures: unpacking is not what is measured.
 BENCH ?= $(firstword $(wildcard $(POSTMORTEM_CACHE)/6.*/null-chain/vmcore) $(DEMO))
@@ -36,7 +37,7 @@ lint: $(VENV)/.installed-dev
 	$(bin)/mypy
 
 captures: $(VENV)/.installed-dev
-	$(bin)/python -m corpus.capture $(KERNELS) --seconds $(CAPTURE_SECONDS)
+	$(bin)/python -m corpus.capture $(KERNELS) --seconds $(CAPTURE_SECONDS) --jobs $(CAPTURE_JOBS)
 
 exam: $(VENV)/.installed-dev
 	$(bin)/python -m corpus.exam

@@ -18,12 +18,15 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
 from fnmatch import fnmatch
 from pathlib import Path
+from queue import SimpleQueue
 
 from corpus import initrd, module, tools, truth
 from corpus.flattened import FlattenedError, rearrange
@@ -59,11 +62,18 @@ CAPTURE_ERRORS = (
 
 
 @contextmanager
-def one_at_a_time(cache: Path) -> Iterator[None]:
-    """Guests have two CPUs and time-outs: two of them at once would disturb each other."""
-    with (cache / "qemu.lock").open("w") as lock:
+def one_at_a_time(cache: Path, place: int = 0) -> Iterator[None]:
+    """Guests have two CPUs and time-outs: many of them at once would disturb each other.
+
+    Whoever shares the cache waits here for the guest before it at the same place.
+    """
+    with (cache / (f"qemu.lock.{place}" if place else "qemu.lock")).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+_BUILDING = threading.Lock()
+"""Modules and busybox are made once for all guests, by whoever comes first."""
 
 
 def folder(cache: Path, tree: Tree, scenario: Scenario, road: str) -> Path:
@@ -96,11 +106,12 @@ def digest(scenario: Scenario, tree: Tree) -> str:
 def guest_initrd(tree: Tree, scenario: Scenario, cache: Path) -> bytes:
     cross = tree.kernel.cross
     disk = ["virtio_pci", "virtio_blk"] if scenario.disk_mib else []
-    modules = tree.with_dependencies(["qemu_fw_cfg", *disk, *scenario.modules])
-    if scenario.fault:
-        modules.append(module.build(tree, btf=scenario.module_btf))
-    small = initrd.scenario(scenario.script, cross) + initrd.programs(scenario.programs, cross)
-    return initrd.base(busybox(tree.kernel, cache), modules).bytes() + small
+    with _BUILDING:
+        modules = tree.with_dependencies(["qemu_fw_cfg", *disk, *scenario.modules])
+        if scenario.fault:
+            modules.append(module.build(tree, btf=scenario.module_btf))
+        small = initrd.scenario(scenario.script, cross) + initrd.programs(scenario.programs, cross)
+        return initrd.base(busybox(tree.kernel, cache), modules).bytes() + small
 
 
 def ext4_disk(scenario: Scenario, scratch: Path) -> tuple[str, ...]:
@@ -161,7 +172,6 @@ def from_outside(tree: Tree, scenario: Scenario, cache: Path, target: Path) -> N
             image = Path(scratch) / "initrd"
             image.write_bytes(guest_initrd(tree, scenario, cache))
         with (
-            one_at_a_time(cache),
             Guest(
                 kernel=tree.image,
                 initrd=image,
@@ -198,7 +208,7 @@ def by_kdump(tree: Tree, scenario: Scenario, cache: Path, target: Path) -> None:
         disk = Path(scratch) / "disk"
         with disk.open("wb") as empty:
             empty.truncate(1 << 30)
-        with one_at_a_time(cache), Guest(
+        with Guest(
             kernel=tree.image,
             initrd=image,
             arguments=f"{scenario.arguments} crashkernel={CRASH_KERNEL_MIB}M",
@@ -246,6 +256,20 @@ def chosen(
     ]
 
 
+def attempt(tree: Tree, scenario: Scenario, road: str, cache: Path) -> bool:
+    """Capture it, if need be twice, and say how it went."""
+    start = time.monotonic()
+    for _ in range(1 + RETRIES):
+        try:
+            result = str(capture(tree, scenario, road, cache))
+            break
+        except CAPTURE_ERRORS as error:
+            result = f"FAILED: {error}"
+    seconds = time.monotonic() - start
+    print(f"{tree.kernel.name:10} {scenario.name:24} {seconds:5.1f} s  {result}", flush=True)
+    return not result.startswith("FAILED")
+
+
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m corpus.capture", description="Capture dumps of machines that broke."
@@ -259,6 +283,8 @@ def arguments() -> argparse.ArgumentParser:
                         help="default: $POSTMORTEM_CACHE or ~/.cache/postmortem")  # fmt: skip
     parser.add_argument("--seconds", type=float, default=float("inf"), metavar="N",
                         help="begin nothing after N seconds; small guests first")  # fmt: skip
+    parser.add_argument("--jobs", type=int, choices=range(1, 9), default=1, metavar="N",
+                        help="so many guests at once")  # fmt: skip
     parser.add_argument("--force", action="store_true", help="capture again what is there")
     parser.add_argument("--refresh", action="store_true", help="ask Debian for newer kernels")
     parser.add_argument("--list", action="store_true", help="say what would be captured")
@@ -270,7 +296,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # leave no guest behind
     cache: Path = options.cache.expanduser().resolve()
     cache.mkdir(parents=True, exist_ok=True)
-    failed = 0
     try:
         wanted = chosen(load(), options.kernel, options.only, options.road)
         if options.list:
@@ -284,34 +309,45 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (FetchError, ScenarioError) as error:
         print(f"capture: {error}", file=sys.stderr)
         return 1
-    began = time.monotonic()
-    missing = []
     if options.seconds != float("inf"):
         # Whatever the time allows is to be the same for each kernel; sorting is stable.
         wanted.sort(key=lambda pair: (pair[1].memory_mib > ORDINARY_MIB, pair[1].name))
-    for kernel, scenario in wanted:
+    deadline = time.monotonic() + options.seconds
+    places: SimpleQueue[int] = SimpleQueue()
+    for place in range(options.jobs):
+        places.put(place)
+
+    def one(pair: tuple[str, Scenario]) -> str:
+        """Empty if it is there, "missing" or "failed" if it is not."""
+        kernel, scenario = pair
         tree = trees[kernel]
         target = folder(cache, tree, scenario, options.road)
         if not options.force and is_captured(target, scenario, digest(scenario, tree)):
-            continue
-        start = time.monotonic()
-        if start - began > options.seconds:
-            missing.append(f"{kernel} {scenario.name}")
-            continue
-        for attempt in range(1 + RETRIES):
-            try:
-                result = str(capture(tree, scenario, options.road, cache))
-                break
-            except CAPTURE_ERRORS as error:
-                result = f"FAILED: {error}"
-                failed += attempt == RETRIES
-        print(f"{kernel:10} {scenario.name:24} {time.monotonic() - start:5.1f} s  {result}",
-              flush=True)  # fmt: skip
+            return ""
+        if time.monotonic() > deadline:
+            return "missing"
+        place = places.get()
+        try:
+            with one_at_a_time(cache, place):
+                return "" if attempt(tree, scenario, options.road, cache) else "failed"
+        finally:
+            places.put(place)
+
+    pool = ThreadPoolExecutor(options.jobs)
+    try:
+        outcomes = list(pool.map(one, wanted))
+    finally:
+        pool.shutdown(cancel_futures=True)
+    missing = [
+        f"{kernel} {scenario.name}"
+        for (kernel, scenario), outcome in zip(wanted, outcomes, strict=True)
+        if outcome == "missing"
+    ]
     if missing:
         print(
             f"not captured for lack of time: {len(missing)} of {len(wanted)}:", *missing, sep="\n  "
         )
-    return 1 if failed else 0
+    return 1 if "failed" in outcomes else 0
 
 
 if __name__ == "__main__":
