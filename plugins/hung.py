@@ -230,9 +230,7 @@ def _concerns(report: Report, trouble: Trouble, graph: Graph) -> bool:
     pid = report.task.pid if report.task is not None else None
     return any(node.pid == pid for node in trouble.blocked) or (
         any(node.count > 1 for node in trouble.blocked)
-        and any(
-            node.count > 1 and node.function == report.function for node in trouble.blocked
-        )
+        and any(node.count > 1 and node.function == report.function for node in trouble.blocked)
     )
 
 
@@ -254,16 +252,14 @@ def _id_of(ctx: Context, reports: list[Report]) -> str:
 # --- one finding ------------------------------------------------------------------
 
 
-def _finding(
-    ctx: Context, facts: Facts, trouble: Trouble, reports: list[Report]
-) -> Finding:
+def _finding(ctx: Context, facts: Facts, trouble: Trouble, reports: list[Report]) -> Finding:
     graph = facts.graph
     first = trouble.blocked[0]
     root = graph.nodes[trouble.root]
     kind = Kind.DEADLOCK if trouble.cycle else Kind.HUNG_TASK
     if root.kind is NodeKind.DEVICE and root.state:
         kind = Kind.IO_ERROR
-    culprit = _culprit(facts, trouble)
+    culprit = _culprit(facts, trouble, reports)
     lines = circle(graph, trouble.cycle) if trouble.cycle else tree(graph, trouble.root)
     finding = Finding(
         id=_id_of(ctx, reports) if reports else f"hung-{trouble.root}",
@@ -339,8 +335,12 @@ def _path(graph: Graph, trouble: Trouble) -> tuple[Edge, ...]:
     return ()
 
 
-def _culprit(facts: Facts, trouble: Trouble) -> Culprit:
+def _culprit(facts: Facts, trouble: Trouble, reports: list[Report]) -> Culprit:
     root = facts.graph.nodes[trouble.root]
+    if trouble.cycle and reports:
+        # All in a circle are equally to blame: name the one that the kernel named.
+        tasks = _cycle_tasks(facts.graph, trouble)
+        root = next((node for node in tasks if node.function == reports[0].function), root)
     if root.kind is not NodeKind.TASK:
         # Nobody is known who could end the wait: who waits is all there is to blame.
         waiter = next((node for node in trouble.blocked if node.hung), trouble.blocked[0])
@@ -576,5 +576,3 @@ def _lock_row(graph: Graph, node: Node) -> tuple[str | int | float | None, ...]:
         sum(_count(graph, into)),
         None if longest is None else round(longest, 3),
     )
-
-

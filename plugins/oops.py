@@ -39,6 +39,7 @@ def _explained(ctx: Context, report: Report) -> Finding:
     if fault is None:
         block = code_block(report)
         finding = replace(finding, blocks=(block,)) if block else finding
+        finding = _with_poison(finding, report)
     else:
         finding = replace(finding, blocks=(_code(ctx, fault),))
         finding = _with_source(ctx, finding, report, fault)
@@ -80,7 +81,7 @@ def _outcome(ctx: Context, report: Report) -> Iterator[str]:
     context = _context(report)
     if panics and (context or any("interrupt" in other.title for other in panics)):
         where = {"softirq": "a softirq", "nmi": "an NMI"}.get(context, "an interrupt")
-        yield f"It happened in {where}: a hard panic, nothing can survive it."
+        yield f"It happened in {where}: a hard panic, there is no task to kill instead."
     elif panics:
         return  # the verdict tells of it
     elif ended_by(ctx) is report:
@@ -206,6 +207,18 @@ def _freed_object(fault: Fault) -> str:
             what = pointer.expression if pointer else register
             return f"{what} lies in a freed object of slab cache {found.cache}."
     return ""
+
+
+def _with_poison(finding: Finding, report: Report) -> Finding:
+    """Name the poison values among the registers of a report, where there is no dump to ask."""
+    values = {**report.registers, "the address": report.fault_address or 0}
+    found = {name: poison(value) for name, value in values.items()}
+    evidence = [
+        Evidence(f"{name} = {values[name]:#x}: {item.meaning}", "registers in the log")
+        for name, item in found.items()
+        if item is not None
+    ]
+    return replace(finding, evidence=(*finding.evidence, *evidence))
 
 
 def _with_target(ctx: Context, finding: Finding, target: int) -> Finding:

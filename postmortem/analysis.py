@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from postmortem.diagnosis import diagnose
 from postmortem.dump.recognise import InputKind, recognise
-from postmortem.errors import UsageError
+from postmortem.errors import UnknownInputError, UsageError
 from postmortem.findings import Block, Export, Finding, Table
 from postmortem.log.taints import decode
 from postmortem.plugin import Context, Plugin, Result, discover, run_plugin
@@ -161,7 +161,10 @@ def _open_log(path: str, options: Options) -> Opened:
     ctx.reports = tuple(scan.reports)
     ctx.note(scan.problems)
     if not scan.reports and not scan.boots and not _has_kernel_messages(path):
-        ctx.problem("log", "nothing in it looks like a message of the kernel")
+        raise UnknownInputError(
+            f"{path} is text, but no line at its start looks like a message of the kernel:"
+            " give a kernel log or a dump"
+        )
     if options.vmlinux is not None or options.debug_dirs:
         with opened.timed("debuginfo"):
             opened.types_from = _add_source(ctx, options)

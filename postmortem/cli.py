@@ -36,6 +36,8 @@ EXIT_INTERRUPTED = 128 + signal.SIGINT
 EXIT_BROKEN_PIPE = 128 + signal.SIGPIPE
 
 EXPORTS = (".svg", ".folded", ".dot")
+PICTURES = (".pdf", ".png", ".jpg")
+"""What nothing here can write: better said than filled with text."""
 """Suffixes of ``-o FILE`` that ask for a plugin's drawing or the like."""
 
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -408,7 +410,7 @@ def _show(
     if as_json and suffix == ".html":
         raise UsageError(f"--json contradicts the name of {output}; choose one of them")
     export = None
-    if plugin and suffix in EXPORTS:
+    if suffix in (*EXPORTS, *PICTURES):
         export = next((e for e in analysis.exports if f".{e.suffix}" == suffix), None)
         if export is None:
             raise UsageError(f"this command makes no {suffix}; leave the suffix of {output} out")
@@ -472,6 +474,10 @@ def _run(args: Sequence[str] | None) -> int:
     except PostmortemError as exc:
         _complain(str(exc))
         return exc.exit_status
+    except click.exceptions.NoArgsIsHelpError as exc:
+        help_text = exc.ctx.get_help() if exc.ctx is not None else exc.format_message()
+        print(help_text, file=sys.stderr)
+        return EXIT_USAGE
     except click.ClickException as exc:
         _complain(exc.format_message())
         if isinstance(exc, click.UsageError) and exc.ctx is not None:

@@ -206,7 +206,8 @@ def _verdict(root: Finding, findings: Sequence[Finding]) -> Verdict:
 def _calm(ctx: Context) -> Verdict:
     """Nothing is wrong: say what the machine was doing. Or nothing could be seen: say that."""
     if ctx.prog is not None and not ctx.records and not ctx.system.task_states:
-        reasons = "; ".join(f"{item.what}: {item.why}" for item in ctx.problems[:3])
+        said = [f"{item.what}: {item.why}" for item in ctx.problems[:2]]
+        reasons = "; ".join([*ctx.input.lacks[:2], *said])
         return Verdict(
             kind=Kind.NONE,
             title="the cause can't be told from this file",
@@ -223,6 +224,8 @@ def _calm(ctx: Context) -> Verdict:
         doing = (
             f" {sum(states.values())} tasks: {running} running, {blocked} in uninterruptible sleep."
         )
+    if ctx.prog is None:
+        doing = " A log can't show a hang that nothing reported."
     what = "dump and its log hold"
     if ctx.prog is None or not states:
         what = "log holds"

@@ -156,7 +156,10 @@ NEXT_STEPS: dict[Kind, tuple[str, ...]] = {
         "Ask the management controller (IPMI SEL): a dump button or a hardware error sends NMIs.",
     ),
     Kind.MACHINE_CHECK: ("Look at the memory or CPU that the error names; run its vendor's test.",),
-    Kind.OOM: ("See who holds the memory below, and whether it should.",),
+    Kind.OOM: (
+        "See who held the memory, and whether it should: the tables here, or those that the"
+        " kernel printed into the log (Mem-Info, slab and task tables).",
+    ),
     Kind.HUNG_TASK: ("Find what it waits for, and who holds that.",),
     Kind.SOFT_LOCKUP: ("Look at the loop or the lock in the stack.",),
     Kind.HARD_LOCKUP: ("Look for the lock that is spun on with interrupts off.",),
@@ -287,7 +290,8 @@ def confidence_of(report: Report) -> Confidence:
 
 def log_evidence(report: Report) -> list[Evidence]:
     """The lines of the report that carry it."""
-    found = [Evidence(report.text[0] if report.text else report.title, f"log line {report.line}")]
+    said = next((text for text in report.text if not text.startswith(_CUT)), report.title)
+    found = [Evidence(said, f"log line {report.line}")]
     if report.pc is not None and report.pc.function:
         found.append(Evidence(f"it happened at {frame_text(report.pc)}", "instruction pointer"))
     callers = _callers(report)
@@ -298,6 +302,7 @@ def log_evidence(report: Report) -> list[Evidence]:
     return found
 
 
+_CUT = "------------[ cut here"
 _MAX_CALLERS = 5
 
 
@@ -308,7 +313,8 @@ def _callers(report: Report) -> list[str]:
         names = names[names.index(report.function) + 1 :]
     elif report.pc is None or report.pc.function != report.function:
         return []
-    return names[:_MAX_CALLERS]
+    once = [name for name, before in zip(names, [None, *names], strict=False) if name != before]
+    return once[:_MAX_CALLERS]
 
 
 def frame_text(frame: Frame) -> str:

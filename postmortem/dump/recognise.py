@@ -361,7 +361,7 @@ def _gather_parts(inputs: Sequence[Input]) -> Input:
             if len(inputs) > 1:
                 raise UsageError(
                     f"one input at a time: {len(inputs)} files were given, and"
-                    f" {shown(found.paths[0])} is not a part of a split dump"
+                    f" {shown(found.paths[0])} is not a part of a split dump: analyse each alone"
                 )
             return found
         parts.append(part)

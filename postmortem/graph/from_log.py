@@ -25,7 +25,14 @@ def log_graph(reports: Iterable[Report], tasks: Sequence[LoggedTask]) -> Graph:
     """Who waits for whom, by hung-task reports and task lists."""
     graph = Graph()
     shown = {task.pid: task for task in tasks}
-    hung = [r for r in reports if r.kind is Kind.HUNG_TASK and r.task is not None]
+    # khungtaskd's panic over a hung task is none itself.
+    hung = [
+        r
+        for r in reports
+        if r.kind is Kind.HUNG_TASK
+        and r.task is not None
+        and not r.title.startswith("kernel panic")
+    ]
     for report in hung:
         _add_report(graph, report)
     for report in hung:

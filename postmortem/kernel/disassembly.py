@@ -19,6 +19,8 @@ _AFTER = 48
 # Capstone writes a displacement below ten in decimal, everybody else in hex.
 _SMALL = re.compile(r"(^|,|-)(\d)\(")
 
+_LARGE = re.compile(r"\$(\d{10,})")
+
 _WIDE = {
     part: whole
     for whole, parts in {
@@ -173,13 +175,19 @@ def _instruction(insn: Any, x86: Any) -> Instruction:
         address=insn.address,
         size=insn.size,
         mnemonic=insn.mnemonic,
-        operands=_SMALL.sub(r"\g<1>0x\g<2>(", insn.op_str.replace(", ", ",")),
+        operands=_operands(insn.op_str),
         memory=memory,
         writes=tuple({whole_register(insn.reg_name(number)) for number in written}),
         operand_registers=tuple(registers),
         immediate=immediate,
         target=immediate & (1 << 64) - 1 if branch and immediate is not None else None,
     )
+
+
+def _operands(text: str) -> str:
+    """Operands with all but small numbers in hex, as objdump writes them."""
+    text = _SMALL.sub(r"\g<1>0x\g<2>(", text.replace(", ", ","))
+    return _LARGE.sub(lambda match: f"${int(match[1]):#x}", text)
 
 
 def _memory(insn: Any, operand: Any) -> MemoryOperand:

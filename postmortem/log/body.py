@@ -154,7 +154,7 @@ class _BodyReader:
             self._line(record, record.text.strip())
         body = self.body
         body.arch = self._arch(records) or body.arch
-        body.code = self.code.result(body.arch or "x86_64")
+        body.code = self.code.result(body.arch)
         body.modules = tuple(dict.fromkeys(self.modules))
         body.traces = [trace for trace in body.traces if trace.frames or trace.pc]
         return body

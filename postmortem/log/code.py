@@ -49,8 +49,15 @@ class CodeReader:
             self.words.append(word)
         return True
 
-    def result(self, arch: str) -> Code | None:
-        """The bytes in memory order; ``None`` without a marked word."""
+    def result(self, arch: str | None) -> Code | None:
+        """The bytes in memory order; ``None`` without a marked word.
+
+        :param arch: where it is known; else the width of the words tells.
+        """
+        if arch is None:
+            # x86 prints bytes; of those who print words arm64 is the one met most.
+            wide = any(len(word.strip("<>()")) == 8 for word in self.words)
+            arch = "aarch64" if wide else "x86_64"
         data = bytearray()
         trap = None
         for word in self.words:
@@ -88,11 +95,11 @@ def disassemble(code: Code) -> list[Instruction]:
     starts = range(min(15, code.trap + 1)) if code.arch in ("x86_64", "i386") else (code.trap % 2,)
     before: list[Instruction] = []
     for start in starts:
-        before = _run(engine, code.data[start : code.trap], start)
+        before = _run(engine, code.data[start : code.trap], start, code.arch)
         end = before[-1].offset + len(before[-1].data) if before else start
         if end == code.trap and not any(i.text == "(bad)" for i in before):
             break
-    after = _run(engine, code.data[code.trap :], code.trap)
+    after = _run(engine, code.data[code.trap :], code.trap, code.arch)
     if after:
         after[0] = Instruction(after[0].offset, after[0].data, after[0].text, True)
     return [*before, *after]
@@ -122,9 +129,10 @@ def _engine(capstone: object, code: Code) -> object | None:
     return cast("object", engine)
 
 
-def _run(engine: object, data: bytes, base: int) -> list[Instruction]:
+def _run(engine: object, data: bytes, base: int, arch: str) -> list[Instruction]:
     found: list[Instruction] = []
     at = 0
+    step = 1 if arch in ("x86_64", "i386") else 2 if arch in ("arm", "riscv", "s390") else 4
     while at < len(data) and len(found) < MAX_WORDS:
         done = at
         for _, size, mnemonic, operands in engine.disasm_lite(data[at:], base + at):  # type: ignore[attr-defined]
@@ -133,7 +141,7 @@ def _run(engine: object, data: bytes, base: int) -> list[Instruction]:
             )
             done += size
         if done == at:  # capstone gives up at the first byte that it doesn't know
-            found.append(Instruction(base + at, data[at : at + 1], "(bad)"))
-            done += 1
+            found.append(Instruction(base + at, data[at : at + step], "(bad)"))
+            done += step
         at = done
     return found

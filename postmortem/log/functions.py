@@ -119,6 +119,8 @@ def guilty_frame(frames: Sequence[Frame], kind: Kind) -> Frame | None:
         bucket = _bucket(candidates)
         if bucket is not None:
             return bucket
+    if kind is Kind.OOM and any(normalise(f.function or "") in _USER_FAULTS for f in candidates):
+        return None  # the memory was for a process, whatever the kernel copied just then
     also = _ALSO.get(kind, "")
     for frame in candidates:
         assert frame.function is not None
@@ -127,6 +129,7 @@ def guilty_frame(frames: Sequence[Frame], kind: Kind) -> Frame | None:
     return None
 
 
+_USER_FAULTS = {"do_user_addr_fault", "handle_mm_fault", "do_page_fault"}
 _BUCKETS = {"synchronize_rcu", "rtnl_lock"}
 """What half the system waits for at once: who waits says nothing then."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import cache
 
 from postmortem.findings import Kind, TaskRef
@@ -90,7 +91,7 @@ def parse_section(section: Section, arch: str | None = None) -> Report:
         release=body.release,
         hardware=body.hardware,
         arch=body.arch,
-        frames=tuple(trace.frames) if trace else (),
+        frames=_behind((trace.pc if trace else None) or body.pc, trace.frames if trace else ()),
         stacks=tuple(
             Stack(" ".join(filter(None, (t.owner, t.title))), tuple(t.frames), t.line)
             for t in body.traces
@@ -267,6 +268,14 @@ def _named(detail: dict[str, str], body: Body, alone: bool) -> str | None:
         if not (is_generic(name) if alone else is_machinery(name)):
             return normalise(name)
     return None
+
+
+def _behind(pc: Frame | None, frames: Sequence[Frame]) -> tuple[Frame, ...]:
+    """The frames without the program counter, which arm64 prints as the first of them again."""
+    same = pc is not None and frames and frames[0].function == pc.function
+    if same and pc is not None and frames[0].offset == pc.offset:
+        return tuple(frames[1:])
+    return tuple(frames)
 
 
 def _named_module(detail: dict[str, str]) -> str | None:

@@ -21,6 +21,9 @@ CHUNK_BYTES = 1 << 17
 MAX_PSTORE_BYTES = 64 << 20
 """pstore holds kilobytes; more than this is read as a plain log."""
 
+_DUMPS = (b"\x7fELF", b"KDUMP   ", b"DISKDUMP", b"makedumpfile\0")
+"""How memory dumps begin, which hold the phrases of every report as format strings."""
+
 _MAGIC = (
     (b"\x1f\x8b", "gzip"),
     (b"\xfd7zXZ\x00", "xz"),
@@ -91,6 +94,9 @@ def open_source(path: str | Path, content: bytes | None = None) -> Stream:
         stream = Stream(name, _decompress(packed, stream.file))
         head = _peek(stream.file, stream)
         stream.file = _Rest(head, stream.file)
+    if head.startswith(_DUMPS):
+        why = "it is a memory dump: postmortem analyze reads those"
+        return Stream(name, io.BytesIO(), problems=(("read as a log", why),))
     if _PART.match(head):
         return _reorder(name, stream)
     return stream
