@@ -17,12 +17,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-MIRROR = "http://mirror.example"
+SOURCES = Path("/etc/apt")
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 
 class FetchError(Exception):
     """A kernel or a tool cannot be had; the text says what to do."""
+
+
+def mirror() -> str:
+    """Where this machine gets Debian's packages: what apt is set up for, or $POSTMORTEM_MIRROR."""
+    wanted = os.environ.get("POSTMORTEM_MIRROR")
+    if wanted:
+        return wanted.rstrip("/")
+    files = [SOURCES / "sources.list", *sorted((SOURCES / "sources.list.d").glob("*"))]
+    for file in files:
+        if file.is_file():
+            found = re.search(r"^[^#\n]*?(https?://\S+)/debian/?(?:\s|$)", file.read_text(), re.M)
+            if found:
+                return found[1]
+    raise FetchError("apt knows no Debian mirror: set POSTMORTEM_MIRROR to one (http://HOST)")
 
 
 @dataclass(frozen=True)
@@ -128,9 +142,9 @@ class Apt:
             (root / folder).mkdir(parents=True, exist_ok=True)
         # A mirror may lag behind; an old, but signed list is as good for us.
         signed = f"[signed-by={KEYRING} check-valid-until=no]"
-        sources = [f"deb {signed} {MIRROR}/debian {suite} main"]
+        sources = [f"deb {signed} {mirror()}/debian {suite} main"]
         if suite != "sid":
-            sources.append(f"deb {signed} {MIRROR}/debian-security {suite}-security main")
+            sources.append(f"deb {signed} {mirror()}/debian-security {suite}-security main")
         (root / "sources.list").write_text("\n".join(sources) + "\n")
         (root / "apt.conf").write_text(
             f'Dir::State "{root}/state"; Dir::State::status "/dev/null";\n'
@@ -160,7 +174,7 @@ class Apt:
     def _update(self) -> None:
         self._run("apt-get", "update", "-qq")
         if not any((self._root / "state" / "lists").glob("*_Packages*")):
-            raise FetchError(f"apt has no package lists: is {MIRROR} reachable from here?")
+            raise FetchError(f"apt has no package lists: is {mirror()} reachable from here?")
 
     def depends(self, package: str) -> list[str]:
         """Names in the Depends field of the newest *package*, alternatives left out."""
