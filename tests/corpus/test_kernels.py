@@ -12,7 +12,10 @@ from corpus import kernels
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("sources.list", "# deb http://o.example/debian sid main\ndeb http://m.example/debian x main\n"),
+        (
+            "sources.list",
+            "# deb http://o.example/debian sid main\ndeb http://m.example/debian x main\n",
+        ),
         ("sources.list.d/debian.sources", "Types: deb\nURIs: http://m.example/debian\nSuites: x\n"),
         ("sources.list.d/a.list", "deb [signed-by=/k] http://m.example/debian/ trixie main\n"),
     ],
