@@ -2,6 +2,7 @@
 # make test      all tests
 # make lint      ruff and mypy
 # make captures  boot and break real kernels in QEMU (needs the packages of CONTRIBUTING.md)
+# make test-captures  tests of dump formats on them
 # make exam      analyse all captures, compare with the truth about each
 # make live      boot a guest and analyse its /proc/kcore inside it
 # make fuzz      feed the log half with mutated input
@@ -24,13 +25,13 @@ export POSTMORTEM_CACHE
 bin := $(VENV)/bin
 pip := $(bin)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test lint captures exam live fuzz bench clean
+.PHONY: demo test test-captures lint captures exam live fuzz bench clean
 
 demo: $(VENV)/.installed
 	$(bin)/postmortem analyze $(DEMO)
 
 test: $(VENV)/.installed-dev
-	$(bin)/python -m pytest -n auto
+	$(bin)/python -m pytest -n auto -m "not capture"
 
 lint: $(VENV)/.installed-dev
 	$(bin)/ruff check .
@@ -38,6 +39,10 @@ lint: $(VENV)/.installed-dev
 
 captures: $(VENV)/.installed-dev
 	$(bin)/python -m corpus.capture $(KERNELS) --seconds $(CAPTURE_SECONDS) --jobs $(CAPTURE_JOBS)
+
+# Tests that need captures: a dump in every form that makedumpfile writes, cut anywhere.
+test-captures: $(VENV)/.installed-dev
+	$(bin)/python -m pytest -n auto -m capture -rs
 
 exam: $(VENV)/.installed-dev
 	$(bin)/python -m corpus.exam
