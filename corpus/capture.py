@@ -252,7 +252,11 @@ def chosen(
         for scenario in scenarios.values()
         if kernel in scenario.kernels
         and (road != "kdump" or scenario.can_kdump)
-        and (not only or any(fnmatch(scenario.name, pattern) for pattern in only))
+        and (
+            any(fnmatch(scenario.name, pattern) for pattern in only)
+            if only
+            else not scenario.on_request
+        )
     ]
 
 

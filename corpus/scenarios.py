@@ -70,6 +70,7 @@ class Scenario:
     programs: tuple[str, ...] = ()
     disk_mib: int = 0
     host_arguments: Mapping[str, Any] = field(default_factory=dict)
+    on_request: bool = False
 
     @property
     def script(self) -> str:
@@ -86,7 +87,7 @@ class Scenario:
     def digest(self, *ingredients: bytes) -> str:
         """Changes whenever a capture of this scenario would; not with its words or truth."""
         members = asdict(self)
-        for name in ("about", "kernels", "seconds", "says", "truth", "committed"):
+        for name in ("about", "kernels", "seconds", "says", "truth", "committed", "on_request"):
             del members[name]
         for name in ("modules", "programs", "disk_mib", "host_arguments"):
             if not members[name]:
