@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -24,6 +25,25 @@ _CONVOY = 4
 """So many tasks with one stack that wait for one thing are drawn as one."""
 _MAX_CANDIDATES = 4
 EXITED = "a task that has exited"
+_SLEEP = re.compile(
+    r"_*schedule\w*|\w*nanosleep\w*|common_nsleep\w*|__(?:x64|se|do)_sys_\w+|x64_sys_call"
+    r"|do_syscall_64|entry_SYSCALL_64\w*"
+)
+
+
+def _only_sleeps(functions: tuple[str, ...]) -> bool:
+    """Whether the task came from user space just to sleep: then it can hold no lock.
+
+    No lock of the kernel outlives a system call, so the owner that is written
+    down was another task in the same memory.
+    """
+    return (
+        bool(functions)
+        and all(_SLEEP.fullmatch(name) for name in functions)
+        and functions[-1].startswith("entry_SYSCALL_64")
+    )
+
+
 _MAX_SEARCHES = 64
 """For how many locks a holder is looked for that nothing is written down of."""
 _MAX_STACKS = 4096
@@ -340,9 +360,7 @@ class _Builder:
             label = "likely held by" if item.confidence is Confidence.LIKELY else "perhaps held by"
             self._graph.link(Edge(name, node, label, item.confidence, item.proof))
 
-    def _others(
-        self, waiting: set[int]
-    ) -> Iterable[tuple[Task, Sequence[StackFrame], bytes]]:
+    def _others(self, waiting: set[int]) -> Iterable[tuple[Task, Sequence[StackFrame], bytes]]:
         count = 0
         for task in self._tasks.tasks:
             if task.address in waiting or count >= _MAX_STACKS:
@@ -393,10 +411,10 @@ class _Builder:
         functions = tuple(frame.function or "?" for frame in frames)
         frame = _guilty(frames)
         state = self._state(task, wait)
-        reused = self._younger(task, longest)
+        reused = self._younger(task, longest) or _only_sleeps(functions)
         label = f"{task.comm} ({task.pid})"
         if reused:
-            label, state = EXITED, f"its task_struct is now that of {label}"
+            label, state = EXITED, f"has exited: its task_struct is now that of {label}"
             frame, functions = None, ()
         node = Node(
             task_node(task.address),
@@ -489,5 +507,3 @@ def _object_id(wait: Wait) -> str:
     if wait.name:
         return f"object:{wait.name}"
     return f"unknown:{wait.task.address:x}"
-
-
