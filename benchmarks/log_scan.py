@@ -28,7 +28,7 @@ CALM = [
     b"systemd[1]: Started unit %d of the boot.",
     b"EXT4-fs (vda%d): mounted filesystem with ordered data mode. Quota mode: none.",
     b"acme_nic eth%d: Link is Up - 1Gbps/Full - flow control off",
-    b"audit: type=1400 audit(1700000000.%d:65): apparmor=\"STATUS\" operation=\"profile_load\"",
+    b'audit: type=1400 audit(1700000000.%d:65): apparmor="STATUS" operation="profile_load"',
 ]
 
 
@@ -61,8 +61,9 @@ print(json.dumps({"seconds": time.process_time() - begin, "reports": len(scan.re
 
 
 def ours(path: Path) -> dict[str, float]:
-    done = subprocess.run([sys.executable, "-c", CHILD, str(path), str(ROOT)],
-                          capture_output=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, str(path), str(ROOT)], capture_output=True, check=True
+    )
     result: dict[str, float] = json.loads(done.stdout)
     return result
 
@@ -111,8 +112,10 @@ def main() -> None:
             make(path, size, reports)
             size_now = path.stat().st_size
             result = ours(path)
-            print(f"{name}: postmortem {size_now / result['seconds'] / 1e6:.0f} MB/s,"
-                  f" {result['reports']:.0f} reports, peak {result['peak_mb']:.0f} MB")
+            print(
+                f"{name}: postmortem {size_now / result['seconds'] / 1e6:.0f} MB/s,"
+                f" {result['reports']:.0f} reports, peak {result['peak_mb']:.0f} MB"
+            )
             for what, pattern in searches.items():
                 speed = size_now / grep(path, pattern) / 1e6
                 print(f"{name}: grep -aE with the {what} {speed:.0f} MB/s")

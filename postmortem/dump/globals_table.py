@@ -320,9 +320,7 @@ GLOBALS: dict[str, str] = {
     "kmem_cache": "struct kmem_cache *",
     "kmem_cache_node": "struct kmem_cache *",
     "kmalloc_caches": (
-        "struct kmem_cache *[5][14]"
-        " | struct kmem_cache *[4][14]"
-        " | struct kmem_cache *[3][14]"
+        "struct kmem_cache *[5][14] | struct kmem_cache *[4][14] | struct kmem_cache *[3][14]"
     ),
     "kmalloc_info": "struct kmalloc_info_struct [~]",
     "root_mem_cgroup": "struct mem_cgroup *",

@@ -261,9 +261,7 @@ class Names:
             if member.name in ("vfs_inode", "inode", "i_vnode", "netfs") and (
                 member.type.unaliased().tag == "inode"
             ):
-                return drgn.Object(
-                    self._prog, "struct inode *", address + member.bit_offset // 8
-                )
+                return drgn.Object(self._prog, "struct inode *", address + member.bit_offset // 8)
         return None
 
     def path(self, inode: drgn.Object) -> str:

@@ -172,9 +172,7 @@ class WaitReader:
         for ring in {id(ring): ring for ring in self._rings.values()}.values():
             if ring.broken:
                 problems.append(Problem("waiter list", ring.broken))
-        return Waits(
-            found, by_task, self._rings, self.stacks, self.clock, self._names, problems
-        )
+        return Waits(found, by_task, self._rings, self.stacks, self.clock, self._names, problems)
 
     def _wait(self, stack: SleepingStack) -> Wait:
         shape = stack.shape
@@ -252,9 +250,7 @@ class WaitReader:
             proof=f"its wait list holds the task's {layout.waiter} at {waiter:#x}",
         )
 
-    def _hung_on(
-        self, stack: SleepingStack, how: How, layout: Layout
-    ) -> tuple[int, int] | str:
+    def _hung_on(self, stack: SleepingStack, how: How, layout: Layout) -> tuple[int, int] | str:
         """The lock and the structure by which the task hangs on it, or why not."""
         waiter = self._waiters.on_stack(stack, layout, self._end(stack, how))
         if waiter is None:
@@ -484,9 +480,7 @@ class WaitReader:
 
     def _page(self, stack: SleepingStack, entry: int) -> Target | None:
         kind = self._prog.type("struct wait_page_queue")
-        waiting = drgn.Object(
-            self._prog, kind, address=entry - drgn.offsetof(kind, "wait")
-        )
+        waiting = drgn.Object(self._prog, kind, address=entry - drgn.offsetof(kind, "wait"))
         # The page became a folio in v5.16 (4088eef47c3a).
         page = waiting.member_("folio" if kind.has_member("folio") else "page")
         bit = waiting.bit_nr.value_()

@@ -10,8 +10,7 @@ import re
 
 _REGISTERS = (
     r"[RE]?(?:IP|SP|AX|BP|SI|BX|DI|DX|CX)|[CD]R\d|R\d\d|[C-GS]S|ORIG_[RE]AX|EFLAGS|PKRU"
-
-       r"|MSR|NIP|LR|GPR\d\d|CFAR|REGS|XER|CR|x\d{1,2}|r\d{1,2}|[ast]\d{1,2}|sp|pc|lr|fp|ip|gp|tp|ra|epc"
+    r"|MSR|NIP|LR|GPR\d\d|CFAR|REGS|XER|CR|x\d{1,2}|r\d{1,2}|[ast]\d{1,2}|sp|pc|lr|fp|ip|gp|tp|ra|epc"
     r"|psr|pstate|pmr_save|status|badaddr|cause|Hi|Lo|Status|Cause|BadVA|PrId"
     r"|ERA|RA|CRMD|PRMD|EUEN|ECFG|ESTAT|BADV|PRID"
 )

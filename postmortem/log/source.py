@@ -208,9 +208,7 @@ def _reorder(name: str, stream: Stream) -> Stream:
         assert match is not None
         line += data.count(b"\n", counted, match.end())
         counted = match.end()
-        pieces.append(
-            (int(match["count"]), -int(match["part"]), data[match.end() : end], line)
-        )
+        pieces.append((int(match["count"]), -int(match["part"]), data[match.end() : end], line))
     pieces.sort(key=lambda piece: piece[:2])
     numbers: list[int] = []
     joined = bytearray()

@@ -39,9 +39,7 @@ def symbolise(report: Report, sources: Sources) -> Report:
         report,
         pc=pc,
         frames=_all(report.frames, sources),
-        stacks=tuple(
-            replace(stack, frames=_all(stack.frames, sources)) for stack in report.stacks
-        ),
+        stacks=tuple(replace(stack, frames=_all(stack.frames, sources)) for stack in report.stacks),
     )
 
 

@@ -144,9 +144,7 @@ def svg(graph: Graph, title: str) -> str:
     note = "red: at the root; dashed: likely; dotted: possible"
     if left_out > 0:
         note += f"; {left_out} more nodes are not drawn"
-    parts.append(
-        f'<text x="{_MARGIN}" y="{height - _MARGIN / 2}" fill="#666">{_text(note)}</text>'
-    )
+    parts.append(f'<text x="{_MARGIN}" y="{height - _MARGIN / 2}" fill="#666">{_text(note)}</text>')
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
@@ -185,9 +183,7 @@ def _places(graph: Graph, nodes: Iterable[str]) -> dict[str, _Place]:
 
 def _unrolled(graph: Graph, cycle: tuple[Edge, ...]) -> list[str]:
     """The nodes of a circle as a row, the rightmost first."""
-    tasks = [
-        n for n, edge in enumerate(cycle) if graph.nodes[edge.source].kind is NodeKind.TASK
-    ]
+    tasks = [n for n, edge in enumerate(cycle) if graph.nodes[edge.source].kind is NodeKind.TASK]
     start = tasks[0] if tasks else 0
     turned = [*cycle[start:], *cycle[:start]]
     return [edge.source for edge in reversed(turned)]

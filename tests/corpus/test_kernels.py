@@ -35,9 +35,7 @@ def test_mirror_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert kernels.mirror() == "http://mine.example"
 
 
-def test_without_a_mirror_the_user_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_mirror_the_user_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("POSTMORTEM_MIRROR", raising=False)
     monkeypatch.setattr(kernels, "SOURCES", tmp_path)
     with pytest.raises(kernels.FetchError, match="POSTMORTEM_MIRROR"):

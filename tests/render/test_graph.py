@@ -26,14 +26,14 @@ def deadlock(name: str = "left") -> Graph:
     return graph
 
 
-@pytest.mark.parametrize("name", [*ATTACKS, "<script>&", "\"quoted\\"])
+@pytest.mark.parametrize("name", [*ATTACKS, "<script>&", '"quoted\\'])
 def test_svg_is_xml_without_active_content(name: str) -> None:
     root = ET.fromstring(svg(deadlock(name), name))
     tags = {element.tag.rpartition("}")[2] for element in root.iter()}
     assert tags <= {"svg", "title", "defs", "marker", "path", "rect", "text", "g"}
 
 
-@pytest.mark.parametrize("name", [*ATTACKS, "<script>&", "\"quoted\\"])
+@pytest.mark.parametrize("name", [*ATTACKS, "<script>&", '"quoted\\'])
 def test_dot_quotes_every_name(name: str) -> None:
     for line in dot(deadlock(name)).splitlines():
         bare = line.replace("\\\\", "").replace('\\"', "")
