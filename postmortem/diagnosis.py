@@ -225,7 +225,7 @@ def _calm(ctx: Context) -> Verdict:
             f" {sum(states.values())} tasks: {running} running, {blocked} in uninterruptible sleep."
         )
     if ctx.prog is None:
-        doing = " A log can't show a hang that nothing reported."
+        doing += " A log can't show a hang that nothing reported."
     what = "dump and its log hold"
     if ctx.prog is None or not states:
         what = "log holds"
