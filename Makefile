@@ -17,6 +17,7 @@ KERNELS ?= --kernel 6.1 --kernel 6.12
 CAPTURE_SECONDS ?= inf
 CAPTURE_JOBS ?= 1
 FUZZ_SECONDS ?= 120
+EXAM ?=
 # As captured if there are captures: unpacking is not what is measured.
 BENCH ?= $(firstword $(wildcard $(POSTMORTEM_CACHE)/6.*/null-chain/vmcore) $(DEMO))
 
@@ -45,7 +46,7 @@ test-captures: $(VENV)/.installed-dev
 	$(bin)/python -m pytest -n auto -m capture -rs
 
 exam: $(VENV)/.installed-dev
-	$(bin)/python -m corpus.exam
+	$(bin)/python -m corpus.exam $(EXAM)
 
 # Inside a guest, on its own /proc/kcore: Python under emulation takes a minute or two.
 live: $(VENV)/.installed-dev
