@@ -155,7 +155,7 @@ def main() -> int:
     parser.add_argument("--only", help="only this scenario (or pattern)")
     parser.add_argument("--debug-dir", action="append", default=[], help="with DWARF from here")
     parser.add_argument("--recapture", action="store_true",
-                        help="capture a machine with a wrong answer again, and ask again")  # fmt: skip
+                        help="capture again what got a wrong answer, and ask again")  # fmt: skip
     parser.add_argument("--wrong", action="store_true", help="print only the wrong answers")
     options = parser.parse_args()
     extra = [word for folder in options.debug_dir for word in ("--debug-dir", folder)]
