@@ -43,7 +43,7 @@ captures: $(VENV)/.installed-dev
 
 # Tests that need captures: a dump in every form that makedumpfile writes, cut anywhere.
 test-captures: $(VENV)/.installed-dev
-	$(bin)/python -m pytest -n auto -m capture -rs
+	$(bin)/python -m pytest -m capture -rs  # one process: they share makedumpfile and its folder
 
 exam: $(VENV)/.installed-dev
 	$(bin)/python -m corpus.exam $(EXAM)
