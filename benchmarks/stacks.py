@@ -25,7 +25,7 @@ from analyze import BenchmarkError, Subject, enter_mount_namespace, measure, sho
 ORC = """
 import sys, drgn
 from postmortem.dump.core import open_input
-from postmortem.dump.recognise import recognise
+from postmortem.inputs.recognise import recognise
 from postmortem.dump.selfdescribe import describe
 core = open_input(recognise([sys.argv[1]]))
 describe(core.program, dict(core.info.vmcoreinfo))

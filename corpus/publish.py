@@ -17,7 +17,7 @@ from corpus import tools, variants
 from corpus.capture import folder
 from corpus.kernels import KERNELS, FetchError, Tree, default_cache
 from corpus.scenarios import Scenario, load
-from postmortem.findings import Kind
+from postmortem.model.findings import Kind
 
 HERE = Path(__file__).parent
 CONSOLES = HERE / "console"

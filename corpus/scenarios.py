@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from postmortem.findings import Kind
+from postmortem.model.findings import Kind
 
 if sys.version_info >= (3, 11):
     import tomllib

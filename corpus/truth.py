@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from corpus.scenarios import Scenario
-from postmortem.findings import Kind
+from postmortem.model.findings import Kind
 
 _SECTION = re.compile(r"^pm-truth: (\w+)$")
 _TASK = re.compile(r"^(\d+) \((.*)\) (\w) (\d+)$")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from postmortem.findings import Block, Finding
-from postmortem.judging import CHECKER_KINDS, code_block, finding_of, reports_of
+from postmortem.judge.reports import CHECKER_KINDS, code_block, finding_of, reports_of
 from postmortem.log.blocked import lockdep_circle
+from postmortem.model.findings import Block, Finding
 from postmortem.plugin import Context, plugin
 
 

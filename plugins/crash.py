@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from postmortem.findings import Confidence, Culprit, Evidence, Finding, Kind, Severity
-from postmortem.judging import NEXT_STEPS, ended_by, explain, is_panic
-from postmortem.log.report import Frame
+from postmortem.judge.reports import NEXT_STEPS, ended_by, explain, is_panic
+from postmortem.model.findings import Confidence, Culprit, Evidence, Finding, Kind, Severity
+from postmortem.model.report import Frame
+from postmortem.model.result import StackFrame
 from postmortem.plugin import Context, plugin
-from postmortem.result import StackFrame
 
 _TITLES = {
     Kind.NULL_DEREFERENCE: "BUG: unable to handle kernel NULL pointer dereference in {function}",
@@ -33,13 +33,13 @@ def crash(ctx: Context) -> Iterator[Finding]:
     """
     if any(is_panic(report) for report in ctx.reports) or ended_by(ctx) or ctx.prog is None:
         return
-    from postmortem.kernel.crash import crash as read_crash
+    from postmortem.kernel.code.crash import crash as read_crash
 
     prog = ctx.prog
     found = ctx.attempt("crashed CPU", lambda: read_crash(prog))
     if found is None:
         return
-    from postmortem.log.functions import guilty_frame, signature
+    from postmortem.rules.blame import guilty_frame, signature
 
     frames = tuple(map(_as_log_frame, found.frames))
     guilty = guilty_frame(frames, found.kind)

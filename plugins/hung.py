@@ -5,8 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from postmortem.diagnosis import DEADLY
-from postmortem.findings import (
+from postmortem.graph.model import Edge, Graph, Node, NodeKind, cycles, roots
+from postmortem.graph.tree import circle, node_text, seconds_text, tree
+from postmortem.judge.reports import (
+    HANG_KINDS,
+    NEXT_STEPS,
+    confidence_of,
+    finding_of,
+    is_panic,
+    log_evidence,
+    report_id,
+    reports_of,
+    severity_of,
+)
+from postmortem.judge.verdict import DEADLY
+from postmortem.model.findings import (
     Block,
     Confidence,
     Culprit,
@@ -19,22 +32,9 @@ from postmortem.findings import (
     Table,
     TaskRef,
 )
-from postmortem.graph.model import Edge, Graph, Node, NodeKind, cycles, roots
-from postmortem.graph.tree import circle, node_text, seconds_text, tree
-from postmortem.judging import (
-    HANG_KINDS,
-    NEXT_STEPS,
-    confidence_of,
-    finding_of,
-    is_panic,
-    log_evidence,
-    report_id,
-    reports_of,
-    severity_of,
-)
-from postmortem.log.report import Record, Report
+from postmortem.model.report import Record, Report
+from postmortem.model.result import StackFrame
 from postmortem.plugin import Context, plugin
-from postmortem.result import StackFrame
 
 _MAX_EDGES = 6
 _MAX_ROWS = 200
@@ -114,7 +114,7 @@ def _from_dump(ctx: Context, reports: list[Report]) -> Facts | None:
     prog = ctx.prog
     if prog is None or not ctx.has_types:
         return None
-    from postmortem.kernel.blocking import blocking
+    from postmortem.kernel.locking.blocking import blocking
 
     pids = [report.task.pid for report in reports if report.task is not None]
     found = ctx.attempt("who waits for whom", lambda: blocking(prog, pids, _log_time(ctx)))
@@ -297,8 +297,8 @@ def _severity(ctx: Context, reports: list[Report]) -> Severity:
 
 
 def _signature(node: Node) -> Signature:
-    from postmortem.log.functions import signature
-    from postmortem.log.report import Frame
+    from postmortem.model.report import Frame
+    from postmortem.rules.blame import signature
 
     frames = [Frame(name) for name in node.stack]
     return signature(Kind.HUNG_TASK, node.function, frames)
@@ -502,7 +502,7 @@ def _stacks(graph: Graph, trouble: Trouble) -> Iterator[Block]:
 @plugin("waits", needs=("types",), in_analysis=False)
 def waits(ctx: Context) -> Iterator[Table]:
     """List every sleeping task and what it waits for, the longest wait first."""
-    from postmortem.kernel.waits import waits as read_waits
+    from postmortem.kernel.locking.waits import waits as read_waits
 
     prog = ctx.prog
     assert prog is not None
@@ -535,7 +535,7 @@ def waits(ctx: Context) -> Iterator[Table]:
 @plugin("locks", needs=("types",), in_analysis=False)
 def locks(ctx: Context) -> Iterator[Table | Block | Export]:
     """List every lock that somebody waits for: its holder, its waiters, and the graph."""
-    from postmortem.kernel.blocking import blocking
+    from postmortem.kernel.locking.blocking import blocking
 
     prog = ctx.prog
     assert prog is not None

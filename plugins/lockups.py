@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from postmortem.findings import (
+from postmortem.judge.reports import LOCKUP_KINDS, NEXT_STEPS, finding_of, is_panic, reports_of
+from postmortem.model.findings import (
     Confidence,
     Culprit,
     Evidence,
@@ -15,17 +16,16 @@ from postmortem.findings import (
     Severity,
     Table,
 )
-from postmortem.judging import LOCKUP_KINDS, NEXT_STEPS, finding_of, is_panic, reports_of
-from postmortem.log.report import Report
+from postmortem.model.report import Report
 from postmortem.plugin import Context, plugin
 
 if TYPE_CHECKING:
     import drgn
 
-    from postmortem.kernel.lockups import CpuState, Lockups
-    from postmortem.kernel.rcu import GracePeriod
-    from postmortem.kernel.stuck import Root
-    from postmortem.kernel.workqueues import Pool, Worker
+    from postmortem.judge.stuck import Root
+    from postmortem.kernel.cpu.lockups import CpuState, Lockups
+    from postmortem.kernel.cpu.rcu import GracePeriod
+    from postmortem.kernel.cpu.workqueues import Pool, Worker
 
 _MAX_POOLS = 20
 
@@ -46,7 +46,7 @@ def lockups(ctx: Context) -> Iterator[Finding | Table]:
         for report in reports:
             yield finding_of(ctx, report)
         return
-    from postmortem.kernel.lockups import lockups as read_lockups
+    from postmortem.kernel.cpu.lockups import lockups as read_lockups
 
     facts = ctx.attempt("CPUs", lambda: read_lockups(prog, _panic_ns(ctx)))
     if facts is None:
@@ -96,7 +96,7 @@ class _Story:
     # --- CPUs
 
     def _stuck(self) -> Iterator[Finding]:
-        from postmortem.kernel.stuck import roots, stuck_cpus
+        from postmortem.judge.stuck import roots, stuck_cpus
 
         reported = [
             state.number
@@ -129,7 +129,7 @@ class _Story:
         return report.function is None or report.function in state.functions
 
     def _finding(self, root: Root) -> Finding:
-        from postmortem.stuck_findings import tell
+        from postmortem.judge.lockups import tell
 
         told = tell(root)
         report = self._report_of(root, told)
@@ -183,7 +183,7 @@ class _Story:
     # --- the rest
 
     def _pools(self) -> Iterator[Finding]:
-        from postmortem.kernel.workqueues import waiting_pools
+        from postmortem.kernel.cpu.workqueues import waiting_pools
 
         found = self._ctx.attempt(
             "worker pools", lambda: waiting_pools(self._prog, self._facts.clock)
@@ -271,7 +271,7 @@ class _Story:
         return busy[0] if busy and pool.running > 0 else None
 
     def _grace_period(self) -> Iterator[Finding]:
-        from postmortem.kernel.rcu import grace_period
+        from postmortem.kernel.cpu.rcu import grace_period
 
         found = self._ctx.attempt("RCU", lambda: grace_period(self._prog, self._facts.clock))
         if found is None or any(r.kind is Kind.RCU_STALL for r in self._reports):
@@ -281,7 +281,7 @@ class _Story:
         yield self._rcu_finding(found)
 
     def _rcu_finding(self, period: GracePeriod) -> Finding:
-        from postmortem.stuck_findings import culprit_of
+        from postmortem.judge.lockups import culprit_of
 
         cause = next((self._roots[cpu] for cpu in period.cpus if cpu in self._roots), None)
         thread_waits = period.thread is not None and period.thread.state == "R"
@@ -429,9 +429,9 @@ def _cpu_table(facts: Lockups) -> Table:
 
 def _what_waits(ctx: Context, prog: drgn.Program, facts: Lockups) -> Iterator[Table]:
     """The grace period, the worker pools and the calls that were under way, stuck or not."""
-    from postmortem.kernel.csd import pending_calls
-    from postmortem.kernel.rcu import grace_period
-    from postmortem.kernel.workqueues import waiting_pools
+    from postmortem.kernel.cpu.csd import pending_calls
+    from postmortem.kernel.cpu.rcu import grace_period
+    from postmortem.kernel.cpu.workqueues import waiting_pools
 
     rows: list[tuple[str, float | None, str]] = []
     period = ctx.attempt("RCU", lambda: grace_period(prog, facts.clock))
@@ -461,7 +461,7 @@ def _what_waits(ctx: Context, prog: drgn.Program, facts: Lockups) -> Iterator[Ta
 
 
 def _interrupts(ctx: Context, prog: drgn.Program, facts: Lockups) -> Iterator[Finding | Table]:
-    from postmortem.kernel.interrupts import interrupts
+    from postmortem.kernel.cpu.interrupts import interrupts
 
     seconds = facts.clock.now_ns / 1e9
     found = ctx.attempt("interrupts", lambda: interrupts(prog, seconds))

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from postmortem.findings import Confidence, Culprit, Evidence, Finding, Kind, Severity, Table
-from postmortem.judging import MEMORY_KINDS, finding_of, reports_of
-from postmortem.log.report import Report
+from postmortem.judge.reports import MEMORY_KINDS, finding_of, reports_of
+from postmortem.model.findings import Confidence, Culprit, Evidence, Finding, Kind, Severity, Table
+from postmortem.model.report import Report
 from postmortem.plugin import Context, plugin
 
 if TYPE_CHECKING:

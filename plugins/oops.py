@@ -7,14 +7,21 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from postmortem.findings import Block, Confidence, Evidence, Finding, Kind
-from postmortem.judging import OOPS_KINDS, code_block, ended_by, finding_of, is_panic, reports_of
-from postmortem.log.report import Report
+from postmortem.judge.reports import (
+    OOPS_KINDS,
+    code_block,
+    ended_by,
+    finding_of,
+    is_panic,
+    reports_of,
+)
+from postmortem.model.findings import Block, Confidence, Evidence, Finding, Kind
+from postmortem.model.report import Report
 from postmortem.plugin import Context, plugin
-from postmortem.poison import poison
+from postmortem.rules.poison import poison
 
 if TYPE_CHECKING:
-    from postmortem.kernel.fault import Fault
+    from postmortem.kernel.code.fault import Fault
 
 _ASSERTIONS = frozenset(
     {Kind.BUG, Kind.WARNING, Kind.LIST_CORRUPTION, Kind.SCHEDULING_WHILE_ATOMIC}
@@ -61,7 +68,7 @@ def _with_source(ctx: Context, finding: Finding, report: Report, fault: Fault) -
         lines = ctx.lines_at(fault.instruction.address, is_return_address=False)
         if lines and lines[0].line:
             culprit = replace(culprit, file=lines[0].file, line=lines[0].line)
-    from postmortem.kernel.locals import frame_locals
+    from postmortem.kernel.code.locals import frame_locals
 
     program = ctx.debug.program
     found = ctx.attempt("locals", lambda: frame_locals(program, fault.registers)) or ()
@@ -100,7 +107,7 @@ def _context(report: Report) -> str:
 
 
 def _fault(ctx: Context, report: Report) -> Fault | None:
-    from postmortem.kernel.fault import fault_at, text_address
+    from postmortem.kernel.code.fault import fault_at, text_address
 
     place = report.pc
     prog = ctx.prog
@@ -115,7 +122,7 @@ def _fault(ctx: Context, report: Report) -> Fault | None:
 
 
 def _code(ctx: Context, fault: Fault) -> Block:
-    from postmortem.kernel.fault import fault_listing
+    from postmortem.kernel.code.fault import fault_listing
 
     assert ctx.prog is not None
     lines, mark = fault_listing(ctx.prog, fault)
@@ -239,8 +246,8 @@ def _with_target(ctx: Context, finding: Finding, target: int) -> Finding:
 
 
 def _with_recursion(ctx: Context, finding: Finding, report: Report) -> Finding:
-    from postmortem.kernel.stacks import recursion
-    from postmortem.kernel.tasks import all_tasks
+    from postmortem.kernel.tasks.stacks import recursion
+    from postmortem.kernel.tasks.tasks import all_tasks
 
     prog = ctx.prog
     if prog is None or report.task is None:

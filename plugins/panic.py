@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from postmortem.findings import Evidence, Finding, Kind
-from postmortem.judging import PANIC_KINDS, finding_of, reports_of
-from postmortem.log.report import Report
+from postmortem.judge.reports import PANIC_KINDS, finding_of, reports_of
+from postmortem.model.findings import Evidence, Finding, Kind
+from postmortem.model.report import Report
 from postmortem.plugin import Context, plugin
 
 _SIGNALS = {4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE", 9: "SIGKILL", 11: "SIGSEGV"}

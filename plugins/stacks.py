@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from postmortem.findings import Block, Export, Table
+from postmortem.model.findings import Block, Export, Table
 from postmortem.plugin import Context, plugin
 
 if TYPE_CHECKING:
-    from postmortem.kernel.stack_groups import StackGroup, TaskFrames
+    from postmortem.kernel.tasks.stack_groups import StackGroup, TaskFrames
 
 _MAX_GROUPS = 2000
 _MAX_NAMES = 6
@@ -36,7 +36,7 @@ def stacks(ctx: Context) -> Iterator[Table | Block | Export]:
     are, by state and by what they wait for. -o FILE.folded writes the same as text
     for other tools.
     """
-    from postmortem.kernel.stack_groups import all_stacks
+    from postmortem.kernel.tasks.stack_groups import all_stacks
 
     prog = ctx.prog
     if prog is None:
@@ -55,7 +55,7 @@ def stacks(ctx: Context) -> Iterator[Table | Block | Export]:
 
 def reason(group: StackGroup, member: TaskFrames) -> str:
     """What a task waits for, in a word; where it runs if it is on a CPU."""
-    from postmortem.graph.wait_rules import How, WaitKind
+    from postmortem.rules.waits import How, WaitKind
 
     if member.on_cpu:
         return "idle" if member.idle else "runs"
@@ -101,7 +101,7 @@ def _table(groups: Sequence[StackGroup], tasks: int, total: int) -> Table:
 
 def _telling(functions: Sequence[str]) -> tuple[str, ...]:
     """The innermost calls without those that only give up the CPU."""
-    from postmortem.graph.wait_rules import is_scheduler
+    from postmortem.rules.waits import is_scheduler
 
     start = next((n for n, name in enumerate(functions) if not is_scheduler(name)), 0)
     return tuple(functions[start : start + 4])

@@ -13,18 +13,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from postmortem.diagnosis import diagnose
-from postmortem.dump.recognise import InputKind, recognise
 from postmortem.errors import UnknownInputError, UsageError
-from postmortem.findings import Block, Export, Finding, Table
-from postmortem.log.taints import decode
+from postmortem.inputs.recognise import InputKind, recognise
+from postmortem.judge.verdict import diagnose
+from postmortem.model.findings import Block, Export, Finding, Table
+from postmortem.model.result import Analysis, Input, ModuleInfo, System, TaskStack
 from postmortem.plugin import Context, Plugin, Result, discover, run_plugin
-from postmortem.result import Analysis, Input, ModuleInfo, System, TaskStack
+from postmortem.rules.taints import decode
 
 if TYPE_CHECKING:
-    from postmortem.dump import recognise as recognised
     from postmortem.dump.core import Core
-    from postmortem.log.report import Report
+    from postmortem.inputs import recognise as recognised
+    from postmortem.model.report import Report
 
 Progress = Callable[[str, int, int], None]
 """Called with the stage, what is done and the total (0 if not known)."""
@@ -101,7 +101,7 @@ def analyze(paths: Sequence[str | Path], options: Options | None = None) -> Anal
 
 def open_input(paths: Sequence[str | Path], options: Options) -> Opened:
     """Open whatever ``paths`` are and read the facts that every judgement needs."""
-    from postmortem.log.source import is_pstore_directory
+    from postmortem.inputs.text import is_pstore_directory
 
     names = [str(path) for path in paths]
     if len(names) == 1 and (names[0] == "-" or is_pstore_directory(Path(names[0]))):
@@ -281,9 +281,9 @@ def _read_facts(opened: Opened, core: Core) -> None:
     if not ctx.has_types:
         ctx.problem("tasks, CPUs, memory", "without types only the log can be judged")
         return
-    from postmortem.kernel.cpus import cpus
+    from postmortem.kernel.cpu.cpus import cpus
     from postmortem.kernel.system import system
-    from postmortem.kernel.tasks import all_tasks
+    from postmortem.kernel.tasks.tasks import all_tasks
 
     with opened.timed("facts"):
         tasks = ctx.attempt("tasks", lambda: all_tasks(prog))

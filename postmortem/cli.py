@@ -27,8 +27,8 @@ from postmortem.errors import (
 from postmortem.render.clean import clean
 
 if TYPE_CHECKING:
+    from postmortem.model.result import Analysis
     from postmortem.plugin import Plugin
-    from postmortem.result import Analysis
 
 EXIT_INTERNAL = 70
 """A defect of postmortem itself (EX_SOFTWARE of sysexits.h)."""

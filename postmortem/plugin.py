@@ -32,9 +32,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from postmortem.errors import UsageError
-from postmortem.findings import Block, Export, Finding, Problem, Table
-from postmortem.log.report import Record, Report
-from postmortem.result import Input, StackFrame, System
+from postmortem.model.findings import Block, Export, Finding, Problem, Table
+from postmortem.model.report import Record, Report
+from postmortem.model.result import Input, StackFrame, System
 
 if TYPE_CHECKING:
     import drgn

@@ -10,7 +10,7 @@ import pytest
 from corpus.exam import faults
 from postmortem.analysis import Options, analyze
 from postmortem.errors import PostmortemError
-from postmortem.findings import Kind
+from postmortem.model.findings import Kind
 from postmortem.render.json import document
 from tests.conftest import Machine
 

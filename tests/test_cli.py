@@ -17,9 +17,8 @@ import pytest
 
 from postmortem import __version__, cli
 from postmortem.errors import UnknownInputError, UnreadableInputError, UsageError
-from postmortem.result import Analysis
-
-from .render.samples import CRASH, HEALTHY
+from postmortem.model.result import Analysis
+from tests.render.samples import CRASH, HEALTHY
 
 Run = Callable[..., int]
 

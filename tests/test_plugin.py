@@ -11,16 +11,16 @@ import pytest
 
 from postmortem.analysis import Options, analyze
 from postmortem.errors import UsageError
-from postmortem.findings import Block, Finding, Problem, Table
-from postmortem.log.report import Record
+from postmortem.model.findings import Block, Finding, Problem, Table
+from postmortem.model.report import Record
+from postmortem.model.result import Input, System
 from postmortem.plugin import Context, Result, discover, plugin, run_plugin
-from postmortem.result import Input, System
 
 (DUMP,) = (Path(__file__).parents[1] / "corpus" / "dumps").glob("7.2-healthy-idle.vmcore*")
 GUIDE = Path(__file__).parents[1] / "docs" / "plugins.md"
 
 TINY = """
-from postmortem.findings import Block
+from postmortem.model.findings import Block
 from postmortem.plugin import plugin
 
 @plugin("{name}")

@@ -16,8 +16,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from postmortem.model.result import SCHEMA, Analysis
 from postmortem.render.json import HEX
-from postmortem.result import SCHEMA, Analysis
 
 TARGET = Path(__file__).with_name("postmortem-1.json")
 CLOSED = {

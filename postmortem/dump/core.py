@@ -15,19 +15,19 @@ from dataclasses import replace
 import drgn
 
 from postmortem.dump import elf, kdump
-from postmortem.dump.compressed import Unpacked
-from postmortem.dump.flattened import FlattenedFile, flattened_copy
 from postmortem.dump.open_elf import open_elf, open_kcore
 from postmortem.dump.open_kdump import open_kdump, open_split
 from postmortem.dump.opened import Core, DumpInfo, excluded_pages, limited
-from postmortem.dump.recognise import Format, Input, InputKind, recognise
-from postmortem.dump.source import PlainFile, Progress, Source, shown
 from postmortem.errors import (
     PostmortemError,
     UnknownInputError,
     UnreadableInputError,
     UsageError,
 )
+from postmortem.inputs.compressed import Unpacked
+from postmortem.inputs.flattened import FlattenedFile, flattened_copy
+from postmortem.inputs.recognise import Format, Input, InputKind, recognise
+from postmortem.inputs.source import PlainFile, Progress, Source, shown
 
 __all__ = ("Core", "DumpInfo", "excluded_pages", "open_core", "open_input")
 
@@ -49,7 +49,7 @@ def open_core(
 
 
 def open_input(given: Input, *, progress: Progress | None = None) -> Core:
-    """Open what :func:`~postmortem.dump.recognise.recognise` found."""
+    """Open what :func:`~postmortem.inputs.recognise.recognise` found."""
     name = shown(given.paths[0])
     if given.kind is InputKind.LOG:
         raise UsageError(f"{name} is a log, not a dump: analyse it as a log")

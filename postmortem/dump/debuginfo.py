@@ -21,11 +21,11 @@ from pathlib import Path
 import drgn
 
 from postmortem.dump import elf
-from postmortem.dump.compressed import detect
 from postmortem.dump.core import Core
-from postmortem.dump.source import PlainFile, shown
 from postmortem.errors import UnreadableInputError, UsageError
-from postmortem.findings import Problem
+from postmortem.inputs.compressed import detect
+from postmortem.inputs.source import PlainFile, shown
+from postmortem.model.findings import Problem
 
 SYSTEM_DIRECTORIES = ("/usr/lib/debug",)
 DEBUGINFOD_LIMITS = {

@@ -14,7 +14,7 @@ from array import array
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from postmortem.dump.source import Source
+from postmortem.inputs.source import Source
 
 SIGNATURE = b"KDUMP   "
 

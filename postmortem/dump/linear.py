@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from postmortem.dump.memory import ElfMemory
-from postmortem.dump.source import PlainFile
+from postmortem.inputs.source import PlainFile
 
 if TYPE_CHECKING:
     import drgn

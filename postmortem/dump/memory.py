@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from postmortem.dump import kdump
 from postmortem.dump.elf import Segment
-from postmortem.dump.source import Source
+from postmortem.inputs.source import Source
 
 if TYPE_CHECKING:
     import drgn

@@ -27,9 +27,9 @@ from postmortem.dump.opened import (
     require_architecture,
     set_core,
 )
-from postmortem.dump.recognise import Input, InputKind
-from postmortem.dump.source import PlainFile, Progress, Source, shown
 from postmortem.errors import UnknownInputError
+from postmortem.inputs.recognise import Input, InputKind
+from postmortem.inputs.source import PlainFile, Progress, Source, shown
 
 USER_SPACE_END = 1 << 56
 """x86-64 with five-level paging; no kernel mapping lies below."""

@@ -16,8 +16,6 @@ from types import MappingProxyType
 import drgn
 
 from postmortem.dump import elf, kdump, vmcoreinfo
-from postmortem.dump.flattened import SIGNATURE as FLATTENED_SIGNATURE
-from postmortem.dump.flattened import FlattenedFile
 from postmortem.dump.memory import KdumpMemory
 from postmortem.dump.opened import (
     Core,
@@ -31,9 +29,11 @@ from postmortem.dump.opened import (
     require_architecture,
     set_core,
 )
-from postmortem.dump.recognise import Input, InputKind
-from postmortem.dump.source import PlainFile, Progress, Source, shown
 from postmortem.errors import UnknownInputError
+from postmortem.inputs.flattened import SIGNATURE as FLATTENED_SIGNATURE
+from postmortem.inputs.flattened import FlattenedFile
+from postmortem.inputs.recognise import Input, InputKind
+from postmortem.inputs.source import PlainFile, Progress, Source, shown
 
 
 def open_kdump(

@@ -12,9 +12,9 @@ import drgn
 
 from postmortem.dump import elf, kdump, vmcoreinfo
 from postmortem.dump.memory import Memory, PhysicalRange
-from postmortem.dump.recognise import InputKind
-from postmortem.dump.source import PlainFile, Progress, shown
 from postmortem.errors import UnknownInputError
+from postmortem.inputs.recognise import InputKind
+from postmortem.inputs.source import PlainFile, Progress, shown
 
 # drgn looks for plug-ins of its own among all installed packages when a core
 # is set: 60 ms, and somebody else's code in our analysis.

@@ -23,7 +23,7 @@ from postmortem.dump.kallsyms import (
     read_available,
     vmlinux_symbols,
 )
-from postmortem.findings import Problem
+from postmortem.model.findings import Problem
 
 _MAX_BTF_BYTES = 64 << 20
 _LIVE_BTF = Path("/sys/kernel/btf/vmlinux")

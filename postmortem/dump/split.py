@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from postmortem.dump import kdump
-from postmortem.dump.flattened import SIGNATURE as FLATTENED_SIGNATURE
-from postmortem.dump.flattened import FlattenedFile
-from postmortem.dump.source import PlainFile, Source, shown
 from postmortem.errors import UsageError
+from postmortem.inputs.flattened import SIGNATURE as FLATTENED_SIGNATURE
+from postmortem.inputs.flattened import FlattenedFile
+from postmortem.inputs.source import PlainFile, Source, shown
 
 MAX_NEIGHBOURS = 4096
 """Files of a directory that are looked at for the other parts."""

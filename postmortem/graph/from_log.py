@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from postmortem.findings import Confidence, Kind
 from postmortem.graph.model import Edge, Graph, Node, NodeKind
-from postmortem.graph.wait_rules import LOCKS, How, WaitKind
 from postmortem.log.blocked import LoggedTask
-from postmortem.log.functions import guilty_frame
-from postmortem.log.report import Frame, Report
+from postmortem.model.findings import Confidence, Kind
+from postmortem.model.report import Frame, Report
+from postmortem.rules.blame import guilty_frame
+from postmortem.rules.waits import LOCKS, How, WaitKind
 
 # debug_show_blocker() in kernel/hung_task.c, since v6.16: a mutex, a semaphore that was
 # "likely last held by", an rw-semaphore with <reader> or <writer> behind the pids.

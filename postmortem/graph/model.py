@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
-from postmortem.findings import Confidence
+from postmortem.model.findings import Confidence
 
 
 class NodeKind(str, Enum):

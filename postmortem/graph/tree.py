@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from postmortem.findings import Confidence
 from postmortem.graph.model import Edge, Graph, Node, NodeKind
+from postmortem.model.findings import Confidence
 
 _MAX_LINES = 200
 _MAX_DEPTH = 64

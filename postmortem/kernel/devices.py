@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import drgn
 
-from postmortem.kernel.tasks import Task, all_tasks
+from postmortem.kernel.tasks.tasks import Task, all_tasks
 
 _MAX_DISKS = 1 << 12
 _MAX_REQUESTS = 1 << 14

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import drgn
 
 from postmortem.kernel.damage import DAMAGED
-from postmortem.kernel.stacks import Symbolizer
-from postmortem.poison import poison
+from postmortem.kernel.tasks.stacks import Symbolizer
+from postmortem.rules.poison import poison
 
 _PAGE = 4096
 
@@ -73,7 +73,7 @@ def identify(prog: drgn.Program, value: int) -> str | None:
 
 
 def _task_stack(prog: drgn.Program, value: int) -> str | None:
-    from postmortem.kernel.tasks import all_tasks
+    from postmortem.kernel.tasks.tasks import all_tasks
 
     for task, low, high in stack_ranges(prog):
         if low <= value < high:
@@ -86,7 +86,7 @@ def stack_ranges(prog: drgn.Program) -> list[tuple[int, int, int]]:
     """``(task address, lowest byte, end)`` of every task's kernel stack; cached."""
     cached = prog.cache.get("postmortem stacks")
     if not isinstance(cached, list):
-        from postmortem.kernel.tasks import all_tasks
+        from postmortem.kernel.tasks.tasks import all_tasks
 
         cached = []
         try:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import drgn
 
-from postmortem.findings import TaskRef
 from postmortem.kernel.damage import DAMAGED
-from postmortem.kernel.tasks import all_tasks
+from postmortem.kernel.tasks.tasks import all_tasks
+from postmortem.model.findings import TaskRef
 
 _MAX_CACHES = 4096
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import drgn
 
-from postmortem.log.report import Record
+from postmortem.model.report import Record
 
 _MAX_RECORD_BITS = 20
 _MAX_TEXT_BITS = 28

@@ -8,11 +8,11 @@ from typing import TypeVar
 
 import drgn
 
-from postmortem.findings import Problem
 from postmortem.kernel.damage import DAMAGED
-from postmortem.kernel.tasks import TaskList
-from postmortem.log.taints import decode
-from postmortem.result import ModuleInfo, System
+from postmortem.kernel.tasks.tasks import TaskList
+from postmortem.model.findings import Problem
+from postmortem.model.result import ModuleInfo, System
+from postmortem.rules.taints import decode
 
 T = TypeVar("T")
 

@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from postmortem.findings import Kind
-from postmortem.log.report import Frame, Record, Report
+from postmortem.model.findings import Kind
+from postmortem.model.report import Frame, Record, Report
 
 _MAX_TASKS = 100_000
 _MAX_FRAMES = 128
@@ -117,8 +117,8 @@ def _take_frame(task: LoggedTask, text: str) -> bool:
 def records_of(path: str) -> Iterator[Record]:
     """The messages of a file that may belong to a task list; nothing for what can't be reread."""
     from postmortem.errors import UnreadableInputError
+    from postmortem.inputs.text import open_source
     from postmortem.log.lines import records_of_line
-    from postmortem.log.source import open_source
 
     if path == "-":
         return
@@ -166,6 +166,6 @@ def lockdep_circle(report: Report) -> tuple[tuple[str, str], ...]:
 
 
 def _machinery(function: str) -> bool:
-    from postmortem.log.functions import is_machinery
+    from postmortem.rules.blame import is_machinery
 
     return is_machinery(function, "HANG_MACHINERY") or "lock_acquire" in function

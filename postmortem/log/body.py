@@ -10,11 +10,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from postmortem.findings import TaskRef
 from postmortem.log.code import CodeReader
 from postmortem.log.frames import FrameReader, parse_frame
 from postmortem.log.registers import read_registers
-from postmortem.log.report import Code, Frame, Record
+from postmortem.model.findings import TaskRef
+from postmortem.model.report import Code, Frame, Record
 
 
 @dataclass

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, cast
 
-from postmortem.log.report import Code
+from postmortem.model.report import Code
 
 _LINE = re.compile(r"(?:Code|code): ?(?P<words>.*)|Instruction dump:(?P<dump>.*)")
 _WORD = re.compile(r"[<(]?(?P<hex>[0-9a-f]{2}|[0-9a-f]{4}|[0-9a-f]{8})[>)]?$")

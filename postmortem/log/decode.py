@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from postmortem.log.body import Body, read_body
 from postmortem.log.code import Instruction, disassemble
 from postmortem.log.lines import records_of_line
-from postmortem.log.report import Code, Frame, Record, Report
 from postmortem.log.scan import scan_bytes
 from postmortem.log.wrappers import find_wrapper
+from postmortem.model.report import Code, Frame, Record, Report
 
 MAX_BYTES = 4 << 20
 

@@ -1,7 +1,7 @@
 """Where in a report the guilty function is: one small function per way of finding it.
 
 ``Form.find`` names the way. Each gives the frames to search, innermost first;
-:func:`postmortem.log.functions.guilty_frame` then skips the machinery.
+:func:`postmortem.rules.blame.guilty_frame` then skips the machinery.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from postmortem.findings import Kind
 from postmortem.log.body import Body, Trace
-from postmortem.log.functions import guilty_frame, is_anchor, is_machinery, plain
 from postmortem.log.headers import Form
-from postmortem.log.report import Frame
+from postmortem.model.findings import Kind
+from postmortem.model.report import Frame
+from postmortem.rules.blame import guilty_frame, is_anchor, is_machinery, plain
 
 _ABOUT_OTHERS = (
     "allocated",

@@ -20,7 +20,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
-from postmortem.findings import Kind
+from postmortem.model.findings import Kind
 
 
 @dataclass(frozen=True, eq=False)

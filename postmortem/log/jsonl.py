@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from postmortem.errors import PostmortemError
-from postmortem.findings import Kind
-from postmortem.log.report import Frame, Report
+from postmortem.inputs.text import is_pstore_directory
 from postmortem.log.scan import Scan, scan_file
-from postmortem.log.source import is_pstore_directory
+from postmortem.model.findings import Kind
+from postmortem.model.report import Frame, Report
 
 
 def jsonl(paths: Iterable[str], full: bool = False) -> Iterator[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import re
 
-from postmortem.log.report import Record
+from postmortem.model.report import Record
 
 MAX_LINE = 16_384
 """Characters of one line that are looked at; the rest of a longer line is dropped."""

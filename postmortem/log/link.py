@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from postmortem.findings import Kind
-from postmortem.log.report import Report
+from postmortem.model.findings import Kind
+from postmortem.model.report import Report
 
 MAX_BETWEEN = 50
 """Reports between a cause and its consequence."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 
 from postmortem.log.headers import literals
-from postmortem.log.report import Record
+from postmortem.model.report import Record
 
 EVENTS = (
     "Linux version ",

@@ -1,4 +1,4 @@
-"""From the messages of one report to its :class:`~postmortem.log.report.Report`."""
+"""From the messages of one report to its :class:`~postmortem.model.report.Report`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ import re
 from collections.abc import Sequence
 from functools import cache
 
-from postmortem.findings import Kind, TaskRef
 from postmortem.log import mce
 from postmortem.log.body import Body, read_body
-from postmortem.log.functions import (
+from postmortem.log.guilty import frames_of, main_trace
+from postmortem.log.headers import FORMS, Form
+from postmortem.log.split import Section
+from postmortem.model.findings import Kind, TaskRef
+from postmortem.model.report import Frame, Report, Stack
+from postmortem.rules.blame import (
     bug_class,
     guilty_frame,
     is_generic,
@@ -18,10 +22,6 @@ from postmortem.log.functions import (
     plain,
     signature,
 )
-from postmortem.log.guilty import frames_of, main_trace
-from postmortem.log.headers import FORMS, Form
-from postmortem.log.report import Frame, Report, Stack
-from postmortem.log.split import Section
 
 MAX_TEXT = 400
 """Messages kept in ``Report.text``."""

@@ -13,13 +13,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 
+from postmortem.inputs.text import Stream
 from postmortem.log.headers import match_header
 from postmortem.log.lines import records_of_line
 from postmortem.log.needles import finder
-from postmortem.log.report import Record
-from postmortem.log.source import Stream
 from postmortem.log.split import Section, Splitter
 from postmortem.log.wrappers import INNER_NEWLINE, find_wrapper, unwrap
+from postmortem.model.report import Record
 
 BEFORE = 14
 """Lines before a header that may belong to it (``[ cut here ]``, the message of a WARN)."""

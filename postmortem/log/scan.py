@@ -11,14 +11,14 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from postmortem.findings import Problem
+from postmortem.inputs.text import Stream, open_source
 from postmortem.log.link import link
 from postmortem.log.needles import with_phrases
 from postmortem.log.parse import parse_section
 from postmortem.log.reader import Boot, Reader
-from postmortem.log.report import Record, Report
-from postmortem.log.source import Stream, open_source
 from postmortem.log.split import Section, split
+from postmortem.model.findings import Problem
+from postmortem.model.report import Record, Report
 
 MAX_REPORTS = 100_000
 """Different reports kept of one input."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from postmortem.log.fits import fits
 from postmortem.log.headers import Form, Header, match_header
-from postmortem.log.report import Record
+from postmortem.model.report import Record
 
 MAX_RECORDS = 3000
 """Messages of one report that are kept."""

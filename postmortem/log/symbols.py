@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from postmortem.log.report import Frame, Report
+from postmortem.model.report import Frame, Report
 
 
 @dataclass(frozen=True)

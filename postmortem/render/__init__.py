@@ -1,4 +1,4 @@
-"""Shows an :class:`~postmortem.result.Analysis`: text for people, JSON for machines, HTML for mail.
+"""Shows an analysis: text for people, JSON for machines, HTML for mail.
 
 Renderers get data and know neither a kernel nor drgn.
 """

@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from html import escape
 
-from postmortem.findings import Confidence
 from postmortem.graph.model import Edge, Graph, Node, NodeKind, cycles, roots
 from postmortem.graph.tree import seconds_text
+from postmortem.model.findings import Confidence
 from postmortem.render.clean import clean
 
 _MAX_NODES = 400

@@ -9,10 +9,10 @@ import html
 from collections.abc import Iterable, Iterator
 from typing import IO
 
-from postmortem.findings import Block, Evidence, Finding, Kind, Table
+from postmortem.model.findings import Block, Evidence, Finding, Kind, Table
+from postmortem.model.result import Analysis, TaskStack
 from postmortem.render import words
 from postmortem.render.clean import clean
-from postmortem.result import Analysis, TaskStack
 
 STYLE = """
 :root { color-scheme: light dark; }

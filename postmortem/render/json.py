@@ -14,8 +14,8 @@ from enum import Enum
 from functools import cache
 from typing import IO, Any
 
-from postmortem.log.report import Code, Frame, Report
-from postmortem.result import SCHEMA, Analysis, ModuleInfo, StackFrame
+from postmortem.model.report import Code, Frame, Report
+from postmortem.model.result import SCHEMA, Analysis, ModuleInfo, StackFrame
 
 HEX = {
     (StackFrame, "pc"),

@@ -10,11 +10,11 @@ import itertools
 from collections.abc import Iterable, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
-from postmortem.findings import Block, Evidence, Finding, Kind, Severity, Table, Verdict
-from postmortem.log.report import Frame, Report
+from postmortem.model.findings import Block, Evidence, Finding, Kind, Severity, Table, Verdict
+from postmortem.model.report import Frame, Report
+from postmortem.model.result import Analysis, StackFrame, TaskStack
 from postmortem.render import words
 from postmortem.render.page import Page, Part, write
-from postmortem.result import Analysis, StackFrame, TaskStack
 
 if TYPE_CHECKING:
     from postmortem.log.decode import Decoded

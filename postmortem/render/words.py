@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
 
-from postmortem.findings import Culprit, Finding, TaskRef, Verdict
-from postmortem.log.report import Frame
-from postmortem.result import Analysis, StackFrame, System, TaskStack
+from postmortem.model.findings import Culprit, Finding, TaskRef, Verdict
+from postmortem.model.report import Frame
+from postmortem.model.result import Analysis, StackFrame, System, TaskStack
 
 ABSENT = "-"
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from postmortem.dump import elf
-from postmortem.dump.source import PlainFile
+from postmortem.inputs.source import PlainFile
 
 from . import images
 

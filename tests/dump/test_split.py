@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from postmortem.dump.recognise import recognise
 from postmortem.dump.split import read_part
 from postmortem.errors import UsageError
+from postmortem.inputs.recognise import recognise
 
 from . import images
 

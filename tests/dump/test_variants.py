@@ -14,7 +14,7 @@ from corpus import tools
 from corpus.kernels import FetchError, default_cache
 from corpus.variants import FORMS, SPECIAL, make
 from postmortem.dump.core import Core, open_core
-from postmortem.dump.recognise import InputKind, recognise
+from postmortem.inputs.recognise import InputKind, recognise
 
 pytestmark = pytest.mark.capture
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from postmortem.findings import TaskRef
-from postmortem.kernel.clock import NSEC, Clock
-from postmortem.kernel.cpus import Cpu
-from postmortem.kernel.lockups import CpuState, Lockups, Waiting
-from postmortem.kernel.tasks import Task
-from postmortem.result import StackFrame
+from postmortem.kernel.cpu.clock import NSEC, Clock
+from postmortem.kernel.cpu.cpus import Cpu
+from postmortem.kernel.cpu.lockups import CpuState, Lockups, Waiting
+from postmortem.kernel.tasks.tasks import Task
+from postmortem.model.findings import TaskRef
+from postmortem.model.result import StackFrame
 
 
 def frames(*names: str, segment: str = "task") -> tuple[StackFrame, ...]:

@@ -12,9 +12,9 @@ from typing import Any
 
 import drgn
 
-from postmortem.kernel.tasks import Task
-from postmortem.kernel.unwind import Shape, SleepingStack, SleepingStacks
-from postmortem.result import StackFrame
+from postmortem.kernel.tasks.tasks import Task
+from postmortem.kernel.tasks.unwind import Shape, SleepingStack, SleepingStacks
+from postmortem.model.result import StackFrame
 
 BASE = 0xFFFF_F000_0000_0000
 """Far from everything that x86-64 maps, with four and with five levels."""

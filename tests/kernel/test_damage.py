@@ -10,9 +10,9 @@ import pytest
 
 from postmortem.graph.model import cycles, roots
 from postmortem.graph.tree import tree
-from postmortem.kernel.blocking import blocking
-from postmortem.kernel.waits import waits
-from tests.kernel.test_waiters import fresh
+from postmortem.kernel.locking.blocking import blocking
+from postmortem.kernel.locking.waits import waits
+from tests.kernel.locking.test_waiters import fresh
 
 SEEDS = range(6)
 _WORDS = 40

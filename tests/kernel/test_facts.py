@@ -5,10 +5,10 @@ from __future__ import annotations
 import drgn
 import pytest
 
-from postmortem.kernel.cpus import cpus, panic_cpu
+from postmortem.kernel.cpu.cpus import cpus, panic_cpu
 from postmortem.kernel.memory import memory, slab_caches
 from postmortem.kernel.system import modules, present_cpus
-from postmortem.kernel.tasks import all_tasks
+from postmortem.kernel.tasks.tasks import all_tasks
 from tests.conftest import Machine
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from postmortem.kernel.interrupts import interrupts
-from postmortem.kernel.lockups import lockups
-from postmortem.kernel.rcu import grace_period
-from postmortem.kernel.stuck import stuck_cpus
-from postmortem.kernel.workqueues import waiting_pools
+from postmortem.judge.stuck import stuck_cpus
+from postmortem.kernel.cpu.interrupts import interrupts
+from postmortem.kernel.cpu.lockups import lockups
+from postmortem.kernel.cpu.rcu import grace_period
+from postmortem.kernel.cpu.workqueues import waiting_pools
 from tests.conftest import Machine
 
 

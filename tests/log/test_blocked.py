@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postmortem.findings import Kind
 from postmortem.graph.from_log import log_graph
 from postmortem.graph.model import cycles, roots
 from postmortem.log.blocked import lockdep_circle, logged_tasks
-from postmortem.log.report import Record, Report
 from postmortem.log.scan import scan_bytes
+from postmortem.model.findings import Kind
+from postmortem.model.report import Record, Report
 
 
 def records(text: str) -> list[Record]:

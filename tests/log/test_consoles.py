@@ -11,8 +11,8 @@ from corpus.kernels import KERNELS
 from corpus.publish import CONSOLES
 from corpus.scenarios import Truth, load
 from postmortem.log.link import primary
-from postmortem.log.report import Report
 from postmortem.log.scan import scan_file
+from postmortem.model.report import Report
 
 SCENARIOS = load()
 FILES = sorted(CONSOLES.glob("*.log"))

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from postmortem.findings import Kind
-from postmortem.log.report import Report
 from postmortem.log.scan import scan_file
+from postmortem.model.findings import Kind
+from postmortem.model.report import Report
 
 FIXTURES = Path(__file__).parent / "fixtures"
 

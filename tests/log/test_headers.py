@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import pytest
 
-from postmortem.findings import Kind
 from postmortem.log.headers import FORMS, literals, match_header
 from postmortem.log.needles import COARSE
+from postmortem.model.findings import Kind
 
 # (form, kind, first line). Wordings are those of the kernel's own format strings.
 EXAMPLES: list[tuple[str, Kind, str]] = [

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from postmortem.log.lines import records_of_line
-from postmortem.log.report import Report
 from postmortem.log.scan import reports_from_records, scan_bytes
+from postmortem.model.report import Report
 
 FIXTURES = Path(__file__).parent / "fixtures"
 LOGS = {path.stem: path.read_bytes() for path in sorted(FIXTURES.glob("*.txt"))}
@@ -99,8 +99,8 @@ def test_text_that_is_nearly_a_report(text: str) -> None:
 @given(st.sampled_from(sorted(LOGS)), st.integers(1, 5000))
 def test_chunks_do_not_matter(name: str, size: int) -> None:
     """The window slides at other places; what is found is the same."""
+    from postmortem.inputs.text import Stream
     from postmortem.log.scan import scan_stream
-    from postmortem.log.source import Stream
 
     data = LOGS[name]
     position = 0

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from postmortem.findings import Kind, TaskRef
 from postmortem.log.link import link, primary
-from postmortem.log.report import Report
+from postmortem.model.findings import Kind, TaskRef
+from postmortem.model.report import Report
 
 
 def report(kind: Kind, time: float, title: str = "", pid: int = 1) -> Report:

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from postmortem.errors import UsageError
-from postmortem.findings import Kind
-from postmortem.log.functions import signature
-from postmortem.log.report import Frame
 from postmortem.log.scan import scan_bytes
 from postmortem.log.symbols import Location, symbolise
+from postmortem.model.findings import Kind
+from postmortem.model.report import Frame
+from postmortem.rules.blame import signature
 from postmortem.symbolise import DebugFiles
 
 SOURCE = """\

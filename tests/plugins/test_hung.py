@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from postmortem.analysis import Options, analyze
-from postmortem.findings import Finding, Kind
-from postmortem.result import Analysis
+from postmortem.model.findings import Finding, Kind
+from postmortem.model.result import Analysis
 from tests.conftest import DUMPS
 
 CONSOLES = DUMPS.parent / "console"

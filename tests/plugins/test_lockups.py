@@ -8,19 +8,19 @@ from typing import Any
 import pytest
 from postmortem_plugins.lockups import lockups
 
-from postmortem.diagnosis import diagnose
-from postmortem.findings import Finding, Kind, Severity, Table, TaskRef
-from postmortem.kernel.clock import NSEC
-from postmortem.kernel.csd import Call
-from postmortem.kernel.rcu import GracePeriod
-from postmortem.kernel.spinlocks import Holder, QSpinlock, Spin
-from postmortem.kernel.stuck import How, Reason, Root, Stuck
-from postmortem.kernel.tasks import Task
-from postmortem.kernel.workqueues import Pool, Pools, Worker
-from postmortem.log.report import Record, Report
+from postmortem.judge.lockups import tell
+from postmortem.judge.stuck import How, Reason, Root, Stuck
+from postmortem.judge.verdict import diagnose
+from postmortem.kernel.cpu.clock import NSEC
+from postmortem.kernel.cpu.csd import Call
+from postmortem.kernel.cpu.rcu import GracePeriod
+from postmortem.kernel.cpu.workqueues import Pool, Pools, Worker
+from postmortem.kernel.locking.spinlocks import Holder, QSpinlock, Spin
+from postmortem.kernel.tasks.tasks import Task
+from postmortem.model.findings import Finding, Kind, Severity, Table, TaskRef
+from postmortem.model.report import Record, Report
+from postmortem.model.result import Input, System
 from postmortem.plugin import Context
-from postmortem.result import Input, System
-from postmortem.stuck_findings import tell
 from tests.kernel.cpu_states import facts, frames, state, waiting
 
 LOCK = 0xFFFFFFFFC0001000
@@ -69,11 +69,13 @@ def told(
 ) -> list[Finding]:
     """What the plugin says of a machine with these troubles and this log."""
     read = facts(HOG, VICTIM)
-    monkeypatch.setattr("postmortem.kernel.lockups.lockups", lambda prog, panic_ns: read)
-    monkeypatch.setattr("postmortem.kernel.stuck.roots", lambda *args: roots)
+    monkeypatch.setattr("postmortem.kernel.cpu.lockups.lockups", lambda prog, panic_ns: read)
+    monkeypatch.setattr("postmortem.judge.stuck.roots", lambda *args: roots)
     waiting = pools or Pools((), 30)
-    monkeypatch.setattr("postmortem.kernel.workqueues.waiting_pools", lambda prog, clock: waiting)
-    monkeypatch.setattr("postmortem.kernel.rcu.grace_period", lambda prog, clock: period)
+    monkeypatch.setattr(
+        "postmortem.kernel.cpu.workqueues.waiting_pools", lambda prog, clock: waiting
+    )
+    monkeypatch.setattr("postmortem.kernel.cpu.rcu.grace_period", lambda prog, clock: period)
     prog: Any = object()
     ctx = Context(
         Input("x", "vmcore", "ELF", 1, True), System(), (Record(1, "x"),), reports, prog, True
@@ -159,7 +161,7 @@ def test_report_of_the_victim_follows_from_the_root(monkeypatch: pytest.MonkeyPa
 
 
 def test_signature_is_the_report_s(monkeypatch: pytest.MonkeyPatch) -> None:
-    from postmortem.findings import Signature
+    from postmortem.model.findings import Signature
 
     signed = Signature("e", "f", "stall:lookup")
     its = report(Kind.SOFT_LOCKUP, 5, cpu=1, task=TaskRef(8, "hog"), signature=signed)

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from postmortem_plugins.stacks import stacks
 
-from postmortem.findings import Block, Export, Table
-from postmortem.kernel.tasks import all_tasks
+from postmortem.kernel.tasks.tasks import all_tasks
+from postmortem.model.findings import Block, Export, Table
 from tests.conftest import Machine
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from postmortem.findings import (
+from postmortem.model.findings import (
     Block,
     Confidence,
     Culprit,
@@ -16,8 +16,8 @@ from postmortem.findings import (
     TaskRef,
     Verdict,
 )
-from postmortem.log.report import Code, Frame, Report, Stack
-from postmortem.result import Analysis, Input, ModuleInfo, StackFrame, System, TaskStack
+from postmortem.model.report import Code, Frame, Report, Stack
+from postmortem.model.result import Analysis, Input, ModuleInfo, StackFrame, System, TaskStack
 
 SHELL = TaskRef(312, "sh")
 CULPRIT = Culprit("pm_null_write", "pm_fault", "pm_fault.c", 87, SHELL, 1)

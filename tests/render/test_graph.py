@@ -6,11 +6,10 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from postmortem.findings import Confidence
 from postmortem.graph.model import Edge, Graph, Node, NodeKind
+from postmortem.model.findings import Confidence
 from postmortem.render.graph import dot, svg
-
-from .hostile import ATTACKS
+from tests.render.hostile import ATTACKS
 
 
 def deadlock(name: str = "left") -> Graph:

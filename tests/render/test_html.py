@@ -7,9 +7,8 @@ from html.parser import HTMLParser
 import pytest
 
 from postmortem.render.html import page
-
-from .hostile import ATTACKS, poison
-from .samples import ALL, CRASH
+from tests.render.hostile import ATTACKS, poison
+from tests.render.samples import ALL, CRASH
 
 TAGS = {
     "html", "head", "meta", "title", "style", "body", "h1", "h2", "dl", "dt", "dd", "p", "ul",

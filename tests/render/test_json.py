@@ -13,11 +13,10 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from postmortem.model.result import Analysis
 from postmortem.render.json import document, print_json
-from postmortem.result import Analysis
-
-from .hostile import ATTACKS, poison
-from .samples import ALL, CRASH
+from tests.render.hostile import ATTACKS, poison
+from tests.render.samples import ALL, CRASH
 
 SCHEMA_FOLDER = Path(__file__).parents[2] / "docs" / "schema"
 

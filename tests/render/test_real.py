@@ -10,12 +10,11 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from postmortem.analysis import analyze
+from postmortem.model.result import Analysis
 from postmortem.render.html import page
 from postmortem.render.json import print_json
 from postmortem.render.text import print_report
-from postmortem.result import Analysis
-
-from .test_html import read
+from tests.render.test_html import read
 
 ROOT = Path(__file__).parents[2]
 CORPUS = ROOT / "corpus"

@@ -10,14 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from postmortem.findings import Evidence, Kind, Problem, Table, TaskRef
-from postmortem.log.report import Report
+from postmortem.model.findings import Evidence, Kind, Problem, Table, TaskRef
+from postmortem.model.report import Report
+from postmortem.model.result import Analysis, StackFrame, TaskStack
 from postmortem.render.page import Page
 from postmortem.render.text import print_plugin, report
-from postmortem.result import Analysis, StackFrame, TaskStack
-
-from .hostile import ATTACKS, poison
-from .samples import ALL, ASIDE, CONSEQUENCE, CRASH, HEALTHY, LOG, MAIN, STACK
+from tests.render.hostile import ATTACKS, poison
+from tests.render.samples import ALL, ASIDE, CONSEQUENCE, CRASH, HEALTHY, LOG, MAIN, STACK
 
 SGR = re.compile(r"\x1b\[[0-9;]*m")
 

@@ -8,11 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postmortem.findings import Culprit, TaskRef
+from postmortem.model.findings import Culprit, TaskRef
+from postmortem.model.result import StackFrame
 from postmortem.render import words
-from postmortem.result import StackFrame
-
-from .samples import CONSEQUENCE, STACK
+from tests.render.samples import CONSEQUENCE, STACK
 
 
 @pytest.mark.parametrize(

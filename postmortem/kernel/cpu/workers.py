@@ -1,0 +1,175 @@
+"""Workers and the work they do: which task executes which item of which queue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import drgn
+
+from postmortem.kernel.tasks.stacks import Symbolizer
+from postmortem.kernel.tasks.tasks import Task, all_tasks
+
+_MAX_QUEUES = 1 << 14
+_MAX_SCHEDULED = 1 << 12
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A kworker that is executing something."""
+
+    task: Task
+    address: int
+    """``struct worker *``"""
+    work: int
+    """``struct work_struct *`` that it executes."""
+    function: str | None
+    module: str | None
+    pwq: int
+    """``struct pool_workqueue *``"""
+    queue: int
+    """``struct workqueue_struct *``"""
+    queue_name: str
+    scheduled: int
+    """Address of the head of its list of linked work."""
+
+
+@dataclass(frozen=True)
+class Flusher:
+    """What a task that waits for a whole queue waits for."""
+
+    queue: int
+    name: str
+
+
+def kthread_of(prog: drgn.Program, task: Task) -> int | None:
+    """``struct kthread *`` of a kernel thread."""
+    if not task.kthread:
+        return None
+    kind = prog.type("struct task_struct")
+    # Moved in v5.17 (e32cf5dfbe22, "kthread: Generalize pf_io_worker so it can point to
+    # struct kthread").
+    for member in ("worker_private", "pf_io_worker", "set_child_tid"):
+        if kind.has_member(member):
+            try:
+                found = prog.read_u64(task.address + drgn.offsetof(kind, member))
+            except drgn.FaultError:
+                continue
+            if found >> 63:
+                return int(found)
+    return None
+
+
+def busy_workers(prog: drgn.Program) -> list[Worker]:
+    """Every worker that executes work; cached."""
+    cached = prog.cache.get("postmortem busy workers")
+    if isinstance(cached, list):
+        return cached
+    found: list[Worker] = []
+    try:
+        kthread_data = drgn.offsetof(prog.type("struct kthread"), "data")
+        worker_type = prog.type("struct worker *")
+        scheduled = drgn.offsetof(worker_type.type, "scheduled")
+    except LookupError:
+        prog.cache["postmortem busy workers"] = found
+        return found
+    for task in all_tasks(prog).tasks:
+        if not task.comm.startswith("kworker/"):
+            continue
+        try:
+            kthread = kthread_of(prog, task)
+            if kthread is None:
+                continue
+            address = prog.read_u64(kthread + kthread_data)
+            worker = drgn.Object(prog, worker_type, address)
+            if worker.task.value_() != task.address or not worker.current_work:
+                continue
+            found.append(_worker(prog, task, worker, address + scheduled))
+        except (drgn.FaultError, LookupError):
+            continue
+    prog.cache["postmortem busy workers"] = found
+    return found
+
+
+def _worker(prog: drgn.Program, task: Task, worker: drgn.Object, scheduled: int) -> Worker:
+    symbol = Symbolizer.of(prog).symbol(worker.current_func.value_())
+    queue, name = 0, "?"
+    try:
+        queue = worker.current_pwq.wq.value_()
+        name = worker.current_pwq.wq.name.string_().decode("utf-8", "replace")
+    except drgn.FaultError:
+        pass
+    return Worker(
+        task,
+        worker.value_(),
+        worker.current_work.value_(),
+        symbol.function if symbol else None,
+        symbol.module if symbol else None,
+        worker.current_pwq.value_(),
+        queue,
+        name,
+        scheduled,
+    )
+
+
+def flushed_by(prog: drgn.Program, barrier: int) -> Worker | None:
+    """The worker after whose work a ``struct wq_barrier`` on somebody's stack comes.
+
+    insert_wq_barrier() links the barrier behind the work: into the list of the
+    worker that executes it.
+    """
+    heads = {worker.scheduled: worker for worker in busy_workers(prog)}
+    try:
+        entry = barrier + drgn.offsetof(prog.type("struct wq_barrier"), "work.entry")
+    except LookupError:
+        return None
+    seen: set[int] = set()
+    node = entry
+    while node not in seen and len(seen) < _MAX_SCHEDULED:
+        if node in heads:
+            return heads[node]
+        seen.add(node)
+        try:
+            node = prog.read_u64(node)
+        except drgn.FaultError:
+            return None
+    return None
+
+
+def queue_flushed_by(prog: drgn.Program, flusher: int) -> Flusher | None:
+    """The workqueue that has this ``struct wq_flusher`` on its lists."""
+    cached = prog.cache.get("postmortem flushers")
+    if not isinstance(cached, dict):
+        cached = {}
+        try:
+            for address, known in _flushers(prog):
+                cached.setdefault(address, known)
+        except (LookupError, drgn.FaultError, AttributeError):
+            pass  # what was read before the list broke off is kept
+        prog.cache["postmortem flushers"] = cached
+    found = cached.get(flusher)
+    return found if isinstance(found, Flusher) else None
+
+
+def _flushers(prog: drgn.Program) -> Iterator[tuple[int, Flusher]]:
+    from drgn.helpers.linux.list import list_for_each_entry
+
+    queues = list_for_each_entry(
+        "struct workqueue_struct", prog["workqueues"].address_of_(), "list"
+    )
+    for number, queue in enumerate(queues):
+        if number > _MAX_QUEUES:
+            return
+        first = queue.first_flusher.value_()
+        entries = {first} - {0}
+        for member in ("flusher_queue", "flusher_overflow"):
+            head = queue.member_(member)
+            node, seen = head.next.value_(), {head.address_of_().value_()}
+            while node not in seen and len(seen) < _MAX_SCHEDULED:
+                seen.add(node)
+                entries.add(node)
+                node = prog.read_u64(node)
+        if entries:
+            name = queue.name.string_().decode("utf-8", "replace")
+            for entry in entries:
+                yield entry, Flusher(queue.value_(), name)

@@ -1,0 +1,219 @@
+"""Who holds a lock of which the kernel does not write the holder down.
+
+A semaphore, an rwsem held by readers, a percpu_rwsem: the holder must be told
+from the stacks. Two kinds of evidence count. A function on a stack has, before
+the place where it is, a call that takes this very lock (its address is in the
+code) or a lock of this kind (it is not). And the address of the lock lies on
+the stack, as it does when a function keeps it in a register that its callees
+save.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import drgn
+
+from postmortem.kernel.code.disassembly import Instruction, decode
+from postmortem.kernel.tasks.stacks import Symbolizer
+from postmortem.kernel.tasks.tasks import Task
+from postmortem.model.findings import Confidence
+from postmortem.model.result import StackFrame
+from postmortem.rules.blame import plain
+from postmortem.rules.waits import WaitKind
+
+_TAKES = {
+    WaitKind.MUTEX: r"_*(?:ww_)?mutex_(?:lock|trylock)\w*",
+    WaitKind.RWSEM_READ: r"_*down_(?:read|write)\w*",
+    WaitKind.RWSEM_WRITE: r"_*down_(?:read|write)\w*",
+    WaitKind.SEMAPHORE: r"_*down(?:_interruptible|_killable|_trylock|_timeout)?",
+    WaitKind.RT_MUTEX: r"_*rt_mutex_(?:lock|trylock)\w*",
+    WaitKind.PERCPU_READ: r"_*percpu_down_\w+",
+    WaitKind.PERCPU_WRITE: r"_*percpu_down_\w+",
+}
+_GIVES = {
+    WaitKind.MUTEX: r"_*(?:ww_)?mutex_unlock",
+    WaitKind.RWSEM_READ: r"_*up_(?:read|write)",
+    WaitKind.RWSEM_WRITE: r"_*up_(?:read|write)",
+    WaitKind.SEMAPHORE: r"_*up",
+    WaitKind.RT_MUTEX: r"_*rt_mutex_unlock",
+    WaitKind.PERCPU_READ: r"_*percpu_up_\w+",
+    WaitKind.PERCPU_WRITE: r"_*percpu_up_\w+",
+}
+_MAX_FUNCTION = 64 << 10
+_WRAPPER = 512
+"""Bytes of a function like rtnl_lock()."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A task that seems to hold a lock."""
+
+    task: Task
+    confidence: Confidence
+    frame: int | None
+    """Index of the frame that took it."""
+    proof: str
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A call to a locking function, before the place where the function is now."""
+
+    takes: bool
+    argument: int | None
+    """The first argument, if it is an address in the code."""
+    function: str
+
+
+class Holders:
+    """Looks for holders on stacks; each place in the code is disassembled once."""
+
+    def __init__(self, prog: drgn.Program) -> None:
+        self._prog = prog
+        self._calls: dict[tuple[int, WaitKind], tuple[_Call, ...]] = {}
+
+    def acquirer(
+        self, frames: Sequence[StackFrame], kind: WaitKind, address: int | None
+    ) -> tuple[int, bool] | None:
+        """The frame whose function took the lock and did not give it back.
+
+        :return: Its index, and whether its code names this very lock.
+        """
+        likely: int | None = None
+        for number, frame in enumerate(frames):
+            balance = self._balance(frame, kind, address)
+            if balance is None:
+                continue
+            if balance:
+                return number, True
+            likely = number if likely is None else likely
+        return None if likely is None else (likely, False)
+
+    def through_wrapper(self, frames: Sequence[StackFrame], kind: WaitKind, address: int) -> bool:
+        """Whether a small function that a frame has called took the lock for it."""
+        for frame in frames:
+            if frame.offset is None or frame.offset > _MAX_FUNCTION:
+                continue
+            for instruction in self._before(frame.pc - frame.offset, frame.offset):
+                target = instruction.target if instruction.is_call else None
+                if target is None or instruction.address + instruction.size == frame.pc:
+                    continue
+                symbol = Symbolizer.of(self._prog).symbol(target)
+                if symbol is None or symbol.offset or not 0 < symbol.size <= _WRAPPER:
+                    continue
+                whole = StackFrame(symbol.function, target + symbol.size, symbol.size)
+                if self._balance(whole, kind, address):
+                    return True
+        return False
+
+    def _balance(self, frame: StackFrame, kind: WaitKind, address: int | None) -> bool | None:
+        """``True``: took this lock; ``False``: took one of this kind; ``None``: neither."""
+        last: dict[int | None, bool] = {}
+        for call in self.calls(frame, kind):
+            last[call.argument] = call.takes
+        if address is not None and address in last:
+            return True if last[address] else None
+        if any(takes for argument, takes in last.items() if argument is None):
+            return False
+        return None
+
+    def calls(self, frame: StackFrame, kind: WaitKind) -> tuple[_Call, ...]:
+        """Calls that take or give back locks of ``kind`` before the frame's place."""
+        key = (frame.pc, kind)
+        if key not in self._calls:
+            self._calls[key] = tuple(self._find(frame, kind))
+        return self._calls[key]
+
+    def _find(self, frame: StackFrame, kind: WaitKind) -> Iterable[_Call]:
+        if frame.offset is None or kind not in _TAKES:
+            return
+        start, size = frame.pc - frame.offset, frame.offset
+        if size > _MAX_FUNCTION:
+            return
+        takes, gives = _pattern(kind)
+        symbolizer = Symbolizer.of(self._prog)
+        argument: int | None = None
+        for instruction in self._before(start, size):
+            if instruction.is_call and instruction.target is not None:
+                # The call that the frame is in has not come back.
+                here = instruction.address + instruction.size == frame.pc
+                target = symbolizer.symbol(instruction.target)
+                name = plain(target.function) if target and not target.offset else ""
+                if name and not here and (takes.fullmatch(name) or gives.fullmatch(name)):
+                    yield _Call(takes.fullmatch(name) is not None, argument, name)
+                argument = None
+            elif "rdi" in instruction.writes:
+                argument = _constant(instruction)
+
+    def _before(self, start: int, size: int) -> Iterable[Instruction]:
+        try:
+            data = self._prog.read(start, size)
+        except drgn.FaultError:
+            return ()
+        return decode(data, start)
+
+    def candidates(
+        self,
+        kind: WaitKind,
+        address: int,
+        stacks: Iterable[tuple[Task, Sequence[StackFrame], bytes]],
+    ) -> list[Candidate]:
+        """Tasks that seem to hold the lock at ``address``, the surest first.
+
+        :param stacks: Tasks that do not wait for it, with their stacks.
+        """
+        found: list[Candidate] = []
+        word = address.to_bytes(8, "little")
+        known: dict[int, tuple[int, bool] | None] = {}
+        for task, frames, data in stacks:
+            key = id(frames)
+            if key not in known:
+                known[key] = self.acquirer(frames, kind, address)
+            at = known[key]
+            on_stack = _aligned(data, word)
+            if at is not None and at[1]:
+                name = frames[at[0]].function
+                found.append(
+                    Candidate(task, Confidence.LIKELY, at[0], f"{name}() has taken this very lock")
+                )
+            elif on_stack and at is not None:
+                name = frames[at[0]].function
+                proof = f"{name}() has taken a {kind} and the address of this one is on the stack"
+                found.append(Candidate(task, Confidence.LIKELY, at[0], proof))
+            elif on_stack:
+                proof = "the address of the lock is on its stack"
+                found.append(Candidate(task, Confidence.POSSIBLE, None, proof))
+        order = {Confidence.LIKELY: 0, Confidence.POSSIBLE: 1}
+        found.sort(key=lambda item: order.get(item.confidence, 2))
+        return found
+
+
+def _aligned(data: bytes, word: bytes) -> bool:
+    at = data.find(word)
+    while at >= 0:
+        if at % 8 == 0:
+            return True
+        at = data.find(word, at + 1)
+    return False
+
+
+def _constant(instruction: Instruction) -> int | None:
+    """The address that an instruction puts into the first argument's register."""
+    memory = instruction.memory
+    if memory is not None and instruction.mnemonic.startswith("lea"):
+        if memory.base == "rip" and memory.index is None:
+            return (instruction.address + instruction.size + memory.displacement) & (1 << 64) - 1
+        return None
+    if memory is None and instruction.mnemonic.startswith("mov"):
+        value = instruction.immediate
+        return None if value is None else value & (1 << 64) - 1
+    return None
+
+
+@lru_cache(maxsize=16)
+def _pattern(kind: WaitKind) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    return re.compile(_TAKES[kind]), re.compile(_GIVES[kind])

@@ -1,0 +1,149 @@
+"""The stacks of all tasks, sleeping or on a CPU, equal ones together.
+
+A machine that hangs has thousands of tasks and a handful of stacks.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import drgn
+
+from postmortem.kernel.tasks.tasks import Task, all_tasks
+from postmortem.kernel.tasks.unwind import sleeping_stacks
+from postmortem.model.findings import Problem, TaskRef
+from postmortem.model.result import StackFrame
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFrames:
+    """One task and the frames of its kernel stack."""
+
+    task: Task
+    frames: tuple[StackFrame, ...]
+    """Innermost first, up to user space; the same object for tasks that sleep alike."""
+    on_cpu: bool
+    """It was on a CPU when the dump was taken."""
+    note: str = ""
+    """Why there are no frames."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether it is the idle task of a CPU that had nothing to do."""
+        return self.task.pid == 0
+
+
+@dataclass(frozen=True)
+class StackGroup:
+    """Tasks whose stacks are equal, call by call."""
+
+    frames: tuple[StackFrame, ...]
+    members: tuple[TaskFrames, ...]
+    note: str = ""
+    """Why there are no frames."""
+
+    @property
+    def count(self) -> int:
+        """How many tasks."""
+        return len(self.members)
+
+    @cached_property
+    def states(self) -> dict[str, int]:
+        """How many of them are in each state, the most frequent first."""
+        return dict(Counter(member.task.state for member in self.members).most_common())
+
+    @cached_property
+    def functions(self) -> tuple[str, ...]:
+        """Names of the frames, innermost first; ``?`` for what has none."""
+        return tuple(frame.function or "?" for frame in self.frames)
+
+
+@dataclass
+class Stacks:
+    """Every task's stack, and the groups, the largest first."""
+
+    tasks: list[TaskFrames] = field(default_factory=list)
+    groups: list[StackGroup] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def all_stacks(prog: drgn.Program) -> Stacks:
+    """Unwind and group all tasks' kernel stacks, idle tasks of idle CPUs included; cached.
+
+    :raises LookupError: the dump has no types.
+    """
+    cached = prog.cache.get("postmortem all stacks")
+    if not isinstance(cached, Stacks):
+        cached = _collect(prog)
+        prog.cache["postmortem all stacks"] = cached
+    return cached
+
+
+def _collect(prog: drgn.Program) -> Stacks:
+    found = Stacks()
+    sleeping = sleeping_stacks(prog)
+    running = list(_on_cpus(prog, found))
+    seen = {item.task.address for item in running}
+    found.tasks = running
+    for task in all_tasks(prog).tasks:
+        if task.address in seen:
+            continue
+        stack = sleeping.by_task.get(task.address)
+        if stack is not None:
+            found.tasks.append(TaskFrames(task, stack.shape.frames, False))
+        else:
+            note = sleeping.unreadable.get(task.address, "it was on a CPU that is not known")
+            found.tasks.append(TaskFrames(task, (), False, note))
+    found.problems += sleeping.problems
+    found.groups = grouped(found.tasks)
+    return found
+
+
+def _on_cpus(prog: drgn.Program, found: Stacks) -> Iterator[TaskFrames]:
+    from postmortem.kernel.cpu.cpus import cpus
+
+    try:
+        known = all_tasks(prog).by_address
+        for cpu in cpus(prog):
+            task = known.get(cpu.address) or _idle_task(cpu.address, cpu.task, cpu.number)
+            yield TaskFrames(task, cpu.stack, True, "" if cpu.stack else cpu.note)
+    except (LookupError, drgn.FaultError) as exc:
+        found.problems.append(Problem("stacks of the CPUs", str(exc)))
+
+
+def _idle_task(address: int, ref: TaskRef, cpu: int) -> Task:
+    """An idle task: it is on no list."""
+    return Task(
+        address=address,
+        pid=ref.pid,
+        tgid=ref.pid,
+        comm=ref.comm,
+        state="R",
+        cpu=cpu,
+        on_cpu=True,
+        kthread=True,
+        parent=0,
+        mm=0,
+    )
+
+
+def grouped(tasks: list[TaskFrames]) -> list[StackGroup]:
+    """Put equal stacks together, the largest group first.
+
+    Tasks that sleep alike share their frames, so most are told by identity.
+    """
+    same: dict[int | str, list[TaskFrames]] = {}
+    for item in tasks:
+        same.setdefault(id(item.frames) if item.frames else item.note, []).append(item)
+    equal: dict[tuple[int, ...] | str, list[TaskFrames]] = {}
+    for members in same.values():
+        first = members[0]
+        calls = tuple(frame.pc for frame in first.frames)
+        equal.setdefault(calls or first.note, []).extend(members)
+    groups = [
+        StackGroup(members[0].frames, tuple(members), members[0].note) for members in equal.values()
+    ]
+    return sorted(groups, key=lambda group: -group.count)

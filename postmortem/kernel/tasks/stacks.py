@@ -1,0 +1,227 @@
+"""Kernel stacks: unwound by drgn from ORC, named from kallsyms, told apart by context."""
+
+from __future__ import annotations
+
+import struct
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import drgn
+
+from postmortem.kernel.damage import DAMAGED
+from postmortem.model.result import StackFrame
+
+_MAX_FRAMES = 256
+"""A kernel stack is 16 KiB: more frames than this are recursion or garbage."""
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """What an address in kernel text is."""
+
+    function: str
+    offset: int
+    size: int
+    module: str | None
+
+
+class Symbolizer:
+    """Names of text addresses; each distinct address is looked up once."""
+
+    def __init__(self, prog: drgn.Program) -> None:
+        self._prog = prog
+        self._known: dict[int, Symbol | None] = {}
+
+    @classmethod
+    def of(cls, prog: drgn.Program) -> Symbolizer:
+        """The symbolizer of this program."""
+        cached = prog.cache.get("postmortem symbolizer")
+        if not isinstance(cached, cls):
+            cached = cls(prog)
+            prog.cache["postmortem symbolizer"] = cached
+        return cached
+
+    def symbol(self, address: int) -> Symbol | None:
+        """The function that holds ``address``, ``None`` for what is no kernel text."""
+        if address not in self._known:
+            self._known[address] = self._look_up(address)
+        return self._known[address]
+
+    def caller(self, return_address: int) -> Symbol | None:
+        """The function that made a call: its return address may lie past its end."""
+        found = self.symbol(return_address - 1)
+        if found is None:
+            return None
+        return Symbol(found.function, found.offset + 1, found.size, found.module)
+
+    def _look_up(self, address: int) -> Symbol | None:
+        if not address >> 63:
+            return None  # per-CPU symbols lie at low addresses, code does not
+        try:
+            found = self._prog.symbol(address)
+        except LookupError:
+            return None
+        module = None
+        try:
+            name = self._prog.module(address).name
+            module = None if name == "kernel" or "vmlinux" in name else name
+        except LookupError:
+            pass
+        return Symbol(found.name, address - found.address, found.size, module)
+
+
+def describe_trace(prog: drgn.Program, trace: Iterable[drgn.StackFrame]) -> tuple[StackFrame, ...]:
+    """Turn a drgn stack trace into plain frames, innermost first, up to user space."""
+    symbolizer = Symbolizer.of(prog)
+    frames: list[StackFrame] = []
+    last: drgn.StackFrame | None = None
+    for frame in trace:
+        if frame.is_inline:
+            continue
+        try:
+            pc = frame.pc
+        except LookupError:
+            break
+        if _is_user(frame, pc):
+            break
+        interrupted = frame.interrupted or not frames
+        found = symbolizer.symbol(pc) if interrupted else symbolizer.caller(pc)
+        frames.append(
+            StackFrame(
+                function=found.function if found else None,
+                pc=pc,
+                offset=found.offset if found else None,
+                module=found.module if found else None,
+                interrupted=frame.interrupted,
+            )
+        )
+        if len(frames) >= _MAX_FRAMES:
+            break
+        last = frame
+    if last is not None and frames[-1].interrupted and frames[-1].function is None:
+        frames += _behind_a_wild_call(prog, last)
+    return segmented(frames)
+
+
+def _behind_a_wild_call(prog: drgn.Program, frame: drgn.StackFrame) -> list[StackFrame]:
+    """Go on behind a call to an address that is no code: its return address was just pushed."""
+    registers = frame.registers()
+    try:
+        sp = registers["rsp"]
+        values = {name: registers.get(name, 0) for name in ("r15", "r14", "r13", "r12")}
+        values |= {"bp": registers.get("rbp", 0), "bx": registers.get("rbx", 0)}
+        values |= {"ip": prog.read_u64(sp), "sp": sp + 8, "cs": registers.get("cs", 0x10)}
+        if not values["ip"] >> 63:
+            return []
+        regs = pt_regs(prog, values)
+        trace = prog.stack_trace(regs)
+    except DAMAGED:
+        return []
+    found = list(describe_trace(prog, trace))
+    # Its innermost address is a return address, not an interrupted one.
+    if found:
+        caller = Symbolizer.of(prog).caller(found[0].pc)
+        found[0] = replace(
+            found[0],
+            interrupted=False,
+            function=caller.function if caller else None,
+            offset=caller.offset if caller else None,
+            module=caller.module if caller else None,
+        )
+    return found
+
+
+def pt_regs(prog: drgn.Program, values: dict[str, int]) -> drgn.Object:
+    """``struct pt_regs`` made of the given members."""
+    kind = prog.type("struct pt_regs")
+    raw = bytearray(drgn.sizeof(kind))
+    for name, value in values.items():
+        struct.pack_into("<Q", raw, drgn.offsetof(kind, name), value)
+    return drgn.Object.from_bytes_(prog, kind, bytes(raw))
+
+
+def _is_user(frame: drgn.StackFrame, pc: int) -> bool:
+    """Whether the frame ran in user mode: CS tells, unless it is unknown below a low address."""
+    if pc >> 63:
+        return False
+    try:
+        return bool(frame.register("cs") & 3)
+    except (LookupError, ValueError):
+        return True
+
+
+def segmented(frames: list[StackFrame]) -> tuple[StackFrame, ...]:
+    """Name the context of each frame: task, irq, softirq, nmi or exception.
+
+    What runs above an interrupted frame belongs to what interrupted it; the
+    entry code's name tells which (arch/x86/entry/entry_64.S, asm/idtentry.h).
+    """
+    result: list[StackFrame] = []
+    start = 0
+    for number, frame in enumerate(frames):
+        if frame.interrupted and number > start:
+            result += _in_segment(frames[start:number], _entry_kind(frames[number - 1].function))
+            start = number
+    return tuple(result + _in_segment(frames[start:], "task"))
+
+
+_SOFTIRQ_LOOPS = ("__do_softirq", "handle_softirqs")
+
+
+def _in_segment(frames: list[StackFrame], kind: str) -> list[StackFrame]:
+    loops = [number for number, f in enumerate(frames) if f.function in _SOFTIRQ_LOOPS]
+    softirq_end = loops[-1] + 1 if loops else 0
+    return [
+        replace(frame, segment="softirq" if number < softirq_end else kind)
+        for number, frame in enumerate(frames)
+    ]
+
+
+def _entry_kind(function: str | None) -> str:
+    name = function or ""
+    if "nmi" in name:
+        return "nmi"
+    if "interrupt" in name or "sysvec" in name or name in ("ret_from_intr", "common_interrupt"):
+        return "irq"
+    return "exception"
+
+
+@dataclass(frozen=True)
+class Recursion:
+    """A return address that fills a stack."""
+
+    function: str
+    module: str | None
+    count: int
+    """How often it lies on the stack."""
+    stack_bytes: int
+    """Size of the stack."""
+
+
+_RECURSION_MIN = 8
+
+
+def recursion(prog: drgn.Program, task_address: int) -> Recursion | None:
+    """Find the function that called itself over and over on a task's stack.
+
+    Counts return addresses on the whole stack, because unwinding stops where
+    an overflow has destroyed the innermost frames.
+
+    :param task_address: ``struct task_struct *``
+    """
+    task = drgn.Object(prog, "struct task_struct *", task_address)
+    try:
+        size = int(prog["THREAD_SIZE"])
+        data = prog.read(task.stack.value_(), size)
+    except DAMAGED:
+        return None
+    words = Counter(word for (word,) in struct.iter_unpack("<Q", data) if word >> 47 == 0x1FFFF)
+    symbolizer = Symbolizer.of(prog)
+    for address, count in words.most_common(8):
+        if count < _RECURSION_MIN:
+            break
+        found = symbolizer.caller(address)
+        if found is not None and found.offset > 1:
+            return Recursion(found.function, found.module, count, size)
+    return None

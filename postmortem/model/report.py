@@ -1,0 +1,115 @@
+"""What the log half hands over: one record per report that the kernel printed.
+
+Pure data. The vmcore half feeds its printk buffer through the same engine, so
+these are also what plugins read for a dump.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from postmortem.model.findings import Kind, Signature, TaskRef
+
+
+class Record(NamedTuple):
+    """One message of the kernel with its prefix understood."""
+
+    line: int
+    """1-based line number in the original input."""
+    text: str
+    """The message without prefix, decoded with replacement characters."""
+    time: float | None = None
+    """Seconds since boot (printk time), where the prefix has it."""
+    level: int | None = None
+    """syslog level 0..7."""
+    caller: str | None = None
+    """Who printed it: ``T123`` (task) or ``C1`` (CPU in interrupt)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One line of a stack trace."""
+
+    function: str | None
+    """As printed, with its compiler suffixes; ``None`` for a bare address."""
+    offset: int | None = None
+    size: int | None = None
+    module: str | None = None
+    address: int | None = None
+    reliable: bool = True
+    """``False`` for frames printed with ``?`` or ``(unreliable)``."""
+    segment: str = "task"
+    """task, irq, softirq, nmi, exception (as far as the markers tell)."""
+    file: str | None = None
+    line: int | None = None
+    inline: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """The bytes around the program counter as the kernel printed them."""
+
+    data: bytes
+    trap: int
+    """Index in ``data`` of the trapping instruction."""
+    arch: str
+    """x86_64, i386, aarch64, arm, riscv, ppc64, s390, mips, loongarch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """A named stack of a report: ``Call Trace``, ``Allocated by task 12``, ..."""
+
+    title: str
+    frames: tuple[Frame, ...]
+    line: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """One report of the kernel: an Oops, a BUG, a stall, an OOM kill ..."""
+
+    kind: Kind
+    title: str
+    """In syzbot's form."""
+    line: int
+    """1-based first line in the original."""
+    end_line: int
+    text: tuple[str, ...]
+    """The messages of the report, without prefixes (bounded)."""
+    type: str = ""
+    """syzkaller's report type (``KASAN-USE-AFTER-FREE-READ``, ``HANG`` ...), where one fits."""
+    alt_titles: tuple[str, ...] = ()
+    time: float | None = None
+    function: str | None = None
+    """The guilty function, normalised; ``None`` where the report names none."""
+    module: str | None = None
+    """Module of the guilty function; ``None`` for the kernel proper."""
+    pc: Frame | None = None
+    """Where it trapped (RIP, pc, NIP, epc, PSW)."""
+    task: TaskRef | None = None
+    cpu: int | None = None
+    taint: str | None = None
+    """The taint letters as printed, ``None`` for "Not tainted" or absent."""
+    release: str | None = None
+    hardware: str | None = None
+    arch: str | None = None
+    frames: tuple[Frame, ...] = ()
+    """The main stack of the report, innermost first, without the PC line."""
+    stacks: tuple[Stack, ...] = ()
+    """All other stacks of the report (KASAN allocation and free, lockdep chain, other CPUs)."""
+    registers: dict[str, int] = field(default_factory=dict)
+    fault_address: int | None = None
+    code: Code | None = None
+    modules: tuple[str, ...] = ()
+    detail: dict[str, str] = field(default_factory=dict)
+    """What the kind has beyond the common fields (victim, constraint, access, lock classes ...)."""
+    corrupted: str | None = None
+    """Why the report can't be trusted whole; ``None`` if it can."""
+    truncated: bool = False
+    count: int = 1
+    """How many identical reports this record stands for."""
+    consequence_of: int | None = None
+    """Index in the same list of the report that caused this one."""
+    signature: Signature | None = None

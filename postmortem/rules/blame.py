@@ -1,0 +1,253 @@
+"""Which function is to blame, and what a bug is called for ever.
+
+Used for stacks from a log and for stacks unwound from a dump alike: both give
+the same answer for the same frames.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from functools import cache, lru_cache
+from itertools import pairwise
+
+from postmortem.model.findings import Kind, Signature
+from postmortem.model.report import Frame
+from postmortem.rules import machinery as rules
+from postmortem.rules.rust import demangle
+
+SIGNATURE_FRAMES = 5
+"""How many frames below the machinery the middle level of a signature has."""
+
+
+@cache
+def _pattern(name: str) -> re.Pattern[str]:
+    if name == "machinery":
+        text = " ".join(rules.MACHINERY.values())
+    elif name == "generic":
+        text = rules.MACHINERY["printing the report"] + rules.MACHINERY["memory, strings, bits"]
+    else:
+        text = getattr(rules, name)
+    return re.compile("|".join(f"(?:{pattern})" for pattern in text.split()))
+
+
+@cache
+def _suffixes() -> re.Pattern[str]:
+    return re.compile(rf"(?:{rules.SUFFIXES})+$")
+
+
+@cache
+def _replacements() -> tuple[tuple[re.Pattern[str], str], ...]:
+    return tuple((re.compile(f"(?:{pattern})"), new) for pattern, new in rules.PREFIXES)
+
+
+@cache
+def _aliases() -> tuple[tuple[re.Pattern[str], str], ...]:
+    return tuple((re.compile(f"(?:{pattern})$"), new) for pattern, new in rules.ALIASES)
+
+
+@lru_cache(maxsize=8192)
+def normalise(name: str) -> str:
+    """The name as the source has it: no compiler suffix, no wrapper prefix."""
+    if name.startswith("_R"):
+        return demangle(_suffixes().sub("", name))
+    if "." in name or "$" in name:
+        name = _suffixes().sub("", name) or name
+    for pattern, new in _replacements():
+        match = pattern.match(name)
+        if match is not None and match.end() < len(name):
+            name = new + name[match.end() :]
+    for pattern, new in _aliases():
+        if pattern.match(name):
+            return new
+    return name
+
+
+@lru_cache(maxsize=8192)
+def plain(name: str) -> str:
+    """The name without compiler suffixes only."""
+    if name.startswith("__pfx_"):
+        name = name[6:]
+    return _suffixes().sub("", name) or name
+
+
+def is_generic(name: str) -> bool:
+    """Is this a function like memcpy(), that never says anything, not even alone?"""
+    return _pattern("generic").fullmatch(plain(name)) is not None
+
+
+@lru_cache(maxsize=8192)
+def is_machinery(name: str, also: str = "") -> bool:
+    """Is this function in stacks because of how the kernel works, not because of the bug?
+
+    :param also: name of a further list in :mod:`postmortem.rules.machinery`.
+    """
+    name = plain(name)
+    if _pattern("machinery").fullmatch(name):
+        return True
+    return bool(also) and _pattern(also).fullmatch(name) is not None
+
+
+def is_anchor(name: str) -> bool:
+    """Does this function only dispatch to the one above it in the stack?"""
+    return _pattern("ANCHORS").fullmatch(plain(name)) is not None
+
+
+_STALLS = {Kind.SOFT_LOCKUP, Kind.HARD_LOCKUP, Kind.RCU_STALL}
+_HANGS = {Kind.HUNG_TASK}
+_ALSO = {
+    Kind.HUNG_TASK: "HANG_MACHINERY",
+    Kind.SCHEDULING_WHILE_ATOMIC: "HANG_MACHINERY",
+    Kind.OOM: "MEMORY_MACHINERY",
+    Kind.ALLOCATION_FAILURE: "MEMORY_MACHINERY",
+}
+"""Lists in :mod:`postmortem.rules.machinery` that count for some kinds only."""
+_RECURSION = 4
+"""Calls of a function by itself, one after the other, that make a recursion."""
+
+
+def guilty_frame(frames: Sequence[Frame], kind: Kind) -> Frame | None:
+    """The frame to blame. ``frames`` start with the program counter, if there is one."""
+    candidates = [frame for frame in frames if frame.reliable and frame.function]
+    if kind in _STALLS:
+        stalled = _interrupted(candidates)
+        return _in_module(stalled) or _anchored(stalled, "STALL_MACHINERY")
+    if kind is Kind.STACK_OVERFLOW:
+        return _recursion(candidates) or _anchored(candidates, "")
+    if kind in _HANGS:
+        bucket = _bucket(candidates)
+        if bucket is not None:
+            return bucket
+    if kind is Kind.OOM and any(normalise(f.function or "") in _USER_FAULTS for f in candidates):
+        return None  # the memory was for a process, whatever the kernel copied just then
+    also = _ALSO.get(kind, "")
+    for frame in candidates:
+        assert frame.function is not None
+        if not is_machinery(frame.function, also):
+            return frame
+    return None
+
+
+_USER_FAULTS = {"do_user_addr_fault", "handle_mm_fault", "do_page_fault"}
+_BUCKETS = {"synchronize_rcu", "rtnl_lock"}
+"""What half the system waits for at once: who waits says nothing then."""
+
+
+def _bucket(frames: Sequence[Frame]) -> Frame | None:
+    for frame in frames:
+        assert frame.function is not None
+        if is_anchor(frame.function):
+            return None
+        if normalise(frame.function) in _BUCKETS:
+            return frame
+    return None
+
+
+def _interrupted(frames: Sequence[Frame]) -> Sequence[Frame]:
+    """Without the interrupt that noticed the stall, if there is something else."""
+    entry, detects = _pattern("INTERRUPT_ENTRY"), _pattern("STALL_DETECTION")
+    noticed = False
+    for index, frame in enumerate(frames):
+        noticed = noticed or bool(frame.function and detects.fullmatch(plain(frame.function)))
+        if noticed and frame.function and entry.fullmatch(plain(frame.function)):
+            return frames[index + 1 :] or frames
+    return frames
+
+
+def _in_module(frames: Sequence[Frame]) -> Frame | None:
+    """A loadable module that never lets go: of what it calls only the innermost counts."""
+    for frame in frames:
+        assert frame.function is not None
+        if is_anchor(frame.function):
+            return None
+        if frame.module and not is_machinery(frame.function, "STALL_MACHINERY"):
+            return frame
+    return None
+
+
+def _recursion(frames: Sequence[Frame]) -> Frame | None:
+    """A function that calls itself without end."""
+    run = 0
+    for before, frame in pairwise(frames):
+        run = run + 1 if frame.function == before.function else 0
+        if run >= _RECURSION:
+            return frame
+    return None
+
+
+def _anchored(frames: Sequence[Frame], also: str) -> Frame | None:
+    """It may be seen anywhere in a loop or recursion: blame what the dispatcher called."""
+    previous: Frame | None = None
+    for frame in frames:
+        assert frame.function is not None
+        if normalise(frame.function) == "smp_call_function":
+            return frame  # it waits for another CPU: no matter for whom
+        if previous is not None and is_anchor(frame.function):
+            return previous
+        if not is_machinery(frame.function, also):
+            previous = frame
+    return previous
+
+
+_CLASSES: tuple[tuple[frozenset[Kind], str], ...] = (
+    (
+        frozenset(
+            {
+                Kind.NULL_DEREFERENCE,
+                Kind.BAD_POINTER,
+                Kind.GENERAL_PROTECTION,
+                Kind.USE_AFTER_FREE,
+                Kind.OUT_OF_BOUNDS,
+                Kind.KASAN,
+                Kind.KMSAN,
+                Kind.LIST_CORRUPTION,
+                Kind.BAD_EXECUTION,
+            }
+        ),
+        "bad-access",
+    ),
+    (frozenset(_STALLS), "stall"),
+    (frozenset(_HANGS), "hang"),
+    (frozenset({Kind.STACK_OVERFLOW}), "stack-overflow"),
+    (frozenset({Kind.DOUBLE_FREE}), "invalid-free"),
+)
+
+
+def bug_class(kind: Kind) -> str:
+    """Kinds that are faces of one bug share a class, and so a coarse signature."""
+    for kinds, name in _CLASSES:
+        if kind in kinds:
+            return name
+    return str(kind)
+
+
+def stable(name: str) -> str:
+    """The name for signatures: what differs between compilers is gone."""
+    name = normalise(name)
+    return name[4:] if name.startswith(rules.SYSCALL) and len(name) > 4 else name
+
+
+def signature(
+    kind: Kind, guilty: str | None, frames: Sequence[Frame], check: str = "", bug: str = ""
+) -> Signature:
+    """Three levels of "the same bug", from the guilty function and the stack.
+
+    :param frames: the program counter and the stack, innermost first.
+    :param check: which check of the kind it was (``refcount``), if it has a name.
+    :param bug: what the coarse level groups by, if not what the kind does.
+    """
+    names = [stable(f.function) for f in frames if f.reliable and f.function and not f.inline]
+    function = stable(guilty) if guilty else "unknown"
+    start = names.index(function) if function in names else 0
+    below = [name for name in names[start:] if not is_machinery(name)]
+    suffix = f"-{check}" if check else ""
+    return Signature(
+        exact=f"{kind}{suffix}:{function}:{_hash(below)}",
+        frames=f"{kind}{suffix}:{function}:{_hash(below[:SIGNATURE_FRAMES])}",
+        coarse=f"{bug or bug_class(kind)}{suffix}:{function}",
+    )
+
+
+def _hash(names: Sequence[str]) -> str:
+    return hashlib.sha1("\n".join(names).encode(), usedforsecurity=False).hexdigest()[:12]

@@ -1,0 +1,84 @@
+"""Compression, pstore and files that can't be read."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from postmortem.errors import UnreadableInputError
+from postmortem.log.scan import scan_bytes, scan_file
+
+OOPS = (Path(__file__).parents[1] / "log" / "fixtures" / "x86_gpf.txt").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "pack",
+    [gzip.compress, bz2.compress, lzma.compress, zstandard.ZstdCompressor().compress],
+    ids=["gzip", "bzip2", "xz", "zstd"],
+)
+def test_compressed_log_is_read_through(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(pack(OOPS))
+    assert scan_file(str(path)).reports[0].function == "acme_queue_kick"
+
+
+@pytest.mark.parametrize(
+    "pack", [gzip.compress, bz2.compress, lzma.compress], ids=["gzip", "bzip2", "xz"]
+)
+def test_damaged_compression_is_a_problem_not_an_exception(pack: Callable[[bytes], bytes]) -> None:
+    assert scan_bytes(pack(OOPS)[:-20]).problems != []
+
+
+def test_missing_file_is_one_sentence() -> None:
+    with pytest.raises(UnreadableInputError, match="No such file"):
+        scan_file("/does/not/exist")
+
+
+def test_empty_input_has_no_reports() -> None:
+    assert scan_bytes(b"").reports == []
+
+
+def parts(text: bytes, size: int) -> list[bytes]:
+    """As pstore cuts them: from the end, part 1 is the newest."""
+    pieces = []
+    while text:
+        pieces.append(text[-size:])
+        text = text[:-size]
+    return [b"Oops#1 Part%d\n" % number + piece for number, piece in enumerate(pieces, 1)]
+
+
+def test_parts_in_one_file_are_put_in_order() -> None:
+    whole = scan_bytes(OOPS).reports
+    cut = scan_bytes(b"".join(parts(OOPS, 700))).reports
+    assert [report.title for report in cut] == [report.title for report in whole]
+
+
+def test_parts_keep_the_line_numbers_of_the_file() -> None:
+    first, second = b"[    1.000000] BUG: acme is\n", b"[    1.000001] gone\n"
+    (report,) = scan_bytes(b"Panic#1 Part1\n" + second + b"Panic#1 Part2\n" + first).reports
+    assert report.line == 4
+
+
+def test_pstore_directory_is_one_log(tmp_path: Path) -> None:
+    for number, piece in enumerate(parts(OOPS, 700), 1):
+        (tmp_path / f"dmesg-efi-17000000000{number:02}001").write_bytes(piece)
+    assert scan_file(str(tmp_path)).reports[0].function == "acme_queue_kick"
+
+
+def test_pstore_records_may_be_deflated(tmp_path: Path) -> None:
+    engine = zlib.compressobj(wbits=-15)
+    packed = engine.compress(b"Panic#1 Part1\n" + OOPS) + engine.flush()
+    (tmp_path / "dmesg-erst-7000000000000000001.enc.z").write_bytes(packed)
+    assert scan_file(str(tmp_path)).reports[0].function == "acme_queue_kick"
+
+
+def test_directory_of_something_else_says_so(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableInputError, match="without pstore records"):
+        scan_file(str(tmp_path))

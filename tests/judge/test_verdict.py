@@ -1,0 +1,119 @@
+"""The rules that make one verdict of many findings."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from postmortem.judge.verdict import RULES, diagnose
+from postmortem.model.findings import Confidence, Finding, Kind, Severity
+from postmortem.model.result import Input, System
+from postmortem.plugin import Context
+
+CONTEXT = Context(Input("x", "log", "text", 1, True), System())
+
+
+def finding(
+    name: str, kind: Kind, severity: Severity, line: int, caused_by: tuple[str, ...] = ()
+) -> Finding:
+    return Finding(
+        id=name,
+        kind=kind,
+        severity=severity,
+        confidence=Confidence.CERTAIN,
+        title=f"{kind} in {name}",
+        explanation=f"{name} happened.",
+        log_line=line,
+        caused_by=caused_by,
+    )
+
+
+def test_nothing_found_is_calm() -> None:
+    findings, verdict = diagnose([], CONTEXT)
+    assert findings == ()
+    assert verdict.kind is Kind.NONE
+    assert verdict.finding is None
+
+
+def test_panic_goes_back_to_its_cause() -> None:
+    oops = finding("oops", Kind.NULL_DEREFERENCE, Severity.FATAL, 10)
+    panic = finding("panic", Kind.PANIC, Severity.FATAL, 60, ("oops",))
+    findings, verdict = diagnose([panic, oops], CONTEXT)
+    assert verdict.finding == "oops"
+    assert [item.id for item in findings] == ["oops", "panic"]
+    assert panic.title in verdict.summary
+
+
+def test_chain_of_three_ends_at_its_root() -> None:
+    first = finding("first", Kind.USE_AFTER_FREE, Severity.ERROR, 1)
+    second = finding("second", Kind.SOFT_LOCKUP, Severity.ERROR, 2, ("first",))
+    third = finding("third", Kind.PANIC, Severity.FATAL, 3, ("second",))
+    assert diagnose([third, second, first], CONTEXT)[1].finding == "first"
+
+
+def test_warning_does_not_outrank_a_later_unrelated_crash() -> None:
+    warning = finding("warning", Kind.WARNING, Severity.WARNING, 1)
+    oops = finding("oops", Kind.DIVIDE_ERROR, Severity.FATAL, 90)
+    assert diagnose([warning, oops], CONTEXT)[1].finding == "oops"
+
+
+def test_warning_is_the_verdict_when_it_is_all_there_is() -> None:
+    warning = finding("warning", Kind.WARNING, Severity.WARNING, 1)
+    assert diagnose([warning], CONTEXT)[1].finding == "warning"
+
+
+def test_cycle_of_causes_ends() -> None:
+    one = finding("one", Kind.BUG, Severity.FATAL, 1, ("two",))
+    two = finding("two", Kind.BUG, Severity.FATAL, 2, ("one",))
+    assert diagnose([one, two], CONTEXT)[1].finding in ("one", "two")
+
+
+def test_cause_that_does_not_exist_is_ignored() -> None:
+    lonely = finding("lonely", Kind.BUG, Severity.FATAL, 1, ("gone",))
+    assert diagnose([lonely], CONTEXT)[1].finding == "lonely"
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.why[:40])
+def test_each_rule_links_later_to_earlier(rule: object) -> None:
+    earlier_kind = min(rule.earlier)  # type: ignore[attr-defined]
+    later_kind = min(rule.later - {earlier_kind})  # type: ignore[attr-defined]
+    earlier = finding("earlier", earlier_kind, Severity.ERROR, 1)
+    later = finding("later", later_kind, Severity.FATAL, 2)
+    findings, verdict = diagnose([later, earlier], CONTEXT)
+    assert verdict.finding == "earlier"
+    assert next(item for item in findings if item.id == "later").caused_by == ("earlier",)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.why[:40])
+def test_no_rule_works_backwards_in_time(rule: object) -> None:
+    earlier_kind = min(rule.earlier)  # type: ignore[attr-defined]
+    later_kind = min(rule.later - {earlier_kind})  # type: ignore[attr-defined]
+    effect = finding("effect", later_kind, Severity.FATAL, 1)
+    cause = finding("cause", earlier_kind, Severity.WARNING, 2)
+    findings, _ = diagnose([cause, effect], CONTEXT)
+    assert next(item for item in findings if item.id == "effect").caused_by == ()
+
+
+def test_calm_verdict_counts_the_tasks() -> None:
+    context = replace(CONTEXT, system=System(tasks=5, task_states={"S": 3, "R": 1, "D": 1}))
+    summary = diagnose([], context)[1].summary
+    assert "5 tasks: 1 running, 1 in uninterruptible sleep" in summary
+
+
+def test_hang_that_only_the_dump_shows_explains_a_later_request_to_crash() -> None:
+    hang = replace(finding("hang", Kind.HUNG_TASK, Severity.ERROR, 1), log_line=None, time=50.0)
+    crash = replace(finding("crash", Kind.USER_REQUESTED, Severity.FATAL, 80), time=90.0)
+    assert diagnose([crash, hang], CONTEXT)[1].finding == "hang"
+
+
+def test_hang_that_began_after_the_request_does_not() -> None:
+    hang = replace(finding("hang", Kind.HUNG_TASK, Severity.ERROR, 1), log_line=None, time=95.0)
+    crash = replace(finding("crash", Kind.USER_REQUESTED, Severity.FATAL, 80), time=90.0)
+    assert diagnose([crash, hang], CONTEXT)[1].finding == "crash"
+
+
+def test_stuck_device_explains_a_request_to_crash() -> None:
+    disk = finding("disk", Kind.IO_ERROR, Severity.ERROR, 10)
+    crash = finding("crash", Kind.USER_REQUESTED, Severity.FATAL, 80)
+    assert diagnose([crash, disk], CONTEXT)[1].finding == "disk"

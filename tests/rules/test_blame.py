@@ -1,0 +1,99 @@
+"""Names, machinery, who is to blame, and signatures."""
+
+# ruff: noqa: E501
+
+from __future__ import annotations
+
+import pytest
+
+from postmortem.model.findings import Kind
+from postmortem.model.report import Frame
+from postmortem.rules.blame import guilty_frame, is_machinery, normalise, signature
+
+
+def frames(text: str) -> list[Frame]:
+    """Names, innermost first; ``?name`` is doubtful, ``mod:name`` in a module."""
+    found = []
+    for word in text.split():
+        module, _, name = word.lstrip("?").rpartition(":")
+        found.append(Frame(name, 1, 2, module or None, reliable=not word.startswith("?")))
+    return found
+
+
+@pytest.mark.parametrize(("name", "plain"), [
+    ("acme.isra.0", "acme"), ("acme.constprop.0.isra.1", "acme"), ("acme.part.7.cold", "acme"),
+    ("acme.llvm.1234567890", "acme"), ("acme.lto_priv.0", "acme"), ("acme.cold.9", "acme"),
+    ("__pfx_acme", "acme"), ("__x64_sys_read", "sys_read"), ("__arm64_sys_read", "sys_read"),
+    ("__se_sys_read", "sys_read"), ("SyS_read", "sys_read"), ("ksys_read", "read"),
+    ("__do_sys_read", "read"), ("synchronize_rcu_expedited", "synchronize_rcu"),
+    ("smp_call_function_many_cond", "smp_call_function"), ("acme", "acme"), ("a.b", "a.b"),
+])  # fmt: skip
+def test_normalise(name: str, plain: str) -> None:
+    assert normalise(name) == plain
+
+
+@pytest.mark.parametrize("name", ["dump_stack_lvl", "show_stack", "panic", "__warn", "report_bug", "asm_exc_invalid_op", "kasan_report", "print_report", "__asan_load8_noabort", "kmem_cache_alloc_noprof", "kfree", "__kmalloc_node", "vmalloc", "memcpy", "strlen", "_copy_from_user", "find_next_bit", "atomic_inc", "list_del_init", "__list_del_entry_valid", "rb_erase", "xas_load", "kobject_put", "kref_put", "_raw_spin_lock_irqsave", "do_raw_spin_lock", "mutex_lock", "__mutex_lock.constprop.0", "down_read", "up_write", "lock_acquire", "__lock_acquire", "__might_sleep", "schedule_timeout", "__schedule", "queue_work_on", "__flush_work", "mod_timer", "hrtimer_start_range_ns", "device_add", "really_probe", "usb_submit_urb", "dput", "iput", "skb_put", "kfree_skb", "refcount_warn_saturate", "debug_print_object", "entry_SYSCALL_64_after_hwframe", "do_syscall_64", "ret_from_fork", "el0t_64_sync", "fortify_panic", "usercopy_abort", "alloc_pages_mpol", "wake_up_process", "complete"])  # fmt: skip
+def test_machinery_is_never_to_blame(name: str) -> None:
+    assert is_machinery(name)
+
+
+@pytest.mark.parametrize("name", ["acme_start", "tcp_v4_rcv", "ext4_writepages", "find_uprobe", "uprobe_apply", "vfs_write", "do_exit", "wake_up_new_task", "test_out_of_bounds_read", "copy_page_range", "strange_acme", "unix_stream_sendmsg", "run_timer_softirq", "sysrq_handle_crash", "ip_list_rcv", "btrfs_evict_inode", "process_one_work"])  # fmt: skip
+def test_code_of_drivers_and_subsystems_may_be_to_blame(name: str) -> None:
+    assert not is_machinery(name)
+
+
+@pytest.mark.parametrize(("kind", "stack", "guilty"), [
+    (Kind.NULL_DEREFERENCE, "acme_get acme_ioctl", "acme_get"),
+    (Kind.NULL_DEREFERENCE, "memcpy ?acme_odd acme_get", "acme_get"),
+    (Kind.WARNING, "dump_stack_lvl panic __warn report_bug acme_check", "acme_check"),
+    (Kind.SOFT_LOCKUP, "acme_spin acme_loop acme_write vfs_write ksys_write", "acme_write"),
+    (Kind.SOFT_LOCKUP, "m:acme_spin m:acme_loop vfs_write ksys_write", "acme_spin"),
+    (Kind.RCU_STALL, "sched_show_task rcu_sched_clock_irq asm_sysvec_apic_timer_interrupt"
+     " acme_spin acme_ioctl do_vfs_ioctl", "acme_ioctl"),
+    (Kind.SOFT_LOCKUP, "smp_call_function_many_cond on_each_cpu acme_flush", "smp_call_function_many_cond"),
+    (Kind.HUNG_TASK, "__schedule schedule wait_for_completion acme_wait", "acme_wait"),
+    (Kind.HUNG_TASK, "__schedule schedule_timeout __wait_rcu_gp synchronize_rcu acme_stop", "synchronize_rcu"),
+    (Kind.SCHEDULING_WHILE_ATOMIC, "__schedule_bug __schedule schedule msleep acme_poll", "acme_poll"),
+    (Kind.STACK_OVERFLOW, "acme_walk " * 6 + "vfs_write", "acme_walk"),
+    (Kind.STACK_OVERFLOW, "a b a b a b rtnl_newlink rtnetlink_rcv_msg", "rtnl_newlink"),
+    (Kind.OOM, "dump_header out_of_memory __alloc_pages_slowpath acme_leak", "acme_leak"),
+    (Kind.OOM, "dump_header out_of_memory __handle_mm_fault handle_mm_fault asm_exc_page_fault", None),
+])  # fmt: skip
+def test_guilty_frame(kind: Kind, stack: str, guilty: str | None) -> None:
+    found = guilty_frame(frames(stack), kind)
+    assert (found.function if found else None) == guilty
+
+
+def test_compilers_do_not_change_a_signature() -> None:
+    gcc = frames("acme_get.isra.0 acme_read.constprop.0 __x64_sys_read do_syscall_64")
+    clang = frames("acme_get acme_read __se_sys_read do_syscall_64")
+    assert signature(Kind.BUG, "acme_get.isra.0", gcc) == signature(Kind.BUG, "acme_get", clang)
+
+
+def test_doubtful_frames_do_not_change_a_signature() -> None:
+    assert signature(Kind.BUG, "a", frames("a ?x b")) == signature(Kind.BUG, "a", frames("a b"))
+
+
+def test_report_machinery_does_not_change_a_signature() -> None:
+    assert signature(Kind.BUG, "a", frames("dump_stack panic a b")) == signature(
+        Kind.BUG, "a", frames("a b")
+    )
+
+
+def test_inlines_do_not_change_a_signature() -> None:
+    inline = [Frame("a"), Frame("x", inline=True), Frame("b")]
+    assert signature(Kind.BUG, "a", inline) == signature(Kind.BUG, "a", frames("a b"))
+
+
+def test_levels_go_from_fine_to_coarse() -> None:
+    one = signature(Kind.BUG, "a", frames("a b c d e f"))
+    other = signature(Kind.BUG, "a", frames("a b c d e g"))
+    assert (one.coarse, one.frames) == (other.coarse, other.frames) and one.exact != other.exact
+
+
+def test_faces_of_one_bug_share_the_coarse_level() -> None:
+    assert (
+        signature(Kind.KASAN, "a", frames("a")).coarse
+        == signature(Kind.GENERAL_PROTECTION, "a", frames("a")).coarse
+        == "bad-access:a"
+    )
