@@ -21,6 +21,8 @@ from postmortem.judge.reports import (
 from postmortem.judge.verdict import DEADLY
 from postmortem.model.findings import (
     Block,
+    Cell,
+    Column,
     Confidence,
     Culprit,
     Evidence,
@@ -31,13 +33,13 @@ from postmortem.model.findings import (
     Signature,
     Table,
     TaskRef,
+    Unit,
 )
 from postmortem.model.report import Record, Report
 from postmortem.model.result import StackFrame
 from postmortem.plugin import Context, plugin
 
 _MAX_EDGES = 6
-_MAX_ROWS = 200
 _MAX_TROUBLES = 40
 _CIRCLE_SECONDS = 1.0
 """Younger circles may be about to dissolve: a ww_mutex gives way by itself."""
@@ -93,9 +95,17 @@ def _listed(graph: Graph) -> Iterator[Table]:
         if node.kind is NodeKind.TASK
         for edge in graph.out(node.id)
     )
-    columns = ("pid", "comm", "seconds", "waits for", "in", "holder", "where")
+    columns = (
+        Column("pid", Unit.ID),
+        Column("comm"),
+        Column("for", Unit.SECONDS),
+        Column("waits for"),
+        Column("in"),
+        Column("holder"),
+        Column("where", extra=1),
+    )
     if rows:
-        yield Table("Blocked tasks in the log", columns, rows[:_MAX_ROWS], "at least so long")
+        yield Table("Blocked tasks in the log", columns, rows, "at least so long")
 
 
 @dataclass(frozen=True)
@@ -158,11 +168,9 @@ def _told(ctx: Context, report: Report, facts: Facts) -> Finding:
 
 def _drawings(graph: Graph, title: str) -> Iterator[Export]:
     """``-o FILE.svg`` and ``-o FILE.dot``."""
-    from postmortem.render.graph import dot, svg
-
     if graph.nodes:
-        yield Export(title, "svg", svg(graph, title))
-        yield Export(title, "dot", dot(graph))
+        yield Export(title, "svg", graph)
+        yield Export(title, "dot", graph)
 
 
 @dataclass(frozen=True)
@@ -517,19 +525,29 @@ def waits(ctx: Context) -> Iterator[Table]:
             wait.task.pid,
             wait.task.comm,
             wait.task.state,
-            None if wait.since.longest is None else round(wait.since.longest, 3),
+            wait.since.longest,
             str(wait.kind),
             wait.name or None,
-            None if wait.address is None else f"{wait.address:#x}",
+            wait.address,
             wait.frame.function,
             wait.detail or None,
             wait.proof or None,
         )
         for wait in ordered
     )
-    columns = ("pid", "comm", "state", "seconds", "waits for", "name", "address", "in",
-               "detail", "proof")  # fmt: skip
-    yield Table("Waits", columns, rows, "seconds since the task left the CPU")
+    columns = (
+        Column("pid", Unit.ID),
+        Column("comm"),
+        Column("state", extra=1),
+        Column("for", Unit.SECONDS),
+        Column("waits for"),
+        Column("name"),
+        Column("address", Unit.HEX, extra=2),
+        Column("in"),
+        Column("detail", extra=3),
+        Column("proof", extra=4),
+    )
+    yield Table("Waits", columns, rows, "for: since the task left the CPU")
 
 
 @plugin("locks", needs=("types",), in_analysis=False)
@@ -549,8 +567,16 @@ def locks(ctx: Context) -> Iterator[Table | Block | Export]:
     objects.sort(key=lambda node: -sum(_count(graph, graph.into(node.id))))
     yield Table(
         "Locks and other things that are waited for",
-        ("what", "address", "state", "holder", "how sure", "waiters", "longest seconds"),
-        tuple(_lock_row(graph, node) for node in objects[:_MAX_ROWS]),
+        (
+            Column("what"),
+            Column("address", Unit.HEX, extra=2),
+            Column("state", extra=1),
+            Column("holder"),
+            Column("how sure"),
+            Column("waiters", Unit.COUNT),
+            Column("longest", Unit.SECONDS),
+        ),
+        tuple(_lock_row(graph, node) for node in objects),
     )
     for cycle in cycles(graph):
         yield Block("Deadlock", circle(graph, cycle))
@@ -563,16 +589,16 @@ def _count(graph: Graph, edges: Iterable[Edge]) -> list[int]:
     return [graph.nodes[edge.source].count for edge in edges]
 
 
-def _lock_row(graph: Graph, node: Node) -> tuple[str | int | float | None, ...]:
+def _lock_row(graph: Graph, node: Node) -> tuple[Cell, ...]:
     out = graph.out(node.id)
     into = graph.into(node.id)
     longest = max((graph.nodes[edge.source].seconds or 0.0 for edge in into), default=None)
     return (
         node.label,
-        None if node.address is None else f"{node.address:#x}",
+        node.address,
         node.state or None,
         ", ".join(graph.nodes[edge.target].label for edge in out) or None,
         str(out[0].confidence) if out else None,
         sum(_count(graph, into)),
-        None if longest is None else round(longest, 3),
+        longest,
     )

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from postmortem.judge.reports import LOCKUP_KINDS, NEXT_STEPS, finding_of, is_panic, reports_of
 from postmortem.model.findings import (
+    Cell,
+    Column,
     Confidence,
     Culprit,
     Evidence,
@@ -15,6 +17,7 @@ from postmortem.model.findings import (
     Kind,
     Severity,
     Table,
+    Unit,
 )
 from postmortem.model.report import Report
 from postmortem.plugin import Context, plugin
@@ -26,8 +29,6 @@ if TYPE_CHECKING:
     from postmortem.kernel.cpu.lockups import CpuState, Lockups
     from postmortem.kernel.cpu.rcu import GracePeriod
     from postmortem.kernel.cpu.workqueues import Pool, Worker
-
-_MAX_POOLS = 20
 
 
 @plugin("lockups", needs=())
@@ -369,56 +370,62 @@ def _all_asleep(pool: Pool) -> str:
 def _pool_table(pools: Sequence[Pool]) -> Table:
     return Table(
         title="Worker pools that make no progress",
-        columns=("pool", "CPU", "stalled s", "waiting", "workers", "idle", "busy with", "behind"),
+        columns=(
+            Column("pool", Unit.ID),
+            Column("CPU", Unit.ID),
+            Column("stalled", Unit.SECONDS),
+            Column("waiting", Unit.COUNT),
+            Column("workers", Unit.COUNT, extra=1),
+            Column("idle", Unit.COUNT, extra=1),
+            Column("busy with"),
+            Column("behind"),
+        ),
         rows=tuple(
             (
                 pool.id,
                 pool.cpu,
-                round(pool.stalled_seconds, 1),
+                pool.stalled_seconds,
                 pool.pending,
                 pool.workers,
                 pool.idle,
-                ", ".join(f"{_worker(w)}: {w.function}" for w in pool.busy[:4]) or None,
-                ", ".join(pool.waiting[:4]) or None,
+                ", ".join(f"{_worker(w)}: {w.function}" for w in pool.busy) or None,
+                ", ".join(pool.waiting) or None,
             )
-            for pool in pools[:_MAX_POOLS]
+            for pool in pools
         ),
     )
 
 
 def _cpu_table(facts: Lockups) -> Table:
-    def tenths(value: int | None) -> float | None:
-        return None if value is None else round(value / 1e9, 1)
-
     return Table(
         title="CPUs",
         columns=(
-            "CPU",
-            "task",
-            "policy",
-            "for s",
-            "context",
-            "IRQs",
-            "preempt_count",
-            "timer late s",
-            "watchdog s",
-            "runnable",
-            "waits longest s",
-            "at",
+            Column("CPU", Unit.ID),
+            Column("task"),
+            Column("policy", extra=2),
+            Column("for", Unit.NS),
+            Column("context"),
+            Column("IRQs"),
+            Column("preempt_count", extra=3),
+            Column("timer late", Unit.NS, extra=1),
+            Column("watchdog", Unit.NS, extra=2),
+            Column("runnable", Unit.COUNT),
+            Column("waits longest", Unit.NS, extra=1),
+            Column("at"),
         ),
         rows=tuple(
             (
                 state.number,
                 f"{state.cpu.task.comm} {state.cpu.task.pid}",
                 None if state.cpu.idle else state.policy,
-                tenths(state.running_ns),
+                state.running_ns,
                 "idle" if state.idle else state.context,
                 None if state.interrupts_on is None else "on" if state.interrupts_on else "off",
-                str(state.preempt_count) if state.preempt_count is not None else None,
-                tenths(state.silent_ns),
-                tenths(state.watchdog_ns),
+                None if state.preempt_count is None else str(state.preempt_count),
+                state.silent_ns,
+                state.watchdog_ns,
                 state.runnable,
-                tenths(state.waiting[0].wait_ns) if state.waiting else None,
+                state.waiting[0].wait_ns if state.waiting else None,
                 " < ".join(state.functions[:3]) or None,
             )
             for state in facts.cpus
@@ -433,21 +440,19 @@ def _what_waits(ctx: Context, prog: drgn.Program, facts: Lockups) -> Iterator[Ta
     from postmortem.kernel.cpu.rcu import grace_period
     from postmortem.kernel.cpu.workqueues import waiting_pools
 
-    rows: list[tuple[str, float | None, str]] = []
+    rows: list[tuple[Cell, ...]] = []
     period = ctx.attempt("RCU", lambda: grace_period(prog, facts.clock))
     if period is not None:
         who = [f"CPU {cpu}" for cpu in period.cpus] + [task.comm for task in period.tasks]
-        rows.append(
-            ("RCU grace period", round(period.age_seconds, 1), ", ".join(who[:8]) or "nobody")
-        )
+        rows.append(("RCU grace period", period.age_seconds, ", ".join(who) or "nobody"))
     pools = ctx.attempt("worker pools", lambda: waiting_pools(prog, facts.clock))
-    for pool in pools.pools[:_MAX_POOLS] if pools is not None else ():
+    for pool in pools.pools if pools is not None else ():
         where = "unbound" if pool.cpu is None else f"CPU {pool.cpu}"
         rows.append(
             (
                 f"worker pool {pool.id} ({where})",
-                round(pool.stalled_seconds, 1),
-                f"{pool.pending} items: {', '.join(pool.waiting[:4])}",
+                pool.stalled_seconds,
+                f"{pool.pending} items: {', '.join(pool.waiting)}",
             )
         )
     calls = ctx.attempt(
@@ -457,7 +462,8 @@ def _what_waits(ctx: Context, prog: drgn.Program, facts: Lockups) -> Iterator[Ta
         if call.function is not None:
             rows.append((f"call to CPU {call.target}", None, f"{call.function}()"))
     if rows:
-        yield Table("Under way", ("what", "for s", "waits for"), tuple(rows))
+        columns = (Column("what"), Column("for", Unit.SECONDS), Column("waits for"))
+        yield Table("Under way", columns, tuple(rows))
 
 
 def _interrupts(ctx: Context, prog: drgn.Program, facts: Lockups) -> Iterator[Finding | Table]:
@@ -483,9 +489,14 @@ def _interrupts(ctx: Context, prog: drgn.Program, facts: Lockups) -> Iterator[Fi
             )
     yield Table(
         "Interrupts since boot",
-        ("IRQ", "device", "total", "a second", "not claimed"),
+        (
+            Column("IRQ", Unit.ID),
+            Column("device"),
+            Column("total", Unit.COUNT),
+            Column("a second", Unit.COUNT),
+            Column("not claimed", Unit.COUNT),
+        ),
         tuple(
-            (line.number, line.name, line.total, round(line.per_second, 1), line.unhandled)
-            for line in found[:12]
+            (line.number, line.name, line.total, line.per_second, line.unhandled) for line in found
         ),
     )

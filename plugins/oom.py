@@ -7,7 +7,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from postmortem.judge.reports import MEMORY_KINDS, finding_of, reports_of
-from postmortem.model.findings import Confidence, Culprit, Evidence, Finding, Kind, Severity, Table
+from postmortem.model.findings import (
+    Column,
+    Confidence,
+    Culprit,
+    Evidence,
+    Finding,
+    Kind,
+    Severity,
+    Table,
+    Unit,
+)
 from postmortem.model.report import Report
 from postmortem.plugin import Context, plugin
 
@@ -114,25 +124,32 @@ def _totals_table(totals: Memory) -> Table:
     }
     return Table(
         "Memory when the dump was taken",
-        ("what", "KiB"),
-        tuple((name, None if size is None else size // 1024) for name, size in named.items()),
+        (Column("what"), Column("size", Unit.BYTES)),
+        tuple(named.items()),
     )
 
 
 def _task_table(tasks: list[TaskMemory]) -> Table:
     return Table(
         "Largest tasks",
-        ("pid", "comm", "RSS KiB", "swap KiB"),
-        tuple(
-            (item.task.pid, item.task.comm, item.rss_bytes // 1024, item.swap_bytes // 1024)
-            for item in tasks
+        (
+            Column("pid", Unit.ID),
+            Column("comm"),
+            Column("RSS", Unit.BYTES),
+            Column("swap", Unit.BYTES),
         ),
+        tuple((item.task.pid, item.task.comm, item.rss_bytes, item.swap_bytes) for item in tasks),
     )
 
 
 def _slab_table(caches: list[SlabCache]) -> Table:
     return Table(
         "Largest slab caches",
-        ("cache", "KiB", "objects", "object size"),
-        tuple((c.name, c.bytes // 1024, c.objects, c.object_size) for c in caches),
+        (
+            Column("cache"),
+            Column("size", Unit.BYTES),
+            Column("objects", Unit.COUNT),
+            Column("object size", Unit.BYTES),
+        ),
+        tuple((c.name, c.bytes, c.objects, c.object_size) for c in caches),
     )

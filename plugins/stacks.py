@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from postmortem.model.findings import Block, Export, Table
+from postmortem.model.findings import Block, Column, Export, Table, Unit
+from postmortem.model.stacks import FoldedStack, FoldedStacks
 from postmortem.plugin import Context, plugin
 
 if TYPE_CHECKING:
     from postmortem.kernel.tasks.stack_groups import StackGroup, TaskFrames
 
-_MAX_GROUPS = 2000
 _MAX_NAMES = 6
 _STATES = {
     "R": ("running", "on a CPU"),
@@ -45,12 +45,11 @@ def stacks(ctx: Context) -> Iterator[Table | Block | Export]:
     if found is None:
         return
     ctx.problems.extend(found.problems)
-    groups = found.groups[:_MAX_GROUPS]
-    yield _table(groups, len(found.tasks), len(found.groups))
-    for group in groups:
+    yield _table(found.groups, len(found.tasks))
+    for group in found.groups:
         yield _block(group)
     if ctx.named:
-        yield from _exports(found.groups, ctx)
+        yield from _exports(found.groups)
 
 
 def reason(group: StackGroup, member: TaskFrames) -> str:
@@ -67,13 +66,13 @@ def reason(group: StackGroup, member: TaskFrames) -> str:
     return str(how.reason or how.primitive or "not known")
 
 
-def _names(group: StackGroup) -> str:
+def _names(group: StackGroup, limit: int | None = None) -> str:
     """The tasks' names with how many have them: ``kworker (12), kthreadd``."""
     counted = Counter(member.task.comm for member in group.members).most_common()
-    shown = ", ".join(
-        f"{name} ({count})" if count > 1 else name for name, count in counted[:_MAX_NAMES]
-    )
-    more = len(counted) - _MAX_NAMES
+    shown = ", ".join(f"{name} ({count})" if count > 1 else name for name, count in counted[:limit])
+    if limit is None:
+        return shown
+    more = len(counted) - limit
     return f"{shown} and {more} more names" if more > 0 else shown
 
 
@@ -81,10 +80,16 @@ def _states(group: StackGroup) -> str:
     return " ".join(f"{state}{count}" for state, count in group.states.items())
 
 
-def _table(groups: Sequence[StackGroup], tasks: int, total: int) -> Table:
+def _table(groups: Sequence[StackGroup], tasks: int) -> Table:
     return Table(
-        title=f"{tasks} tasks, {total} different stacks",
-        columns=("tasks", "states", "waits for", "who", "stack"),
+        title=f"{tasks} tasks, {len(groups)} different stacks",
+        columns=(
+            Column("tasks", Unit.COUNT),
+            Column("states"),
+            Column("waits for"),
+            Column("who"),
+            Column("stack"),
+        ),
         rows=tuple(
             (
                 group.count,
@@ -95,7 +100,6 @@ def _table(groups: Sequence[StackGroup], tasks: int, total: int) -> Table:
             )
             for group in groups
         ),
-        note=f"the other {total - len(groups)} stacks are left out" if total > len(groups) else "",
     )
 
 
@@ -108,9 +112,8 @@ def _telling(functions: Sequence[str]) -> tuple[str, ...]:
 
 
 def _block(group: StackGroup) -> Block:
-    pids = [str(member.task.pid) for member in group.members[:8]]
-    more = f" and {group.count - 8} more" if group.count > 8 else ""
-    lines = [f"tasks: {', '.join(pids)}{more}"]
+    pids = ", ".join(str(member.task.pid) for member in group.members)
+    lines = [f"tasks: {pids}"]
     for number, frame in enumerate(group.frames):
         offset = f"+{frame.offset:#x}" if frame.offset is not None else ""
         module = f" [{frame.module}]" if frame.module else ""
@@ -118,12 +121,10 @@ def _block(group: StackGroup) -> Block:
         lines.append(f"#{number:<3}{name}")
     if not group.frames:
         lines.append(group.note or "no frames")
-    return Block(f"{group.count} x {_states(group)}: {_names(group)}", tuple(lines))
+    return Block(f"{group.count} x {_states(group)}: {_names(group, _MAX_NAMES)}", tuple(lines))
 
 
-def _exports(groups: Sequence[StackGroup], ctx: Context) -> Iterator[Export]:
-    from postmortem.render.flame import FoldedStack, folded, svg
-
+def _exports(groups: Sequence[StackGroup]) -> Iterator[Export]:
     counted: dict[tuple[str, str, int], int] = {}
     for number, group in enumerate(groups):
         for member in group.members:
@@ -144,9 +145,9 @@ def _exports(groups: Sequence[StackGroup], ctx: Context) -> Iterator[Export]:
         if what == "idle":
             hue = "idle"
         found.append(FoldedStack((words, what), tuple(frames) or ("?",), count, hue))
-    name = " ".join(filter(None, (ctx.system.nodename, ctx.system.release)))
-    yield Export("Flame graph of all tasks", "svg", svg(found, f"All tasks of {name or 'a dump'}"))
-    yield Export("Folded stacks of all tasks", "folded", folded(found))
+    stacks = FoldedStacks(tuple(found))
+    yield Export("All tasks", "svg", stacks)
+    yield Export("All tasks", "folded", stacks)
 
 
 def _state(member: TaskFrames) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from postmortem.errors import UnknownInputError, UsageError
 from postmortem.inputs.recognise import InputKind, recognise
 from postmortem.judge.verdict import diagnose
-from postmortem.model.findings import Block, Export, Finding, Table
+from postmortem.model.findings import Block, Export, Finding, Table, Text
 from postmortem.model.result import Analysis, Input, ModuleInfo, System, TaskStack
 from postmortem.plugin import Context, Plugin, Result, discover, run_plugin
 from postmortem.rules.taints import decode
@@ -92,6 +92,7 @@ def analyze(paths: Sequence[str | Path], options: Options | None = None) -> Anal
         cpus=opened.cpus,
         tables=tuple(item for item in results if isinstance(item, Table)),
         blocks=tuple(item for item in results if isinstance(item, Block)),
+        texts=tuple(item for item in results if isinstance(item, Text)),
         exports=tuple(item for item in results if isinstance(item, Export)),
         log_tail=_log_tail(ctx),
         problems=(*problems, *ctx.problems),

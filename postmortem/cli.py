@@ -35,11 +35,6 @@ EXIT_INTERNAL = 70
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 EXIT_BROKEN_PIPE = 128 + signal.SIGPIPE
 
-EXPORTS = (".svg", ".folded", ".dot")
-PICTURES = (".pdf", ".png", ".jpg")
-"""What nothing here can write: better said than filled with text."""
-"""Suffixes of ``-o FILE`` that ask for a plugin's drawing or the like."""
-
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -151,7 +146,7 @@ def _output_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "-o",
             "--output",
             metavar="FILE",
-            help="Write to FILE; .json and .html choose the format, with some commands .svg too.",
+            help="Write to FILE; .json, .html, .csv choose the form, with some commands .svg.",
         ),
         click.option("-v", "--verbose", is_flag=True, help="Leave nothing out."),
     )
@@ -273,11 +268,12 @@ def plugins(ctx: click.Context, as_json: bool, plugin: tuple[str, ...]) -> int:
         with _open_output() as file:
             dump(listed, file)
         return EXIT_LIMITED if problems else EXIT_OK
+    from postmortem.model.findings import Column
     from postmortem.render.page import Page, write
 
     page = Page(sys.stdout)
     page.table(
-        ("name", "needs", "in analyze", "from", "does"),
+        [Column(name) for name in ("name", "needs", "in analyze", "from", "does")],
         [
             (p.name, ", ".join(p.needs) or None, _yes(p.in_analysis), p.origin, p.summary)
             for p in sorted(found, key=lambda p: p.name)
@@ -406,33 +402,11 @@ def _stdin_as_file(files: Sequence[str]) -> Iterator[tuple[list[Path], Path | No
 def _show(
     analysis: Analysis, as_json: bool, output: str | None, verbose: bool, *, plugin: bool = False
 ) -> None:
-    suffix = Path(output).suffix.lower() if output else ""
-    if as_json and suffix == ".html":
-        raise UsageError(f"--json contradicts the name of {output}; choose one of them")
-    export = None
-    if suffix in (*EXPORTS, *PICTURES):
-        export = next((e for e in analysis.exports if f".{e.suffix}" == suffix), None)
-        if export is None:
-            raise UsageError(f"this command makes no {suffix}; leave the suffix of {output} out")
+    from postmortem.render.output import writer
+
+    write = writer(analysis, output, as_json=as_json, verbose=verbose, plugin=plugin)
     with _open_output(output) as file:
-        if export is not None:
-            file.write(export.text)
-        elif as_json or suffix == ".json":
-            from postmortem.render.json import print_json
-
-            print_json(analysis, file)
-        elif suffix in (".html", ".htm"):
-            from postmortem.render.html import print_html
-
-            print_html(analysis, file)
-        elif plugin:
-            from postmortem.render.text import print_plugin
-
-            print_plugin(analysis, file, verbose=verbose)
-        else:
-            from postmortem.render.text import print_report
-
-            print_report(analysis, file, verbose=verbose)
+        write(file)
 
 
 @contextlib.contextmanager

@@ -32,7 +32,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from postmortem.errors import UsageError
-from postmortem.model.findings import Block, Export, Finding, Problem, Table
+from postmortem.model.findings import Block, Export, Finding, Problem, Table, Text
 from postmortem.model.report import Record, Report
 from postmortem.model.result import Input, StackFrame, System
 
@@ -54,7 +54,7 @@ NEEDS = {
 T = TypeVar("T")
 _DAMAGED = (LookupError, ValueError, AttributeError, TypeError, ArithmeticError, struct.error)
 """What a damaged dump can cause besides drgn's own errors (see kernel/damage.py)."""
-Result = Finding | Table | Block | Export
+Result = Finding | Table | Block | Text | Export
 Run = Callable[["Context"], Iterable[Result]]
 
 

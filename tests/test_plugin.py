@@ -174,11 +174,11 @@ def test_the_guides_example_finds_what_it_says(guide_plugin: list[Result]) -> No
     assert isinstance(table, Table)
     assert finding.title == "User processes that died of a segmentation fault: 2"
     assert [item.where for item in finding.evidence] == ["log line 2", "log line 3"]
-    assert table.rows == ((4711, "worker", "0x18", 4), (4712, "worker", "0x0", 6))
+    assert table.rows == ((4711, "worker", 0x18), (4712, "worker", 0))
 
 
-def test_the_guides_first_example_has_about_thirty_lines() -> None:
-    assert len(examples()[0].splitlines()) <= 32
+def test_the_guides_first_example_has_about_forty_lines() -> None:
+    assert len(examples()[0].splitlines()) <= 40
 
 
 def test_the_guides_second_example_loads(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from postmortem.model.findings import Export
 from postmortem.model.result import SCHEMA, Analysis
 from postmortem.render.json import HEX
 
@@ -27,6 +28,12 @@ CLOSED = {
 """Strings with a closed list that is no Enum."""
 
 Schema = dict[str, Any]
+
+DRAWN: Schema = {
+    "description": "What other programs read; null for a picture, which `-o FILE` draws.",
+    "type": ["string", "null"],
+}
+"""What the document has instead of an export's data."""
 
 
 def schema() -> Schema:
@@ -55,6 +62,9 @@ def _object(cls: type[Any], definitions: dict[str, Schema]) -> Schema:
     documented = _attribute_docs(cls)
     properties = {}
     for field in fields(cls):
+        if (cls, field.name) == (Export, "data"):
+            properties["text"] = DRAWN
+            continue
         if (cls.__name__, field.name) in CLOSED:
             value: Schema = {"enum": CLOSED[cls.__name__, field.name]}
         else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 
 class Kind(str, Enum):
@@ -141,24 +142,84 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Table:
-    """Rows under named columns; a cell of ``None`` is absent and rendered ``-``."""
+class Text:
+    """Lines that are shown as they are: the kernel's own bytes, for a person or another program.
+
+    Nothing is added, folded or indented; only a terminal gets no control characters.
+    """
 
     title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str | int | float | None, ...], ...]
+    """Of the section on a page; the text report shows the lines alone."""
+    lines: tuple[str, ...]
+
+
+class Unit(str, Enum):
+    """What the cells of a column are; renderers write them, cells stay values."""
+
+    TEXT = "text"
+    ID = "id"
+    """A number that is a name: pid, CPU, IRQ."""
+    COUNT = "count"
+    """How many; a float is a rate or a mean."""
+    HEX = "hex"
+    """An address or a mask; in JSON a string, since many readers lose bits of 64."""
+    BYTES = "bytes"
+    SECONDS = "seconds"
+    """A duration."""
+    NS = "ns"
+    """A duration in nanoseconds."""
+    TIME = "time"
+    """Unix time."""
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True)
+class Column:
+    """What one column of a table holds."""
+
+    name: str
+    unit: Unit = Unit.TEXT
+    extra: int = 0
+    """0: always shown. Where a terminal is too narrow the columns of the largest number go first,
+    and the reader is told."""
+
+
+Cell = str | int | float | None
+"""A value in the column's unit; ``None`` is absent and rendered ``-``."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of values under typed columns."""
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
     note: str = ""
     """Why cells are absent, what was cut."""
+
+    def __post_init__(self) -> None:
+        # An outside plugin may give bare names: text then.
+        columns = tuple(Column(c) if isinstance(c, str) else c for c in self.columns)
+        object.__setattr__(self, "columns", columns)
 
 
 @dataclass(frozen=True)
 class Export:
-    """What a plugin found in a form for another program: a drawing, folded stacks, a graph."""
+    """What a plugin found in a form for another program: a drawing, folded stacks, a graph.
+
+    It is drawn (render/exports.py) only if somebody wants it.
+    """
 
     title: str
     suffix: str
-    """Of the file that it is written to (``-o FILE.svg``): ``svg``, ``folded``, ``dot``."""
-    text: str
+    """Of the file that it is written to (``-o FILE.svg``): ``svg``, ``folded``, ``dot``, or one of
+    the plugin's own."""
+    data: Any
+    """A graph (:mod:`postmortem.graph.model`), :class:`postmortem.model.stacks.FoldedStacks`, or
+    for a suffix of the plugin's own the text itself."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from postmortem.model.findings import Block, Export, Finding, Problem, Table, TaskRef, Verdict
+from postmortem.model.findings import (
+    Block,
+    Export,
+    Finding,
+    Problem,
+    Table,
+    TaskRef,
+    Text,
+    Verdict,
+)
 from postmortem.model.report import Report
 
 SCHEMA = "postmortem/1"
@@ -117,6 +126,7 @@ class Analysis:
     """What each CPU was doing."""
     tables: tuple[Table, ...] = ()
     blocks: tuple[Block, ...] = ()
+    texts: tuple[Text, ...] = ()
     exports: tuple[Export, ...] = ()
     """Drawings and the like, where a plugin that makes them was asked for by name."""
     log_tail: tuple[str, ...] = ()

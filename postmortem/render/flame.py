@@ -13,6 +13,7 @@ from colorsys import hls_to_rgb
 from dataclasses import dataclass, field
 from html import escape
 
+from postmortem.model.stacks import FoldedStack
 from postmortem.render.clean import clean
 
 WIDTH = 1200
@@ -27,19 +28,6 @@ MAX_DEPTH = 300
 MAX_NODES = 50_000
 
 
-@dataclass(frozen=True)
-class FoldedStack:
-    """A stack and how often it occurs."""
-
-    groups: tuple[str, ...]
-    """What it is sorted under, the most general first: state, wait reason."""
-    frames: tuple[str, ...]
-    """Names, outermost first."""
-    count: int
-    hue: str = "other"
-    """One of :data:`HUES`."""
-
-
 HUES = {
     "running": (128, 52, 64),
     "blocked": (6, 78, 69),
@@ -48,7 +36,8 @@ HUES = {
     "idle": (220, 9, 83),
     "other": (280, 30, 77),
 }
-"""Hue, saturation and lightness; a frame's lightness varies a little with its name."""
+"""By what the tasks do: hue, saturation and lightness; the lightness varies
+a little with the frame's name."""
 
 
 @dataclass

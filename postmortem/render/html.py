@@ -9,9 +9,9 @@ import html
 from collections.abc import Iterable, Iterator
 from typing import IO
 
-from postmortem.model.findings import Block, Evidence, Finding, Kind, Table
+from postmortem.model.findings import Block, Cell, Column, Evidence, Finding, Kind, Table, Text
 from postmortem.model.result import Analysis, TaskStack
-from postmortem.render import words
+from postmortem.render import cells, words
 from postmortem.render.clean import clean
 
 STYLE = """
@@ -58,6 +58,7 @@ def page(analysis: Analysis) -> str:
             *_findings(analysis),
             *_blocks(analysis.blocks),
             *_tables(analysis.tables),
+            *_texts(analysis.texts),
             *_cpus(analysis),
             *_reports(analysis),
             *_log(analysis),
@@ -176,24 +177,25 @@ def _blocks(blocks: Iterable[Block]) -> Iterator[str]:
 def _tables(tables: Iterable[Table]) -> Iterator[str]:
     for table in tables:
         yield f"<h2>{_esc(table.title)}</h2><table>"
-        yield "<tr>" + "".join(f"<th>{_esc(name)}</th>" for name in table.columns) + "</tr>"
+        yield (
+            "<tr>" + "".join(f"<th>{_esc(column.name)}</th>" for column in table.columns) + "</tr>"
+        )
         for row in table.rows:
-            yield "<tr>" + "".join(map(_cell, row)) + "</tr>"
+            yield "<tr>" + "".join(map(_cell, row, table.columns)) + "</tr>"
         yield "</table>"
         if table.note:
             yield f'<p class="aside">{_esc(table.note)}</p>'
 
 
-def _cell(value: str | int | float | None) -> str:
-    if value is None:
-        return f"<td>{words.ABSENT}</td>"
-    if isinstance(value, str):
-        return f"<td>{_esc(value)}</td>"
-    return (
-        f'<td class="number">{value:.2f}</td>'
-        if isinstance(value, float)
-        else (f'<td class="number">{value}</td>')
-    )
+def _texts(texts: Iterable[Text]) -> Iterator[str]:
+    for text in texts:
+        yield f"<h2>{_esc(text.title)}</h2>"
+        yield from _pre(text.lines)
+
+
+def _cell(value: Cell, column: Column) -> str:
+    number = ' class="number"' if cells.is_to_the_right(column) else ""
+    return f"<td{number}>{_esc(cells.text(value, column))}</td>"
 
 
 def _cpus(analysis: Analysis) -> Iterator[str]:

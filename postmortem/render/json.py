@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import fields
+from collections.abc import Callable
+from dataclasses import fields, replace
 from enum import Enum
 from functools import cache
 from typing import IO, Any
 
+from postmortem.model.findings import Export, Table
 from postmortem.model.report import Code, Frame, Report
 from postmortem.model.result import SCHEMA, Analysis, ModuleInfo, StackFrame
+from postmortem.render import cells
 
 HEX = {
     (StackFrame, "pc"),
@@ -64,10 +67,38 @@ def plain(value: Any) -> Any:
         return [plain(item) for item in value]
     if isinstance(value, dict):
         return {_valid(str(key)): plain(item) for key, item in value.items()}
+    write = _SPECIAL.get(type(value))
+    if write is not None:
+        return write(value)
+    return _plain_fields(value)
+
+
+def _plain_fields(value: Any) -> dict[str, Any]:
     return {
         name: (_hex if is_hex else plain)(getattr(value, name))
         for name, is_hex in _fields(value.__class__)
     }
+
+
+def _table(table: Table) -> dict[str, Any]:
+    """Cells by their columns' units: an address is a string like every address here."""
+    rows = [
+        [plain(cells.value(cell, column)) for cell, column in zip(row, table.columns, strict=False)]
+        for row in table.rows
+    ]
+    return {**_plain_fields(replace(table, rows=())), "rows": rows}
+
+
+def _export(export: Export) -> dict[str, Any]:
+    """What other programs read is drawn; of a picture only its name is told."""
+    from postmortem.render.exports import PICTURES, draw
+
+    drawn = None if export.suffix in PICTURES else _valid(draw(export))
+    return {"title": _valid(export.title), "suffix": _valid(export.suffix), "text": drawn}
+
+
+_SPECIAL: dict[type[Any], Callable[[Any], dict[str, Any]]] = {Table: _table, Export: _export}
+"""Dataclasses that are not written field by field."""
 
 
 @cache

@@ -7,13 +7,15 @@ joined by hand, because a ``-v`` report may have a hundred thousand of them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import IO
 
 from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
+from postmortem.model.findings import Cell, Column, Unit
+from postmortem.render import cells
 from postmortem.render.clean import clean, clean_prose
 
 MEASURE = 100
@@ -70,6 +72,10 @@ class Page:
         """One line as it is, never wrapped: a name must not be broken in the middle."""
         self._lines.append("".join(self._styled(*_split(part)) for part in parts).rstrip())
 
+    def verbatim(self, lines: Iterable[str]) -> None:
+        """Lines as they are in a file; a terminal gets no control character but tabs."""
+        self._lines += map(_tabbed, lines) if self.is_terminal else lines
+
     def prose(self, *parts: Part, aside: str = "", first: Part = "", rest: str = "") -> None:
         """A paragraph, wrapped between words.
 
@@ -104,39 +110,40 @@ class Page:
 
     def table(
         self,
-        columns: Sequence[str],
-        rows: Sequence[Sequence[str | int | float | None]],
+        columns: Sequence[Column],
+        rows: Sequence[Sequence[Cell]],
         *,
         indent: str = "  ",
         cut: bool = True,
     ) -> None:
-        """Aligned columns; numbers to the right, absent cells ``-``.
+        """Aligned columns, each cell by its column's unit.
 
-        On a terminal that is too narrow the widest texts are cut (``cut``).
+        On a terminal that is too narrow (``cut``) columns that can be missed are left
+        out, then the widest texts are shortened; a line says what is missing.
         """
-        cells = [[_cell(value) for value in row[: len(columns)]] for row in rows]
-        for row in cells:
-            row.extend("-" for _ in range(len(columns) - len(row)))
-        titles = [clean(column) for column in columns]
+        shown = [[_cell(columns, row, i) for i in range(len(columns))] for row in rows]
+        titles = [clean(column.name) for column in columns]
         widths = [
-            max([len(title), *(len(row[i]) for row in cells)]) for i, title in enumerate(titles)
+            max([len(title), *(len(row[i]) for row in shown)]) for i, title in enumerate(titles)
         ]
+        places = list(range(len(columns)))
         if cut and self.is_terminal:
-            widths = _shrunk(widths, self.width - len(indent) - 2 * (len(widths) - 1))
-        right = [
-            any(isinstance(row[i], int | float) for row in rows if i < len(row))
-            for i in range(len(titles))
-        ]
+            room = self.width - len(indent)
+            places = _fitting(columns, widths, room)
+            fitting = _shrunk([widths[i] for i in places], room - 2 * (len(places) - 1))
+            widths = [dict(zip(places, fitting, strict=True)).get(i, 0) for i in range(len(widths))]
 
         def lay(row: Sequence[str]) -> str:
             return "  ".join(
-                _fit(cell, width, to_right)
-                for cell, width, to_right in zip(row, widths, right, strict=True)
+                _fit(row[i], widths[i], cells.is_to_the_right(columns[i])) for i in places
             )
 
         self.line((indent + lay(titles), "label"))
-        for row in cells:
+        for row in shown:
             self.line(indent + lay(row))
+        if len(places) < len(columns):
+            names = ", ".join(title for i, title in enumerate(titles) if i not in places)
+            self.prose((f"no room for: {names} (-v shows all)", "aside"), first=indent, rest=indent)
 
     def _styled(self, string: str, style: str) -> str:
         string = clean(string)
@@ -161,16 +168,36 @@ def write(text: str, file: IO[str]) -> None:
     file.write(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
+def _tabbed(line: str) -> str:
+    return "\t".join(map(clean, line.split("\t")))
+
+
 def _split(part: Part) -> tuple[str, str]:
     return (part, "") if isinstance(part, str) else part
 
 
-def _cell(value: str | int | float | None) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, float):
-        return f"{value:.2f}"
-    return clean(str(value))
+def _cell(columns: Sequence[Column], row: Sequence[Cell], place: int) -> str:
+    return cells.text(row[place] if place < len(row) else None, columns[place])
+
+
+_READABLE = 24
+"""A text column is not squeezed below this while another column can be left out."""
+
+
+def _fitting(columns: Sequence[Column], widths: Sequence[int], room: int) -> list[int]:
+    """The places of the columns that there is room for."""
+
+    def needed(place: int) -> int:
+        is_text = columns[place].unit is Unit.TEXT
+        return min(widths[place], _READABLE) if is_text else widths[place]
+
+    places = list(range(len(columns)))
+    while sum(map(needed, places)) + 2 * (len(places) - 1) > room:
+        last = max(places, key=lambda place: (columns[place].extra, place))
+        if not columns[last].extra:
+            break
+        places.remove(last)
+    return places
 
 
 def _fit(cell: str, width: int, to_right: bool) -> str:

@@ -10,7 +10,18 @@ import itertools
 from collections.abc import Iterable, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
-from postmortem.model.findings import Block, Evidence, Finding, Kind, Severity, Table, Verdict
+from postmortem.model.findings import (
+    Block,
+    Column,
+    Evidence,
+    Finding,
+    Kind,
+    Severity,
+    Table,
+    Text,
+    Unit,
+    Verdict,
+)
 from postmortem.model.report import Frame, Report
 from postmortem.model.result import Analysis, StackFrame, TaskStack
 from postmortem.render import words
@@ -28,6 +39,8 @@ MAX_FINDINGS = 20
 MAX_LOG = 20
 MAX_REPORTS = 10
 MAX_PROBLEMS = 12
+MAX_LINE = 200
+"""Characters of a prepared line; only lists are longer."""
 
 SEVERITY_STYLE = {
     Severity.FATAL: "bad",
@@ -51,9 +64,10 @@ def print_plugin(analysis: Analysis, file: IO[str], *, verbose: bool = False) ->
         page.blank()
         page.prose((finding.title, SEVERITY_STYLE[finding.severity]))
         _finding_body(page, finding, indent="  ", verbose=True)
-    _blocks(page, analysis.blocks)
-    _tables(page, analysis.tables, verbose=True)
-    if not (analysis.findings or analysis.blocks or analysis.tables):
+    _blocks(page, analysis.blocks, verbose)
+    _tables(page, analysis.tables, verbose=verbose, whole=True)
+    _texts(page, analysis.texts)
+    if not (analysis.findings or analysis.blocks or analysis.tables or analysis.texts):
         page.line("nothing to report")
     _limits(page, analysis, verbose=verbose)
     write(page.text(), file)
@@ -108,13 +122,14 @@ def report(page: Page, analysis: Analysis, *, verbose: bool = False) -> None:
     _verdict(page, analysis, verbose)
     _machine(page, analysis, verbose)
     if main is not None:
-        _blocks(page, main.blocks)
+        _blocks(page, main.blocks, verbose)
     _stack(page, analysis, main, verbose)
     if main is not None:
         _tables(page, main.tables, verbose)
     _findings(page, analysis, verbose)
-    _blocks(page, analysis.blocks)
+    _blocks(page, analysis.blocks, verbose)
     _tables(page, analysis.tables, verbose)
+    _texts(page, analysis.texts)
     _cpus(page, analysis, verbose)
     _reports(page, analysis, verbose)
     if verbose:
@@ -209,18 +224,28 @@ def _machine(page: Page, analysis: Analysis, verbose: bool) -> None:
             page.labelled("", signature.exact)
 
 
-def _blocks(page: Page, blocks: Iterable[Block]) -> None:
+def _blocks(page: Page, blocks: Iterable[Block], verbose: bool) -> None:
     for block in blocks:
         page.heading(block.title)
-        _block_lines(page, block, "  ")
+        _block_lines(page, block, "  ", verbose)
 
 
-def _block_lines(page: Page, block: Block, indent: str) -> None:
+def _block_lines(page: Page, block: Block, indent: str, verbose: bool) -> None:
     for number, line in enumerate(block.lines):
+        line = line if verbose else _shortened(line)
         if number == block.mark:
             page.line((f"{indent}-> {line}", "mark"))
         else:
             page.line(f"{indent}   {line}" if block.mark is not None else f"{indent}{line}")
+
+
+def _shortened(line: str) -> str:
+    """A line that is a list of a thousand things, cut between two of them."""
+    if len(line) <= MAX_LINE:
+        return line
+    kept = line[:MAX_LINE].rpartition(", ")[0] or line[:MAX_LINE]
+    more = line[len(kept) :].count(", ")
+    return f"{kept} and {more} more (-v shows all)" if more else f"{kept} ... (-v shows all)"
 
 
 def _stack(page: Page, analysis: Analysis, main: Finding | None, verbose: bool) -> None:
@@ -389,20 +414,30 @@ def _finding_body(page: Page, finding: Finding, indent: str, *, verbose: bool) -
         page.prose(step, first=f"{indent}next: ", rest=f"{indent}      ")
     for block in finding.blocks:
         page.line(indent, (block.title, "heading"))
-        _block_lines(page, block, indent + "  ")
+        _block_lines(page, block, indent + "  ", verbose)
     for table in finding.tables:
         page.line(indent, (table.title, "heading"))
         _table_rows(page, table, indent + "  ", verbose)
 
 
-def _tables(page: Page, tables: Iterable[Table], verbose: bool) -> None:
+def _texts(page: Page, texts: Iterable[Text]) -> None:
+    """Verbatim: no heading and no indent, for they may be another program's input."""
+    for text in texts:
+        page.blank()
+        page.verbatim(text.lines)
+
+
+def _tables(page: Page, tables: Iterable[Table], verbose: bool, *, whole: bool = False) -> None:
     for table in tables:
         page.heading(table.title)
-        _table_rows(page, table, "  ", verbose)
+        _table_rows(page, table, "  ", verbose, whole=whole)
 
 
-def _table_rows(page: Page, table: Table, indent: str, verbose: bool) -> None:
-    rows = table.rows if verbose else table.rows[:MAX_ROWS]
+def _table_rows(
+    page: Page, table: Table, indent: str, verbose: bool, *, whole: bool = False
+) -> None:
+    """``verbose`` leaves nothing out, ``whole`` no row."""
+    rows = table.rows if verbose or whole else table.rows[:MAX_ROWS]
     if rows:
         page.table(table.columns, rows, indent=indent, cut=not verbose)
     else:
@@ -488,11 +523,13 @@ def _modules(page: Page, analysis: Analysis) -> None:
         return
     page.heading("Modules")
     page.table(
-        ("name", "size", "taints", "base"),
-        [
-            (m.name, m.size, m.taints or None, None if m.base is None else f"{m.base:#x}")
-            for m in modules
-        ],
+        (
+            Column("name"),
+            Column("size", Unit.BYTES),
+            Column("taints"),
+            Column("base", Unit.HEX),
+        ),
+        [(m.name, m.size, m.taints or None, m.base) for m in modules],
         cut=False,
     )
 

@@ -117,6 +117,13 @@ def machine(analysis: Analysis) -> Iterator[tuple[str, str]]:
         yield "TAINTED BY", ", ".join(tainting)
 
 
+def machine_name(analysis: Analysis) -> str:
+    """Machine, kernel and file, for the title of a picture: ``web3, 6.1.0, vmcore``."""
+    system = analysis.system
+    file = analysis.input.path.rpartition("/")[2]
+    return ", ".join(filter(None, (system.nodename, system.release, file)))
+
+
 def verdict_finding(analysis: Analysis) -> Finding | None:
     """The finding that the verdict rests on."""
     return next((f for f in analysis.findings if f.id == analysis.verdict.finding), None)

@@ -10,6 +10,7 @@ from postmortem_plugins.stacks import stacks
 
 from postmortem.kernel.tasks.tasks import all_tasks
 from postmortem.model.findings import Block, Export, Table
+from postmortem.render.exports import draw
 from tests.conftest import Machine
 
 
@@ -18,7 +19,7 @@ def test_every_task_is_in_a_group_and_in_the_drawing(machine: Machine) -> None:
     found = list(stacks(ctx))
     (table,) = [item for item in found if isinstance(item, Table)]
     blocks = [item for item in found if isinstance(item, Block)]
-    exports = {item.suffix: item.text for item in found if isinstance(item, Export)}
+    exports = {item.suffix: draw(item) for item in found if isinstance(item, Export)}
     tasks = len(all_tasks(machine.prog).tasks)
     counted = sum(int(row[0] or 0) for row in table.rows)
     # Idle tasks of idle CPUs are on no task list.

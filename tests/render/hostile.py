@@ -6,7 +6,7 @@ from dataclasses import fields, is_dataclass, replace
 from enum import Enum
 from typing import Any
 
-KEEP = {"id", "finding", "caused_by", "kind", "types_from"}
+KEEP = {"id", "finding", "caused_by", "kind", "types_from", "unit"}
 """Strings that link findings or come from a closed list."""
 
 

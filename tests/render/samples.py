@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from postmortem.model.findings import (
     Block,
+    Column,
     Confidence,
     Culprit,
     Evidence,
@@ -14,6 +15,7 @@ from postmortem.model.findings import (
     Signature,
     Table,
     TaskRef,
+    Unit,
     Verdict,
 )
 from postmortem.model.report import Code, Frame, Report, Stack
@@ -78,7 +80,13 @@ ASIDE = Finding(
     title="INFO: task hung in pm_wait",
     explanation="kworker/0:2 has waited 130 s for a mutex that nobody holds any more.",
     evidence=(Evidence("state D since 130 s", "task 77"), Evidence("mutex owner is 0", "pm_lock")),
-    tables=(Table("Waiters", ("pid", "command", "waits s"), ((77, "kworker/0:2", 130.25),)),),
+    tables=(
+        Table(
+            "Waiters",
+            (Column("pid", Unit.ID), Column("command"), Column("for", Unit.SECONDS)),
+            ((77, "kworker/0:2", 130.25),),
+        ),
+    ),
     next_steps=("Look who held pm_lock last.",),
 )
 STACK = TaskStack(
@@ -199,8 +207,13 @@ CRASH = Analysis(
     tables=(
         Table(
             "Largest tasks",
-            ("pid", "command", "rss KiB", "swap"),
-            ((1, "init", 5120, None), (312, "sh", 1024, 0.5)),
+            (
+                Column("pid", Unit.ID),
+                Column("command"),
+                Column("RSS", Unit.BYTES),
+                Column("swap", Unit.BYTES),
+            ),
+            ((1, "init", 5 << 20, None), (312, "sh", 1 << 20, 512)),
             note="swap is off",
         ),
     ),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 
-from postmortem.render.flame import MAX_NODES, FoldedStack, folded, svg
+from postmortem.model.stacks import FoldedStack
+from postmortem.render.flame import MAX_NODES, folded, svg
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -184,8 +184,8 @@ def test_verbose_leaves_nothing_out() -> None:
 
 
 def test_an_absent_cell_is_a_dash() -> None:
-    (line,) = [x for x in shown(CRASH).splitlines() if "5120" in x]
-    assert line.split() == ["1", "init", "5120", "-"]
+    (line,) = [x for x in shown(CRASH).splitlines() if " init " in x]
+    assert line.split() == ["1", "init", "5", "MiB", "-"]
 
 
 def test_the_culprits_frame_is_marked() -> None:

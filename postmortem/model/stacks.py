@@ -1,0 +1,27 @@
+"""Many stacks as data: what a flame graph is drawn from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class FoldedStack:
+    """A stack and how often it occurs."""
+
+    groups: tuple[str, ...]
+    """What it is sorted under, the most general first: state, wait reason."""
+    frames: tuple[str, ...]
+    """Names, outermost first."""
+    count: int
+    hue: str = "other"
+    """running, blocked, waking, sleeping, idle or other: what a picture colours it by."""
+
+
+@dataclass(frozen=True)
+class FoldedStacks:
+    """All stacks of a machine, or of whatever ``unit`` says."""
+
+    stacks: tuple[FoldedStack, ...]
+    unit: str = "tasks"
+    """What is counted."""
