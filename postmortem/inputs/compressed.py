@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from postmortem.errors import UnknownInputError, UnreadableInputError
 from postmortem.inputs.source import PlainFile, Progress, temporary_file
+from postmortem.inputs.unpack import DamagedError, unpack
 
 _MAGIC = (
     (b"\x1f\x8b\x08", "gzip"),
@@ -109,38 +109,12 @@ def _stream(source: PlainFile, name: str, shown: str, step: int) -> Iterator[tup
         return
     with os.fdopen(os.dup(source.fd), "rb", buffering=0) as raw:
         raw.seek(0)
-        reader, errors = _reader(name, raw)
-        while True:
-            try:
-                data = reader.read(step)
-            except errors:
-                yield b"", -1
-                return
-            if not data:
-                return
-            yield data, raw.tell()
-
-
-def _reader(name: str, raw: Any) -> tuple[Any, tuple[type[Exception], ...]]:
-    """A file object that decompresses, and what it raises on damaged or missing data."""
-    if name == "gzip":
-        import gzip
-        import zlib
-
-        return gzip.GzipFile(fileobj=raw), (EOFError, gzip.BadGzipFile, zlib.error)
-    if name == "xz":
-        import lzma
-
-        return lzma.LZMAFile(raw), (EOFError, lzma.LZMAError)
-    if name == "bzip2":
-        import bz2
-
-        return bz2.BZ2File(raw), (EOFError, OSError, ValueError)
-    import zstandard
-
-    # zstd --ultra --long=31 needs a window this large.
-    engine = zstandard.ZstdDecompressor(max_window_size=1 << 31)
-    return engine.stream_reader(raw, read_across_frames=True), (zstandard.ZstdError, MemoryError)
+        try:
+            for data in unpack(name, raw.read):
+                for at in range(0, len(data), step):
+                    yield data[at : at + step], raw.tell()
+        except DamagedError:
+            yield b"", -1
 
 
 def _stream_command(

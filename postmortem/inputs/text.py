@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from postmortem.errors import UnreadableInputError
+from postmortem.inputs.unpack import DamagedError, unpack
 
 CHUNK_BYTES = 1 << 17
 MAX_PSTORE_BYTES = 64 << 20
@@ -49,21 +50,41 @@ class Stream:
     line_numbers: Sequence[int] | None = None
     """Original line number of each line, where the order was changed."""
     problems: tuple[tuple[str, str], ...] = ()
+    whole_bytes: int = 0
+    """Size of the (compressed) file, 0 where that is not known."""
 
     def chunks(self) -> Iterator[bytes]:
         """The content in pieces. A damaged end is a problem, not an exception."""
+        size = lines = 0
         while True:
             try:
                 chunk = self.file.read(CHUNK_BYTES)
-            except (OSError, EOFError, ValueError, zlib.error) as error:
-                self.problems += (("read to the end", f"{type(error).__name__}: {error}"),)
+            except DamagedError as error:
+                self._breaks_off(str(error), size, lines)
                 return
-            except Exception as error:  # lzma and zstd have errors of their own
-                self.problems += (("decompress to the end", str(error) or type(error).__name__),)
+            except (OSError, ValueError) as error:
+                self.problems += (("read to the end", f"{type(error).__name__}: {error}"),)
                 return
             if not chunk:
                 return
+            size += len(chunk)
+            lines += chunk.count(b"\n")
             yield chunk
+
+    def _breaks_off(self, why: str, size: int, lines: int) -> None:
+        """Say how much there is, and where the rest would be."""
+        unread = "how much is not known"
+        if isinstance(self.file, _Unpacked) and self.file.consumed < self.whole_bytes:
+            left = self.whole_bytes - self.file.consumed
+            unread = f"{left:,} of its {self.whole_bytes:,} compressed bytes were not used"
+        missing = f"what the kernel printed after that is missing ({unread})"
+        self.problems += (
+            (
+                "read the whole log",
+                f"{why}: {size:,} bytes came out, up to line {lines + 1:,}; {missing},"
+                " and the cause may be there",
+            ),
+        )
 
 
 def open_source(path: str | Path, content: bytes | None = None) -> Stream:
@@ -85,15 +106,14 @@ def open_source(path: str | Path, content: bytes | None = None) -> Stream:
     except OSError as error:
         raise UnreadableInputError(f"{name}: {error.strerror or error}") from error
     try:
-        head = _peek(file)
+        head = file.read(4096) or b""
     except OSError as error:
         raise UnreadableInputError(f"{name}: {error.strerror or error}") from error
     stream = Stream(name, _Rest(head, file))
     packed = _compression(head, name)
     if packed:
-        stream = Stream(name, _decompress(packed, stream.file))
-        head = _peek(stream.file, stream)
-        stream.file = _Rest(head, stream.file)
+        stream = Stream(name, _decompress(packed, stream.file), whole_bytes=_size_of(path))
+        head = stream.file.peek() if isinstance(stream.file, _Unpacked) else b""
     if head.startswith(_DUMPS):
         why = "it is a memory dump: postmortem analyze reads those"
         return Stream(name, io.BytesIO(), problems=(("read as a log", why),))
@@ -102,15 +122,11 @@ def open_source(path: str | Path, content: bytes | None = None) -> Stream:
     return stream
 
 
-def _peek(file: Readable, stream: Stream | None = None) -> bytes:
+def _size_of(path: str | Path) -> int:
     try:
-        return file.read(4096) or b""
-    except OSError:
-        raise
-    except Exception as error:
-        if stream is not None:
-            stream.problems += (("decompress", str(error) or type(error).__name__),)
-        return b""
+        return Path(path).stat().st_size
+    except (OSError, ValueError):
+        return 0
 
 
 class _Rest:
@@ -137,43 +153,55 @@ def _compression(head: bytes, name: str) -> str | None:
 
 
 def _decompress(kind: str, file: Readable) -> Readable:
-    source = io.BufferedReader(_AsRaw(file))
-    if kind == "gzip":
-        import gzip
-
-        return gzip.GzipFile(fileobj=source)
-    if kind == "xz":
-        import lzma
-
-        return lzma.LZMAFile(source)
-    if kind == "bzip2":
-        import bz2
-
-        return bz2.BZ2File(source)
-    if kind == "zstd":
-        import zstandard
-
-        return zstandard.ZstdDecompressor().stream_reader(source, read_across_frames=True)
     if kind == "zlib":
-        data = source.read(MAX_PSTORE_BYTES)
-        return io.BytesIO(_inflate(data))
-    raise UnreadableInputError(f"compressed with {kind}: decompress it first")
+        data = b"".join(iter(lambda: file.read(CHUNK_BYTES) or b"", b""))
+        return io.BytesIO(_inflate(data[:MAX_PSTORE_BYTES]))
+    if kind == "lz4":
+        raise UnreadableInputError(f"compressed with {kind}: decompress it first")
+    return _Unpacked(kind, file)
 
 
-class _AsRaw(io.RawIOBase):
-    def __init__(self, file: Readable) -> None:
-        self._file = file
+class _Unpacked:
+    """What is inside a compressed file, up to where it is damaged."""
 
-    def readable(self) -> bool:
-        return True
+    def __init__(self, kind: str, file: Readable) -> None:
+        self.consumed = 0
+        """Compressed bytes read so far."""
+        self._source = file
+        self._pieces = unpack(kind, self._read)
+        self._ready = b""
+        self._damage: DamagedError | None = None
 
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        data = self._file.read(len(buffer)) or b""
-        if len(data) > len(buffer):  # the first bytes come as they were read
-            self._file = _Rest(data[len(buffer) :], self._file)
-            data = data[: len(buffer)]
-        buffer[: len(data)] = data
-        return len(data)
+    def _read(self, size: int) -> bytes:
+        data = self._source.read(size) or b""
+        self.consumed += len(data)
+        return data
+
+    def peek(self) -> bytes:
+        """The first bytes, which stay to be read."""
+        try:
+            self._ready = self.read(CHUNK_BYTES)
+        except DamagedError:
+            self._ready = b""  # raised again when somebody reads
+        return self._ready
+
+    def read(self, size: int = -1, /) -> bytes:
+        """About ``size`` bytes; the damage is raised when nothing before it is left."""
+        found, self._ready = [self._ready], b""
+        length = len(found[0])
+        while length < max(size, 1) and self._damage is None:
+            try:
+                piece = next(self._pieces, None)
+            except DamagedError as error:
+                self._damage = error
+                break
+            if piece is None:
+                break
+            found.append(piece)
+            length += len(piece)
+        if not length and self._damage is not None:
+            raise self._damage
+        return b"".join(found)
 
 
 def _inflate(data: bytes) -> bytes:

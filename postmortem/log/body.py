@@ -76,6 +76,8 @@ _PC = (
     ("s390", re.compile(r"Krnl PSW : [0-9a-f]{8,16} [0-9a-f]{8,16} \(?(?P<rest>.*)")),
 )
 _PC_STARTS = ("RIP", "EIP", "IP: ", "PC is at ", "pc : ", "epc", "ERA: ", "NIP [", "Krnl PSW")
+_TRAILING = re.compile(r"\b(?:RSP|SS:ESP)\b")
+"""In the line that repeats the program counter when the report is over."""
 _LINK = re.compile(
     rf"(?:LR is at |lr : {_ADDRESS}?|ra : |ra    : [0-9a-f]{{8,16}} "
     r"|RA: [0-9a-f]{8,16} |LR \[[0-9a-f]{8,16}\] )"
@@ -93,20 +95,29 @@ _ARCH_MARKS = (
     ("loongarch", re.compile(r"ERA: |ESTAT: |BADV: ")),
 )
 _CPU = re.compile(
-    r"CPU: (?P<cpu>\d+) (?:UID: \d+ )?PID: (?P<pid>\d+) Comm: (?P<comm>.{1,64}?) "
+    r"CPU: (?P<cpu>\d{1,6}) (?:UID: \d{1,10} )?PID: (?P<pid>-?\d{1,10}) Comm: (?P<comm>.{1,64}?) "
     r"(?:Kdump: loaded )?"
     r"(?:(?P<clean>Not tainted)|Tainted: (?P<taint>[A-Z -]{1,40}?)) +(?P<release>\d\S*)"
 )
-_CPU_CUT = re.compile(r"CPU: (?P<cpu>\d+) (?:UID: \d+ )?PID: (?P<pid>\d+) Comm: (?P<comm>\S{1,64})")
+_CPU_CUT = re.compile(
+    r"CPU: (?P<cpu>\d{1,6}) (?:UID: \d{1,10} )?PID: (?P<pid>-?\d{1,10}) Comm: (?P<comm>\S{1,64})"
+)
 _PID = re.compile(
-    r"Pid: (?P<pid>\d+), comm: +(?P<comm>.{1,32}?) "
+    r"Pid: (?P<pid>-?\d{1,10}), comm: +(?P<comm>.{1,32}?) "
     r"(?:(?P<clean>Not tainted)|Tainted: (?P<taint>[A-Z -]{1,40}?)) +(?P<release>\d\S*)"
 )
-_PROCESS = re.compile(r"Process (?P<comm>.{1,32}) \(pid: (?P<pid>\d+)")
+_PROCESS = re.compile(r"Process (?P<comm>.{1,32}) \(pid: (?P<pid>\d{1,10})\b")
 _TASK = re.compile(r"task:(?P<comm>.{1,64}?) +state:(?P<state>\S) ")
+_TAINT_LINE = re.compile(
+    # lockdep: 6.1.0 #1 Not tainted; hung tasks: Tainted: G W 6.1.0 #1
+    r"(?:(?P<first>\d+\.\d+[^\s:]*) #\S{1,40} (?:SMP )?)?"
+    r"(?:Not tainted|(?:Tainted|TAINTED): (?P<taint>[A-Z][A-Z -]{0,40}?))\s*"
+    r"(?P<release>\d+\.\d+\S* #\S.{0,80})?$"
+)
 _HARDWARE = re.compile(r"Hardware name: ?(?P<name>.*)")
 _MODULES = re.compile(r"Modules linked in:(?P<list>.*)")
-_MODULE = re.compile(r"(?P<name>[a-z][\w-]*)(?P<flags>\([A-Z+-]+\))?$", re.I)
+_MODULE = re.compile(r"(?P<name>(?=\d*[a-z_])[\w-]+)(?P<flags>\([A-Z+-]+\))?$", re.I)
+_CODE_WORD = re.compile(r"(?:[0-9a-f]{2}){1,4}$")
 _TITLE = re.compile(
     r"\s*(?P<title>(?:Call [Tt]race|(?:stack )?[Bb]acktrace|Trace)(?: \([^)]{1,60}\))?:)"
     r"(?P<rest>.*)"
@@ -119,12 +130,13 @@ _STACK_OF = re.compile(
     r"|(?:assert no writes|read|write|race at unknown|bytes)\b"
     r"|(?:Use-after-free|Out-of-bounds|Invalid|Corrupted|Memory corruption|Object)\b"
     r"|page (?:last|_owner|allocated|owner)|(?:stack )?backtrace|Trace|Preemption disabled at"
-    r"|Stack of|\.\.\."
+    r"|Stack of|\.\.\.|Last Breaking-Event-Address"
 )
 _NMI = re.compile(
     r"NMI backtrace for cpu (?P<cpu>\d+)|Sending NMI |Task dump for CPU (?P<dump>\d+)"
 )
 _AT = re.compile(r".{0,400}?(?:\bat: |\bat:|\}, at: )(?P<rest>\[?<?.*)")
+_LOCK_AT = re.compile(r"(?:.{0,300}\}(?:-\{[\w:]+\})?)?, at:$")
 _END = re.compile(r"---\[ end (?:trace|Kernel panic)")
 _PANIC = re.compile(r"Kernel panic - not syncing: ?(?P<message>.*)")
 _WORKQUEUE = re.compile(r"Workqueue: (?P<name>\S+) (?P<work>\S+)")
@@ -147,6 +159,8 @@ class _BodyReader:
         self.code = CodeReader()
         self.modules: list[str] = []
         self.in_modules = False
+        self.lock_place = False
+        """The last line ended in ``, at:``, and where that is comes on the next."""
         self.index = 0
 
     def read(self, records: Sequence[Record]) -> Body:
@@ -176,6 +190,12 @@ class _BodyReader:
     # --- stacks ------------------------------------------------------------------
 
     def _frame(self, record: Record, text: str) -> bool:
+        if self.lock_place:
+            self.lock_place = False
+            frame = parse_frame(text)
+            if frame is not None:
+                self.body.held.append(frame)
+                return True
         if not self.reader.feed(text):
             return False
         if self.reader.frames:
@@ -210,7 +230,7 @@ class _BodyReader:
             if match is None:
                 continue
             rest = match["rest"]
-            trailing = "RSP" in rest or text.startswith(("RIP [", "RIP  "))
+            trailing = bool(_TRAILING.search(rest)) or text.startswith(("RIP [", "RIP  "))
             user = (match.groupdict().get("cs") or "").endswith(("3", "b"))
             if user:
                 if self.trace is None or not self.trace.frames:
@@ -279,13 +299,17 @@ class _BodyReader:
             self._close()
             self.owner = f"task {match['comm'].strip()}"
             return
+        if text.endswith("at:") and _LOCK_AT.match(text):
+            self._close()
+            self.lock_place = True
+            return
         if text.startswith("page last ") or (
             text.endswith(":") and (self.trace is None or _STACK_OF.match(text))
         ):
             self._close()
             self.title = text
             return
-        if self._about_task(text):
+        if self._about_task(text) or self._about_kernel(text):
             return
         if text.startswith("Hardware name:"):
             body.hardware = body.hardware or text[14:].strip()
@@ -343,11 +367,25 @@ class _BodyReader:
             return True
         return False
 
+    def _about_kernel(self, text: str) -> bool:
+        """Release and taint on a line of their own."""
+        match = _TAINT_LINE.match(text) if "ainted" in text else None
+        if match is None:
+            return False
+        release = match["first"] or (match["release"] or "").partition(" ")[0]
+        if self.body.release is None and release:
+            self.body.release = release
+            if match["taint"]:
+                self.body.taint = match["taint"].replace(" ", "").replace("-", "")
+        return True
+
     def _module_line(self, text: str) -> bool:
         text = re.sub(r"\[last unloaded:.*", "", text)
         words = text.split()
         names = [match["name"] for match in map(_MODULE.match, words) if match]
         if len(names) != len(words) or (words and self.modules and len(words) == 1 and ":" in text):
+            return False
+        if self.modules and words and all(map(_CODE_WORD.match, words)):
             return False
         self.modules.extend(names[:2000])
         return bool(words) or not text.strip()

@@ -146,7 +146,7 @@ def _raw(match: re.Match[str], segment: str) -> Frame:
     tail = match["tail"]
     source = _SOURCE.search(tail) if "." in tail else None
     return Frame(
-        function=match["function"],
+        function=match["function"].lstrip("."),  # ppc64's old ABI marks code by a dot
         offset=int(match["offset"], 16),
         size=int(match["size"], 16) if match["size"] else None,
         module=match["module"],

@@ -129,8 +129,8 @@ FORMS: tuple[Form, ...] = (
     Form("stack-segment", Kind.GENERAL_PROTECTION, r"(?:Oops: )?stack segment: [0-9a-f]{4} ",
          "stack segment fault in {function}", find="pc", type="DoS",
          literals=("stack segment:",)),
-    Form("divide", Kind.DIVIDE_ERROR, r"(?:Oops: )?divide error: [0-9a-f]{4} ",
-         "divide error in {function}", find="pc", type="DoS", literals=("divide error:",)),
+    Form("divide", Kind.DIVIDE_ERROR, r"(?:Oops: )?divide[ _]error: [0-9a-f]{4} ",
+         "divide error in {function}", find="pc", type="DoS", literals=("divide error:", "divide_error:")),
     Form("invalid-opcode", Kind.INVALID_OPCODE, r"(?:Oops: )?invalid opcode: [0-9a-f]{4} ",
          "invalid opcode in {function}", find="pc", type="DoS", continues=_FAULTS,
          literals=("invalid opcode:",)),
@@ -323,7 +323,7 @@ FORMS: tuple[Form, ...] = (
          literals=("still has locks held!",)),
     Form("nested-lock", Kind.LOCKDEP, r"(?P<tag>WARNING|\[ BUG): Nested lock was not taken",
          "{tag}: nested lock was not taken in {function}", type="LOCKDEP",
-         literals=("Nested lock was not taken",)),
+         find="held", literals=("Nested lock was not taken",)),
     Form("wait-context", Kind.LOCKDEP, r"\[ BUG: Invalid wait context \]",
          "BUG: Invalid wait context in {function}", find="lock", type="LOCKDEP",
          literals=("Invalid wait context",)),
@@ -455,11 +455,11 @@ FORMS: tuple[Form, ...] = (
          "NETDEV WATCHDOG: transmit queue timed out", find="none", type="WARNING", brief=True,
          literals=("NETDEV WATCHDOG",)),
     Form("warning", Kind.WARNING,
-         rf"WARNING: (?:\[.{{1,200}}?\] )?(?:CPU: \d+ PID: \d+ )?(?:at )?(?P<file>[\w./-]+\.[chSr]s?):(?P<lineno>\d+)"
+         rf"WARNING: (?:\[.{{1,200}}?\] )?(?:CPU: \d+ PID: -?\d+ )?(?:at )?(?P<file>[\w./-]+\.[chSr]s?):(?P<lineno>\d+)"
          rf"(?:(?: at)? (?P<named>{FUNC}))?",
          "WARNING in {function}", type="WARNING", find="pc", continues=("netdev-watchdog",),
          literals=("WARNING:",)),
-    Form("warning", Kind.WARNING, rf"WARNING: (?:CPU: \d+ PID: \d+ )?at (?:(?P<named>{FUNC})\+0x|\S)",
+    Form("warning", Kind.WARNING, rf"WARNING: (?:CPU: \d+ PID: -?\d+ )?at (?:(?P<named>{FUNC})\+0x|\S)",
          "WARNING in {function}", type="WARNING", find="pc", literals=("WARNING:",)),
     Form("badness", Kind.WARNING, r"Badness at (?P<file>[^\s:]+):(?P<lineno>\d+)",
          "WARNING in {function}", type="WARNING", find="pc", literals=("Badness at",)),
@@ -524,7 +524,7 @@ FORMS: tuple[Form, ...] = (
          "kernel panic: corrupted stack end in {function}", type="DoS", alt=("stack-overflow in {function}",),
          literals=("Kernel panic",)),
     Form("stack-protector", Kind.MEMORY_CORRUPTION,
-         rf"Kernel panic - not syncing: stack-protector: Kernel stack is corrupted in: (?:\[?<?[0-9a-f]*>?\]? ?)?(?P<named>{FUNC}(?:\+\S+)?(?: \[[\w-]+\])?)?",
+         rf"Kernel panic - not syncing: stack-protector: Kernel stack is corrupted in: (?:\[?<?[0-9a-f]{{8,16}}>?\]? ?)?(?P<named>{FUNC}(?:\+\S+)?(?: \[[\w-]+\])?)?",
          "kernel panic: stack is corrupted in {function}", type="DoS", find="named", brief=True,
          literals=("Kernel panic",)),
     Form("panic-sysrq", Kind.USER_REQUESTED, r"Kernel panic - not syncing: (?P<message>sysrq triggered crash)",
@@ -566,7 +566,7 @@ _STRONG = re.compile(
     r"BUG: (?:KASAN|KMSAN|KCSAN|KFENCE|unable to handle|kernel NULL pointer|soft lockup)|kernel BUG at "
     r"|(?:Oops: )?general protection fault[^\[\n]{0,100}: [0-9a-f]{4} \[#|Unable to handle kernel "
     r"|(?:divide error|invalid opcode|Oops): [0-9a-f]{4} \[#|Kernel panic - not syncing: |Internal error: .{1,60}\[#"
-    r"|WARNING: CPU: \d+ PID: \d+ at |INFO: rcu_\w+ (?:self-)?detected"
+    r"|WARNING: CPU: \d+ PID: -?\d+ at |INFO: rcu_\w+ (?:self-)?detected"
     r"|\[ (?:BUG|INFO): (?:bad|possible|inconsistent|held|suspicious|lock) [a-zA-Z ]+[!\]]"
 )
 

@@ -42,6 +42,9 @@ def document(path: str, full: bool = False) -> dict[str, Any]:
         scan = scan_file(path)
     except PostmortemError as error:
         return {"path": path, "reports": [], "problems": [{"what": "read", "why": str(error)}]}
+    except Exception as error:  # our mistake, but the other inputs are not to suffer for it
+        why = f"a defect of postmortem, please report it: {type(error).__name__}: {error}"
+        return {"path": path, "reports": [], "problems": [{"what": "read", "why": why[:300]}]}
     return scan_dict(scan, full)
 
 

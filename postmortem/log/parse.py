@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 
 from postmortem.log import mce
@@ -53,6 +54,8 @@ def parse_section(section: Section, arch: str | None = None) -> Report:
     detail = _detail(section)
     kind = _kind(form, body, detail)
     frames = frames_of(form, kind, body)
+    if form.name in _ONLY_STACK:
+        frames = _believed(frames)
     guilty = guilty_frame(frames, kind)
     if guilty is not None and (
         _injected(frames[: frames.index(guilty)]) or _mixed_with_injection(section)
@@ -112,6 +115,13 @@ def parse_section(section: Section, arch: str | None = None) -> Report:
             _faces(form, signed_as),
         ),
     )
+
+
+def _believed(frames: list[Frame]) -> list[Frame]:
+    """Frames with ``?`` count where there are no others (a kernel without frame pointers)."""
+    if any(frame.reliable and frame.function for frame in frames):
+        return frames
+    return [replace(frame, reliable=True) for frame in frames]
 
 
 def _detail(section: Section) -> dict[str, str]:
@@ -261,6 +271,8 @@ def _mixed_with_injection(section: Section) -> bool:
 def _named(detail: dict[str, str], body: Body, alone: bool) -> str | None:
     """The function in the header (or where it trapped, if there is no stack at all)."""
     names = [detail.get("named"), detail.get("function")]
+    if "first" in detail and "second" not in detail:
+        names.append(detail["first"])  # a race of which only one side is known
     if alone and body.pc is not None:
         names.append(body.pc.function)
     for name in filter(None, names):
@@ -284,16 +296,23 @@ def _named_module(detail: dict[str, str]) -> str | None:
 
 
 def _task(body: Body, detail: dict[str, str]) -> TaskRef | None:
-    if "by" in detail and detail.get("pid", "").isdigit():
-        return TaskRef(int(detail["pid"]), detail["by"])  # not khungtaskd, who only says so
+    pid = _number(detail.get("pid"))
+    if "by" in detail and pid is not None:
+        return TaskRef(pid, detail["by"])  # not khungtaskd, who only says so
     return body.task
 
 
 def _cpu(body: Body, detail: dict[str, str]) -> int | None:
     for key in ("cpu", "cpu2"):
-        if detail.get(key, "").isdigit():
-            return int(detail[key])
+        number = _number(detail.get(key))
+        if number is not None:
+            return number
     return body.cpu
+
+
+def _number(text: str | None) -> int | None:
+    """A pid or CPU; a number of a thousand digits is neither."""
+    return int(text) if text and len(text) < 11 and text.isascii() and text.isdigit() else None
 
 
 def _corruption(section: Section, body: Body, function: str | None) -> str | None:
@@ -307,9 +326,9 @@ def _corruption(section: Section, body: Body, function: str | None) -> str | Non
     if form.name == "slab-tracking":
         return "only a part of a report"
     trace = main_trace(body)
-    if trace is None or not any(frame.reliable for frame in trace.frames):
+    if trace is None or not (function or any(frame.reliable for frame in trace.frames)):
         return "it has no stack"
-    if form.find != "race" and function is None:
+    if form.find != "race" and form.kind is not Kind.OOM and function is None:
         return "no function to blame in its stack"
     return None
 
@@ -361,6 +380,8 @@ def _type(form: Form, detail: dict[str, str]) -> str:
     tool = form.type.split("-")[0]
     if "infoleak" in what:
         return f"{tool}-INFO-LEAK"
+    if "invalid-free" in what:
+        return f"{tool}-INVALID-FREE"
     if tool == "KMSAN" or ("free" in what and "use-after-free" not in what):
         return f"{tool}-{what.upper()}"
     access = detail.get("access", "Read").upper()

@@ -214,7 +214,7 @@ class Reader:
             for record in self._messages(raw, self._line):
                 yield record, start, after
             if self._line_at == start and self._base + end < after:
-                self._line += 1
+                self._line += self._data.startswith(b"\n", end)  # a long line is cut into pieces
                 self._line_at = after
             start = after
 

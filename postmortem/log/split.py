@@ -29,6 +29,10 @@ MAX_AFTER_END = 40
 """Messages after ``---[ end trace ]---`` that may still be registers of the report."""
 MAX_CUT = 12
 """Messages between ``[ cut here ]`` and its header."""
+MAX_AGE = 4000
+"""A caller that printed nothing for so many messages is done with its report."""
+_AGING = 256
+"""Every so many messages somebody looks for those."""
 _JOIN = 60
 """A further header line must come within so many messages of the first."""
 
@@ -49,6 +53,8 @@ _TAIL = re.compile(
     r"|<TASK>|</TASK>|Modules|Kernel panic|$"
 )
 """What is printed once more after the end."""
+_OWN_STACK = re.compile(r"CPU: \d|Pid: \d|Call [Tt]race:|Hardware name:|Mem-Info:")
+"""A one-line report that goes on like this is more than a line: what follows is its own."""
 _FRAME = re.compile(r"(?:\[<?[0-9a-f]+>?\] *)*(?:\? )?[\w.$]+\+0x[0-9a-f]+(?:/0x|\b)")
 _TITLE = re.compile(r"Call [Tt]race|Backtrace|(?:stack )?backtrace:")
 _WIDE = re.compile(
@@ -56,6 +62,16 @@ _WIDE = re.compile(
 )
 _MARKED = frozenset("CBsb-=SNTW")
 """How the lines that :meth:`Splitter._mark` looks for begin."""
+
+
+_PATIENCE = 3
+"""So many messages of others may be between a header and the first line of its report."""
+_WARNS = 12
+"""So many lines may be between the message of a check and the WARN() that shows its stack."""
+
+
+def _is_warning(header: Header) -> bool:
+    return "WARNING:" in header.form.literals
 
 
 def _follows(before: float, now: float) -> bool:
@@ -89,6 +105,10 @@ class Section:
     rules: int = 0
     last_time: float | None = None
     closed: bool = False
+    fed: int = 0
+    """When its last message came, in messages."""
+    aside: bool = False
+    """It began in the middle of the stack of another report, which goes on."""
     order: int = 0
     """How many reports began before it."""
 
@@ -121,17 +141,37 @@ class Splitter:
         self._last: Section | None = None
         self._half: Record | None = None
         self._begun = 0
+        self._fed = 0
+        self._cut_at: dict[str | None, int] = {}
+        self._aside: Section | None = None
 
     @property
     def idle(self) -> bool:
         """Nothing is open: the caller may skip ahead to the next header."""
-        return not self._open and not self._cut and self._half is None
+        return not self._open and not self._cut and self._half is None and self._aside is None
 
     def feed(self, record: Record, phrase: bool = True) -> list[Section]:
         """Take one message; the sections that ended with it, oldest first.
 
         :param phrase: whether a header's phrase is in it (a search said so).
         """
+        self._fed += 1
+        if self._fed % _AGING == 0:
+            return [*self._age(), *self._take(record, phrase)]
+        return self._take(record, phrase)
+
+    def _age(self) -> list[Section]:
+        """End what has been open for too long: each costs time at every message."""
+        for caller in [c for c, at in self._cut_at.items() if self._fed - at > MAX_AGE]:
+            self._flush(caller)
+        old = [key for key, one in self._open.items() if self._fed - one.fed > MAX_AGE]
+        done = [section for key in old for section in self._end_of(key, "nothing more came")]
+        aside = self._aside
+        if aside is not None and self._fed - aside.fed > MAX_AGE:
+            done += self._end_aside()
+        return sorted(done, key=lambda section: section.order)
+
+    def _take(self, record: Record, phrase: bool) -> list[Section]:
         stripped = record.text.lstrip()
         header = match_header(stripped) if phrase else None
         if header is None and (phrase or self._half is not None):
@@ -142,6 +182,7 @@ class Splitter:
             # The header comes after the cut, with a message or two between.
             self._flush(record.caller)
             self._cut[record.caller] = [record]
+            self._cut_at[record.caller] = self._fed
             return []
         if record.caller in self._cut:
             pending = self._cut[record.caller]
@@ -168,13 +209,14 @@ class Splitter:
     def _flush(self, caller: str | None) -> None:
         """No header came: what was held back belongs to the open report, if any."""
         section = self._open.get(caller)
+        self._cut_at.pop(caller, None)
         for record in self._cut.pop(caller, []):
             if section is not None:
                 self._append(section, record)
 
     def finish(self) -> list[Section]:
         """The input is at its end."""
-        done = sorted(self._open.values(), key=lambda section: section.order)
+        done = sorted([*self._open.values(), *self._end_aside()], key=lambda section: section.order)
         for section in done:
             del section.records[max(section.fitting, section.at + 1) :]
             if not section.ended and not section.traced and not section.form.brief:
@@ -195,14 +237,17 @@ class Splitter:
         if section is not None and (
             section.takes_header(header) or self._same_event(section, header)
         ):
-            if section.form.preface:
+            if section.form.preface or self._says_more(section, header):
                 section.header = header
             section.joined.append(header)
             self._flush(record.caller)
             self._append(section, record)
             section.fitting = len(section.records)
             return []
+        if section is not None and self._only_passes(section, header):
+            return self._open_aside(record, header)
         before = self._cut.pop(record.caller, [])
+        self._cut_at.pop(record.caller, None)
         if section is not None and section.form.name == _ASKED and header.form.find != "none":
             before = [*section.records, *before]  # the crash that somebody asked for
             del self._open[section.caller]
@@ -214,6 +259,7 @@ class Splitter:
             record.caller,
             last_time=record.time,
             order=self._begun,
+            fed=self._fed,
         )
         self._begun += 1
         self._open[record.caller] = new
@@ -223,17 +269,64 @@ class Splitter:
             done += self._end_of(oldest, "too many reports at once")
         return done
 
-    def _same_event(self, section: Section, header: Header) -> bool:
-        """panic() that interrupts a warning before its stack: the stack is the warning's."""
-        name = header.form.name
-        return (
-            name.startswith("panic")
-            and not section.titled
-            and not section.ended
-            and not section.form.name.startswith("panic")
-            and not section.form.brief
-            and len(section.records) - section.at <= _JOIN
+    def _says_more(self, section: Section, header: Header) -> bool:
+        """Does the message of a WARN() tell its kind better than the place of the check?"""
+        said = header.form
+        vague = said.name == "bug" or "Kernel panic" in said.literals or _is_warning(header)
+        return section.form.name == "warning" and not vague
+
+    def _only_passes(self, section: Section, header: Header) -> bool:
+        """A line of another CPU in the middle of a stack, without a caller to tell them apart."""
+        form = header.form
+        if not form.brief or "Kernel panic" in form.literals or form.name == _ASKED:
+            return False
+        if section.caller is not None or section.ended:
+            return False
+        if section.frames:
+            return True
+        # Its stack may still come, unless the new one is of a kind that brings a stack.
+        waits = len(section.records) - max(section.fitting, section.at + 1) <= _PATIENCE
+        return form.find == "none" and not section.form.brief and waits
+
+    def _open_aside(self, record: Record, header: Header) -> list[Section]:
+        done = self._end_aside()
+        self._aside = Section(
+            header,
+            [record],
+            0,
+            record.caller,
+            last_time=record.time,
+            order=self._begun,
+            fed=self._fed,
+            aside=True,
         )
+        self._begun += 1
+        return done
+
+    def _end_aside(self) -> list[Section]:
+        aside, self._aside = self._aside, None
+        if aside is None:
+            return []
+        aside.closed = True
+        del aside.records[max(aside.fitting, 1) :]
+        return [aside]
+
+    def _same_event(self, section: Section, header: Header) -> bool:
+        """Is the new header a part of what is open: panic() or WARN() before its stack?"""
+        if section.titled or section.ended or section.form.brief:
+            return False
+        name = header.form.name
+        behind = len(section.records) - section.at
+        if name.startswith("panic"):
+            # panic() that interrupts a warning before its stack: the stack is the warning's.
+            return not section.form.name.startswith("panic") and behind <= _JOIN
+        warns, warned = (_is_warning(h) for h in (header, section.header))
+        if section.frames or warns == warned:
+            return False
+        if warned:
+            return behind == 1  # up to 4.12 WARN() prints its message second
+        # The check prints what it found, then warns to get a stack; or the report itself warns.
+        return behind <= _WARNS and section.form.find in ("none", "stall")
 
     def _plain(self, record: Record, text: str) -> list[Section]:
         section = self._open.get(record.caller)
@@ -243,6 +336,14 @@ class Splitter:
             return []
         if text.startswith(_BOOT):
             return self._end_all("the machine restarted")
+        if self._aside is not None and section.caller is None:
+            form = self._aside.form
+            if section.titled and form.find != "none" and _OWN_STACK.match(text):
+                return self._aside_takes_over(section, record, text)
+            if form.details and len(self._aside.records) < _JOIN and not _FRAME.match(text):
+                self._append(self._aside, record)
+                if fits(text):
+                    self._aside.fitting = len(self._aside.records)
         if (
             record.time is not None
             and section.last_time is not None
@@ -269,6 +370,15 @@ class Splitter:
         if len(section.records) >= MAX_RECORDS:
             return self._end_of(section.caller, None)
         return []
+
+    def _aside_takes_over(self, section: Section, record: Record, text: str) -> list[Section]:
+        """The report that came between has a stack of its own: the other one's is over."""
+        done = self._end_of(section.caller, None)
+        aside, self._aside = self._aside, None
+        assert aside is not None
+        aside.aside = False
+        self._open[aside.caller] = self._last = aside
+        return [*done, *self._plain(record, text)]
 
     def _mark(self, section: Section, text: str) -> bool:
         """Note what a line says about the state of its report; is it the last?"""
@@ -304,6 +414,7 @@ class Splitter:
     def _append(self, section: Section, record: Record) -> None:
         if len(section.records) < MAX_RECORDS:
             section.records.append(record)
+        section.fed = self._fed
         if record.time is not None:
             section.last_time = record.time
 
@@ -328,6 +439,7 @@ class Splitter:
         done: list[Section] = []
         for caller in list(self._open):
             done += self._end_of(caller, why)
+        done += self._end_aside()
         return sorted(done, key=lambda section: section.order)
 
 

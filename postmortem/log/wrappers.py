@@ -14,13 +14,13 @@ Wrapper = Callable[[bytes], "bytes | None"]
 
 MAX_LINE_BYTES = 1 << 20
 _KMSG = re.compile(
-    rb"(?:[\w.+-]+,)?(?P<level>\d+),(?P<seq>\d+),(?P<usec>\d+),(?P<flags>[^;\n]*);(?P<text>.*)",
+    rb"(?:[\w.+-]+,)?(?P<level>\d{1,9}),(?P<seq>\d{1,24}),(?P<usec>\d{1,24}),(?P<flags>[^;\n]*);(?P<text>.*)",
     re.S,
 )
 _LAVA = re.compile(rb"\s*-? *(?P<json>\{.*\"(?:msg|lvl)\":.*\})\s*$", re.S)
 _DMESG_JSON = re.compile(rb'\s*"(?P<key>pri|time|caller|msg)": *(?P<value>.*?),?\s*$', re.S)
 _ESCAPED = re.compile(rb"\\x([0-9a-fA-F]{2})")
-_FRAGMENT = re.compile(rb"ncfrag=(?P<at>\d+)/(?P<total>\d+)")
+_FRAGMENT = re.compile(rb"ncfrag=(?P<at>\d{1,9})/(?P<total>\d{1,9})")
 
 
 def find_wrapper(head: bytes) -> Wrapper | None:
@@ -103,7 +103,7 @@ class Kmsg:
                 return None
             text = whole
         text = _ESCAPED.sub(lambda m: bytes([int(m[1], 16)]), text)
-        caller = re.search(rb"caller=([TC]\d+)", match["flags"])
+        caller = re.search(rb"caller=([TC]\d{1,9})", match["flags"])
         return _console(
             text,
             int(match["level"]) & 7,

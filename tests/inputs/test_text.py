@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import random
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -30,10 +31,27 @@ def test_compressed_log_is_read_through(tmp_path: Path, pack: Callable[[bytes], 
 
 
 @pytest.mark.parametrize(
-    "pack", [gzip.compress, bz2.compress, lzma.compress], ids=["gzip", "bzip2", "xz"]
+    "pack",
+    [gzip.compress, bz2.compress, lzma.compress, zstandard.ZstdCompressor().compress],
+    ids=["gzip", "bzip2", "xz", "zstd"],
 )
 def test_damaged_compression_is_a_problem_not_an_exception(pack: Callable[[bytes], bytes]) -> None:
     assert scan_bytes(pack(OOPS)[:-20]).problems != []
+
+
+@pytest.mark.parametrize(
+    "pack",
+    [gzip.compress, lzma.compress, zstandard.ZstdCompressor().compress],
+    ids=["gzip", "xz", "zstd"],
+)
+def test_all_that_is_left_of_a_cut_log_is_read(pack: Callable[[bytes], bytes]) -> None:
+    rng = random.Random(1)
+    rest = b"".join(b"[%5d.000000] otter: %d\n" % (n, rng.random() * 1e9) for n in range(20_000))
+    packed = pack(OOPS + rest)
+    scan = scan_bytes(packed[: len(packed) // 2])
+    assert scan.size > len(rest) // 3
+    assert [report.function for report in scan.reports[:1]] == ["acme_queue_kick"]
+    assert "missing" in scan.problems[0].why
 
 
 def test_missing_file_is_one_sentence() -> None:

@@ -195,3 +195,10 @@ def test_names_have_no_control_characters() -> None:
     data = b"kernel BUG at a.c:1!\nCall Trace:\n \x1b[31mac\x07me+0x1/0x2\n"
     names = functions(scan_bytes(data).reports)
     assert not [name for name in names if re.search(r"[\x00-\x1f]", name)]
+
+
+def test_a_long_line_is_one_line() -> None:
+    log = b"[ 1.0] BUG: kernel NULL pointer dereference, address: 10\n" + b"z" * 400_000 + b"\n"
+    log += b"[ 1.0] RIP: 0010:otter_read+0x1/0x10\n[ 1.0] Call Trace:\n[ 1.0]  vfs_read+0x1/0x10\n"
+    (report,) = scan_bytes(log).reports
+    assert (report.line, report.end_line) == (1, 5)

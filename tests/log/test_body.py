@@ -1,0 +1,68 @@
+"""What stands in the lines of a report besides its stack."""
+
+from __future__ import annotations
+
+from postmortem.log.body import Body, read_body
+from postmortem.log.scan import scan_bytes
+from postmortem.model.report import Record
+
+
+def body(*lines: str) -> Body:
+    return read_body([Record(number, line) for number, line in enumerate(lines, 1)])
+
+
+def names(lines: Body) -> list[list[str | None]]:
+    return [[frame.function for frame in trace.frames] for trace in lines.traces]
+
+
+def test_modules_may_begin_with_a_digit() -> None:
+    found = body("Modules linked in: otter(O) 8021q garp", " 9pnet 3w_9xxx", "0f 0b eb fe")
+    assert found.modules == ("otter", "8021q", "garp", "9pnet", "3w_9xxx")
+
+
+def test_release_and_taint_on_a_line_of_their_own() -> None:
+    assert body("3.4.0 #37 Tainted: P        W").taint == "PW"
+    assert body("6.1.0-9 #1 Not tainted").release == "6.1.0-9"
+    hung = body("      Tainted: G        W  OE      5.10.0-8-amd64 #1")
+    assert (hung.release, hung.taint) == ("5.10.0-8-amd64", "GWOE")
+
+
+def test_the_place_of_a_lock_on_a_line_of_its_own_is_no_stack() -> None:
+    found = body(
+        " #0: ", " (&o->lock", " ){+.+.}", " , at: ", " [<ffffffff81055862>] otter_load+0x22/0x70"
+    )
+    assert names(found) == []
+    assert [frame.function for frame in found.held] == ["otter_load"]
+
+
+def test_the_line_that_closes_an_oops_is_no_frame() -> None:
+    found = body(
+        "EIP is at otter_x+0x3/0x5",
+        "Call Trace:",
+        " otter_y+0x1/0x2",
+        " sysenter_do_call+0x12/0x28",
+        "EIP: [<f8e40765>] otter_x+0x3/0x5 SS:ESP 0068:f180dbf8",
+    )
+    assert names(found) == [["otter_y", "sysenter_do_call"]]
+
+
+def test_last_breaking_event_is_no_frame() -> None:
+    found = body(
+        "Call Trace:",
+        " [<000003e00000a1b2>] otter_y+0x1/0x2",
+        "Last Breaking-Event-Address:",
+        " [<000003e00000a1c2>] otter_z+0x1/0x2",
+    )
+    assert names(found)[0] == ["otter_y"]
+
+
+def test_dot_symbols_lose_their_dot() -> None:
+    found = body("Call Trace:", "[c00000007d0a7400] [c000000000036c54] .otter_check+0x54/0xa0")
+    assert names(found) == [["otter_check"]]
+
+
+def test_a_number_of_many_digits_is_no_pid() -> None:
+    log = b"[ 1.000000] INFO: task heron:%s blocked for more than 120 seconds.\n" % (b"7" * 5000)
+    scan_bytes(log)
+    log = b"[ 1.000000] BUG: otter\n[ 1.000001] CPU: 1 PID: %s Comm: a Not tainted 6.1\n"
+    assert scan_bytes(log % (b"7" * 5000)).reports[0].task is None

@@ -1,0 +1,118 @@
+"""One event, one report: what cuts a report, what joins it, what only passes by."""
+
+from __future__ import annotations
+
+from postmortem.log.scan import reports_from_records, scan_bytes
+from postmortem.log.split import MAX_AGE, Splitter
+from postmortem.model.report import Record, Report
+
+STACK = """\
+Call Trace:
+ schedule+0x9c/0x1b0
+ mutex_lock+0x3b0/0x1130
+ otter_dive+0xcc/0x220
+ otter_write+0x10/0x20
+"""
+
+
+def reports(text: str, prefix: str = "[    3.000000] ") -> list[Report]:
+    return scan_bytes("".join(f"{prefix}{line}\n" for line in text.splitlines()).encode()).reports
+
+
+def in_the_middle(line: str) -> str:
+    lines = STACK.splitlines(keepends=True)
+    return "".join([*lines[:2], line + "\n", *lines[2:]])
+
+
+HUNG = "INFO: task heron:77 blocked for more than 120 seconds.\n"
+
+
+def test_a_line_of_another_cpu_does_not_cut_a_stack() -> None:
+    passing = "unregister_netdevice: waiting for eth7 to become free. Usage count = 2"
+    hung, line = reports(HUNG + in_the_middle(passing))
+    assert (hung.function, hung.corrupted) == ("otter_dive", None)
+    assert [frame.function for frame in line.frames] == []
+
+
+def test_the_oom_killer_of_another_cpu_takes_no_frames() -> None:
+    passing = "heron invoked oom-killer: gfp_mask=0x40(GFP_X), order=0, oom_score_adj=0"
+    hung, oom = reports(HUNG + in_the_middle(passing))
+    assert hung.function == "otter_dive"
+    assert (str(oom.kind), oom.frames) == ("oom", ())
+
+
+def test_an_oom_with_its_own_stack_keeps_it() -> None:
+    text = (
+        HUNG
+        + STACK
+        + "heron invoked oom-killer: gfp_mask=0x40(GFP_X), order=0, oom_score_adj=0\n"
+        + "CPU: 1 PID: 9 Comm: heron Not tainted 6.1.0 #1\n"
+        + "Call Trace:\n dump_header+0x1/0x2\n otter_read_ahead+0x1/0x9\n"
+    )
+    hung, oom = reports(text)
+    assert [f.function for f in hung.frames][-1] == "otter_write"
+    assert [f.function for f in oom.frames] == ["dump_header", "otter_read_ahead"]
+
+
+def test_the_message_of_an_old_warning_belongs_to_it() -> None:
+    (report,) = reports(
+        "WARNING: CPU: 1 PID: 4 at lib/list_debug.c:62 __list_del_entry+0xf4/0x100()\n"
+        "list_del corruption. next->prev should be f3215564, but was   (null)\n"
+        "Call Trace:\n __list_del_entry+0xf4/0x100\n otter_exit+0x33/0x100 [otter]\n"
+    )
+    assert (report.function, str(report.kind)) == ("otter_exit", "list-corruption")
+
+
+def test_the_message_of_an_old_warning_tells_its_kind() -> None:
+    (report,) = reports(
+        "WARNING: at net/sched/sch_generic.c:303 dev_watchdog+0x272/0x280()\n"
+        "NETDEV WATCHDOG: eth7 (otternet): transmit queue 0 timed out\n"
+        "Call Trace:\n dev_watchdog+0x1/0x2\n"
+    )
+    assert report.title.startswith("NETDEV WATCHDOG")
+
+
+def test_a_check_that_warns_after_its_message_is_one_report() -> None:
+    (report,) = reports(
+        "BUG: Dentry 0000000012345678{i=0,n=.index}  still in use (1) [unmount of otterfs]\n"
+        "------------[ cut here ]------------\n"
+        "WARNING: CPU: 1 PID: 4 at fs/dcache.c:1616 umount_check+0x18d/0x1d0\n"
+        "Call Trace:\n umount_check+0x1/0x2\n otter_kill_sb+0x1/0x2\n"
+    )
+    assert report.corrupted is None
+    assert report.frames
+
+
+def test_a_warning_of_its_own_after_a_whole_stack_is_another_report() -> None:
+    text = HUNG + STACK + "------------[ cut here ]------------\n"
+    text += "WARNING: CPU: 1 PID: 4 at fs/otter.c:16 otter_check+0x18d/0x1d0\n"
+    assert len(reports(text)) == 2
+
+
+def test_a_warning_with_a_smashed_pid_is_found() -> None:
+    (report,) = reports(
+        "WARNING: CPU: 5 PID: -534549613 at kernel/otter.c:2 otter_switch+0x230/0x23c\n"
+        "CPU: 5 PID: -534549613 Comm: Xq Not tainted 4.17.0 #8\n"
+        "Call Trace:\n otter_switch+0x230/0x23c\n"
+    )
+    assert report.task is not None
+    assert report.task.pid == -534549613
+
+
+def test_nothing_stays_open_for_ever() -> None:
+    splitter = Splitter()
+    splitter.feed(Record(1, "BUG: otter lost its stone", 1.0, None, "T1"))
+    done = [
+        section
+        for number in range(2, MAX_AGE + 600)
+        for section in splitter.feed(Record(number, "calm", 1.0, None, "T2"), phrase=False)
+    ]
+    assert [section.header.form.name for section in done] == ["bug"]
+    assert splitter.idle
+
+
+def test_records_give_the_same_as_bytes() -> None:
+    lines = [Record(n, text, 3.0) for n, text in enumerate((HUNG + STACK).splitlines(), 1)]
+    assert [r.title for r in reports_from_records(lines)] == [
+        r.title for r in reports(HUNG + STACK)
+    ]
