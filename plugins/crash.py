@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from postmortem.judge.reports import NEXT_STEPS, ended_by, explain, is_panic
+from postmortem.judge.reports import ended_by, index_of
 from postmortem.model.findings import Confidence, Culprit, Evidence, Finding, Kind, Severity
 from postmortem.model.report import Frame
 from postmortem.model.result import StackFrame
 from postmortem.plugin import Context, plugin
+from postmortem.rules.kinds import explain, next_steps
 
 _TITLES = {
     Kind.NULL_DEREFERENCE: "BUG: unable to handle kernel NULL pointer dereference in {function}",
@@ -31,7 +32,7 @@ def crash(ctx: Context) -> Iterator[Finding]:
 
     That is so when the log's pages are missing or its text was overwritten.
     """
-    if any(is_panic(report) for report in ctx.reports) or ended_by(ctx) or ctx.prog is None:
+    if index_of(ctx).panics or ended_by(ctx) or ctx.prog is None:
         return
     from postmortem.kernel.code.crash import crash as read_crash
 
@@ -66,7 +67,7 @@ def crash(ctx: Context) -> Iterator[Finding]:
             task=found.cpu.task,
             cpu=found.cpu.number,
         ),
-        next_steps=NEXT_STEPS.get(found.kind, ()),
+        next_steps=next_steps(found.kind),
         signature=signature(found.kind, function, frames),
     )
 

@@ -9,16 +9,14 @@ from postmortem.graph.model import Edge, Graph, Node, NodeKind, cycles, roots
 from postmortem.graph.tree import circle, node_text, seconds_text, tree
 from postmortem.judge.reports import (
     HANG_KINDS,
-    NEXT_STEPS,
     confidence_of,
     finding_of,
-    is_panic,
+    index_of,
     log_evidence,
     report_id,
     reports_of,
     severity_of,
 )
-from postmortem.judge.verdict import DEADLY
 from postmortem.model.findings import (
     Block,
     Cell,
@@ -38,6 +36,7 @@ from postmortem.model.findings import (
 from postmortem.model.report import Record, Report
 from postmortem.model.result import StackFrame
 from postmortem.plugin import Context, plugin
+from postmortem.rules.kinds import next_steps
 
 _MAX_EDGES = 6
 _MAX_TROUBLES = 40
@@ -64,7 +63,7 @@ def hung(ctx: Context) -> Iterator[Finding | Table | Export]:
             report
             for report in reports
             if report.line not in used
-            and not is_panic(report)
+            and not report.is_panic
             and _concerns(report, trouble, facts.graph)
         ]
         used |= {report.line for report in mine}
@@ -157,7 +156,7 @@ def _referred_to(ctx: Context, reports: list[Report]) -> Iterator[Finding]:
 def _told(ctx: Context, report: Report, facts: Facts) -> Finding:
     """What the kernel has said of a task that hangs no more, or of which nothing is known."""
     finding = finding_of(ctx, report)
-    if not facts.from_dump or is_panic(report) or finding.severity is Severity.FATAL:
+    if not facts.from_dump or report.is_panic or finding.severity is Severity.FATAL:
         return finding
     return replace(
         finding,
@@ -244,11 +243,7 @@ def _concerns(report: Report, trouble: Trouble, graph: Graph) -> bool:
 
 def _referred(ctx: Context) -> set[str]:
     """Ids of the findings that a later report, a panic, is said to come from."""
-    return {
-        report_id(ctx.reports[report.consequence_of])
-        for report in ctx.reports
-        if report.consequence_of is not None and 0 <= report.consequence_of < len(ctx.reports)
-    }
+    return {f"log-{line}" for line in index_of(ctx).consequences}
 
 
 def _id_of(ctx: Context, reports: list[Report]) -> str:
@@ -467,10 +462,8 @@ def _verb(edge: Edge) -> str:
 
 def _died_of(ctx: Context, root: Node) -> tuple[str, ...]:
     """A task that died of an Oops with a lock in its hands."""
-    for report in ctx.reports:
-        if report.kind in DEADLY and report.task is not None and report.task.pid == root.pid:
-            return (report_id(report),)
-    return ()
+    report = index_of(ctx).deadly_of.get(root.pid) if root.pid is not None else None
+    return () if report is None else (report_id(report),)
 
 
 def _next_steps(facts: Facts, trouble: Trouble, culprit: Culprit) -> tuple[str, ...]:
@@ -486,7 +479,7 @@ def _next_steps(facts: Facts, trouble: Trouble, culprit: Culprit) -> tuple[str, 
             " behind it, or who suspended it.",
         )
     if root.kind is NodeKind.UNKNOWN:
-        return NEXT_STEPS[Kind.HUNG_TASK]
+        return next_steps(Kind.HUNG_TASK)
     if root.kind is not NodeKind.TASK:
         return (f"Find who should have ended the wait: {root.label}.",)
     if "exited" in root.state or "exited" in root.label:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from postmortem.judge.reports import LOCKUP_KINDS, NEXT_STEPS, finding_of, is_panic, reports_of
+from postmortem.judge.reports import LOCKUP_KINDS, finding_of, index_of, reports_of
 from postmortem.model.findings import (
     Cell,
     Column,
@@ -21,6 +21,7 @@ from postmortem.model.findings import (
 )
 from postmortem.model.report import Report
 from postmortem.plugin import Context, plugin
+from postmortem.rules.kinds import next_steps
 
 if TYPE_CHECKING:
     import drgn
@@ -65,7 +66,7 @@ def lockups(ctx: Context) -> Iterator[Finding | Table]:
 
 def _panic_ns(ctx: Context) -> int | None:
     """Log time of the first panic: what happens later does not count."""
-    times = [report.time for report in ctx.reports if is_panic(report) and report.time]
+    times = [report.time for report in index_of(ctx).panics if report.time]
     return int(min(times) * 1e9) if times else None
 
 
@@ -78,8 +79,8 @@ class _Story:
         self._ctx = ctx
         self._prog = prog
         self._facts = facts
-        self._reports = [report for report in reports if not is_panic(report)]
-        self._panics = [report for report in reports if is_panic(report)]
+        self._reports = [report for report in reports if not report.is_panic]
+        self._panics = [report for report in reports if report.is_panic]
         self._told: set[int] = set()
         """Lines of the reports that became a finding."""
         self._roots: dict[int, str] = {}
@@ -324,7 +325,7 @@ class _Story:
             ),
             culprit=culprit,
             caused_by=(cause,) if cause else (),
-            next_steps=NEXT_STEPS.get(Kind.RCU_STALL, ()),
+            next_steps=next_steps(Kind.RCU_STALL),
         )
 
     def _as_consequence(self, report: Report) -> Finding:

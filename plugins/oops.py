@@ -12,7 +12,7 @@ from postmortem.judge.reports import (
     code_block,
     ended_by,
     finding_of,
-    is_panic,
+    index_of,
     reports_of,
 )
 from postmortem.model.findings import Block, Confidence, Evidence, Finding, Kind
@@ -79,12 +79,7 @@ def _with_source(ctx: Context, finding: Finding, report: Report, fault: Fault) -
 
 def _outcome(ctx: Context, report: Report) -> Iterator[str]:
     """The two sorts of panic: hard, in an interrupt, and soft, which kills one task."""
-    consequences = [
-        other
-        for other in ctx.reports
-        if other.consequence_of is not None and ctx.reports[other.consequence_of] is report
-    ]
-    panics = [other for other in consequences if is_panic(other)]
+    panics = index_of(ctx).panics_after(report)
     context = _context(report)
     if panics and (context or any("interrupt" in other.title for other in panics)):
         where = {"softirq": "a softirq", "nmi": "an NMI"}.get(context, "an interrupt")

@@ -75,6 +75,8 @@ class Context:
     """DWARF of the same kernel, where it was found; it only adds to what the dump says."""
     named: bool = False
     """The user asked for this plugin by its name: list everything, not only what is wrong."""
+    memo: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    """What judges keep for each other: an index of the reports ..."""
     problems: list[Problem] = field(default_factory=list)
     """Say here what could not be read: ``ctx.problem("task list", "page 0x.. excluded")``."""
 

@@ -27,11 +27,7 @@ def log_graph(reports: Iterable[Report], tasks: Sequence[LoggedTask]) -> Graph:
     shown = {task.pid: task for task in tasks}
     # khungtaskd's panic over a hung task is none itself.
     hung = [
-        r
-        for r in reports
-        if r.kind is Kind.HUNG_TASK
-        and r.task is not None
-        and not r.title.startswith("kernel panic")
+        r for r in reports if r.kind is Kind.HUNG_TASK and r.task is not None and not r.is_panic
     ]
     for report in hung:
         _add_report(graph, report)

@@ -1,12 +1,13 @@
 """What plugins share when they turn a report of the kernel into a finding.
 
 The kernel's own report says what it saw; a finding says what it means and how
-sure that is. The texts are data: one row a kind.
+sure that is. What a kind means is in :mod:`postmortem.rules.kinds`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from postmortem.model.findings import (
@@ -19,155 +20,60 @@ from postmortem.model.findings import (
     Severity,
 )
 from postmortem.model.report import Frame, Report
+from postmortem.rules.kinds import DEADLY, MILD, Family, explain, kinds_of, next_steps, rule
 
 if TYPE_CHECKING:
     from postmortem.plugin import Context
 
-OOPS_KINDS = frozenset(
-    {
-        Kind.NULL_DEREFERENCE,
-        Kind.BAD_POINTER,
-        Kind.GENERAL_PROTECTION,
-        Kind.USE_AFTER_FREE,
-        Kind.BAD_EXECUTION,
-        Kind.STACK_OVERFLOW,
-        Kind.DIVIDE_ERROR,
-        Kind.INVALID_OPCODE,
-        Kind.BUG,
-        Kind.WARNING,
-        Kind.LIST_CORRUPTION,
-        Kind.OUT_OF_BOUNDS,
-        Kind.MEMORY_CORRUPTION,
-        Kind.DOUBLE_FREE,
-        Kind.SCHEDULING_WHILE_ATOMIC,
-    }
-)
-PANIC_KINDS = frozenset(
-    {
-        Kind.PANIC,
-        Kind.INIT_KILLED,
-        Kind.ROOT_MOUNT,
-        Kind.USER_REQUESTED,
-        Kind.NMI,
-        Kind.MACHINE_CHECK,
-    }
-)
-MEMORY_KINDS = frozenset({Kind.OOM, Kind.ALLOCATION_FAILURE, Kind.MEMORY_LEAK})
-HANG_KINDS = frozenset({Kind.HUNG_TASK, Kind.DEADLOCK})
-LOCKUP_KINDS = frozenset({Kind.SOFT_LOCKUP, Kind.HARD_LOCKUP, Kind.RCU_STALL, Kind.WORKQUEUE_STALL})
-CHECKER_KINDS = frozenset(
-    {Kind.KASAN, Kind.KMSAN, Kind.KCSAN, Kind.KFENCE, Kind.UBSAN, Kind.LOCKDEP, Kind.IO_ERROR}
-)
+OOPS_KINDS = kinds_of(Family.OOPS)
+PANIC_KINDS = kinds_of(Family.PANIC)
+MEMORY_KINDS = kinds_of(Family.MEMORY)
+HANG_KINDS = kinds_of(Family.HANG)
+LOCKUP_KINDS = kinds_of(Family.LOCKUP)
+CHECKER_KINDS = kinds_of(Family.CHECKER)
 
-_MILD = frozenset(
-    {
-        Kind.WARNING,
-        Kind.UBSAN,
-        Kind.KCSAN,
-        Kind.LOCKDEP,
-        Kind.ALLOCATION_FAILURE,
-        Kind.RCU_STALL,
-        Kind.WORKQUEUE_STALL,
-        Kind.IO_ERROR,
-        Kind.MEMORY_LEAK,
-        Kind.NMI,
-        Kind.USER_REQUESTED,
-    }
-)
-"""Kinds that a machine survives unless a panic says otherwise."""
 
-EXPLANATIONS: dict[Kind, str] = {
-    Kind.NULL_DEREFERENCE: "{function} used a NULL pointer.",
-    Kind.BAD_POINTER: "{function} used a pointer to memory that is not mapped or not allowed.",
-    Kind.GENERAL_PROTECTION: "{function} used a pointer that is no address at all (non-canonical).",
-    Kind.USE_AFTER_FREE: "{function} used memory that had been freed.",
-    Kind.OUT_OF_BOUNDS: "{function} went past the end of an object.",
-    Kind.MEMORY_CORRUPTION: "Memory was overwritten; it came to light in {function}.",
-    Kind.LIST_CORRUPTION: "{function} met a linked list whose neighbours disagree.",
-    Kind.DOUBLE_FREE: "{function} freed an object that was free already.",
-    Kind.STACK_OVERFLOW: "The kernel stack ran over in {function}.",
-    Kind.DIVIDE_ERROR: "{function} divided by zero, or a quotient did not fit.",
-    Kind.INVALID_OPCODE: "{function} ran into bytes that are no instruction.",
-    Kind.BAD_EXECUTION: "{function} jumped to an address that holds no code.",
-    Kind.BUG: "{function} checked an assumption with BUG() and it did not hold.",
-    Kind.WARNING: "{function} checked an assumption with WARN() and it did not hold.",
-    Kind.SCHEDULING_WHILE_ATOMIC: (
-        "{function} went to sleep where sleeping is forbidden: with a spinlock held, "
-        "preemption off or in an interrupt."
-    ),
-    Kind.PANIC: "{function} called panic().",
-    Kind.INIT_KILLED: "The init process (pid 1) ended, and the kernel can't go on without it.",
-    Kind.ROOT_MOUNT: "The root file system could not be mounted.",
-    Kind.USER_REQUESTED: "Somebody asked for this crash.",
-    Kind.NMI: "A non-maskable interrupt came that no handler claimed.",
-    Kind.MACHINE_CHECK: "The hardware reported an error that can't be corrected.",
-    Kind.OOM: "The machine ran out of memory.",
-    Kind.ALLOCATION_FAILURE: "{function} asked for memory that could not be had.",
-    Kind.MEMORY_LEAK: "Memory was allocated that nothing refers to any more.",
-    Kind.HUNG_TASK: "A task has been waiting in {function} and can't be woken.",
-    Kind.DEADLOCK: "Tasks wait for each other's locks.",
-    Kind.SOFT_LOCKUP: "A CPU has been running {function} without letting anything else run.",
-    Kind.HARD_LOCKUP: "A CPU stopped answering even to interrupts, in {function}.",
-    Kind.RCU_STALL: "An RCU grace period can't end: a CPU or task stays in {function}.",
-    Kind.WORKQUEUE_STALL: "A worker pool makes no progress.",
-    Kind.LOCKDEP: "lockdep found that locks can deadlock, in {function}.",
-    Kind.KASAN: "KASAN caught an invalid access in {function}.",
-    Kind.KMSAN: "KMSAN caught a use of uninitialised memory in {function}.",
-    Kind.KCSAN: "KCSAN caught a data race in {function}.",
-    Kind.KFENCE: "KFENCE caught an invalid access in {function}.",
-    Kind.UBSAN: "UBSAN caught undefined behaviour in {function}.",
-    Kind.IO_ERROR: "A device or file system reported errors.",
-}
+class Index:
+    """The reports of one analysis, found without a search: judging is linear in them."""
 
-NEXT_STEPS: dict[Kind, tuple[str, ...]] = {
-    Kind.NULL_DEREFERENCE: (
-        "Look at who should have set the pointer, and at the caller above it.",
-    ),
-    Kind.BAD_POINTER: ("Find where the pointer came from: the callers, or the object it was in.",),
-    Kind.GENERAL_PROTECTION: (
-        "Find the object that the bad pointer was read from: is it freed or overwritten?",
-    ),
-    Kind.USE_AFTER_FREE: (
-        "Find who freed the object: boot with slub_debug=FZPU, or with KASAN, and reproduce.",
-        "Check the reference count or the lock that should have kept it alive.",
-    ),
-    Kind.OUT_OF_BOUNDS: ("Check the length that the code trusted; KASAN names the access.",),
-    Kind.MEMORY_CORRUPTION: (
-        "Who noticed is rarely who wrote: reproduce with slub_debug=FZPU or KASAN.",
-    ),
-    Kind.LIST_CORRUPTION: (
-        "Look for a second list_add or list_del of the entry, and for the lock of the list.",
-    ),
-    Kind.DOUBLE_FREE: ("Find the first free: slub_debug=FZPU records who did it.",),
-    Kind.STACK_OVERFLOW: ("Bound the recursion, or move large locals off the stack.",),
-    Kind.BUG: ("Read the condition at the file and line that the report names.",),
-    Kind.WARNING: ("Read the condition at the file and line that the report names.",),
-    Kind.SCHEDULING_WHILE_ATOMIC: (
-        "Look for the spin_lock() or preempt_disable() that the callers still hold.",
-    ),
-    Kind.INIT_KILLED: (
-        "The exit code says how it ended (0x0000000b: signal 11); look at init's own messages.",
-    ),
-    Kind.ROOT_MOUNT: (
-        "Check root= on the command line, the driver of the disk, and the initramfs.",
-    ),
-    Kind.USER_REQUESTED: ("Ask who asked for it and why: look for trouble before it in the log.",),
-    Kind.NMI: (
-        "Ask the management controller (IPMI SEL): a dump button or a hardware error sends NMIs.",
-    ),
-    Kind.MACHINE_CHECK: ("Look at the memory or CPU that the error names; run its vendor's test.",),
-    Kind.OOM: (
-        "See who held the memory, and whether it should: the tables here, or those that the"
-        " kernel printed into the log (Mem-Info, slab and task tables).",
-    ),
-    Kind.HUNG_TASK: ("Find what it waits for, and who holds that.",),
-    Kind.SOFT_LOCKUP: ("Look at the loop or the lock in the stack.",),
-    Kind.HARD_LOCKUP: ("Look for the lock that is spun on with interrupts off.",),
-    Kind.RCU_STALL: ("Look at the stack of the CPU or task that holds up the grace period.",),
-}
+    def __init__(self, ctx: Context) -> None:
+        self._reports = ctx.reports
+        self.by_kind: dict[Kind, list[Report]] = {}
+        self.by_line: dict[int, Report] = {}
+        self.consequences: dict[int, list[Report]] = {}
+        """By line of the cause."""
+        self.deadly_of: dict[int, Report] = {}
+        """By pid: the first report after which the task was gone."""
+        for report in ctx.reports:
+            self.by_kind.setdefault(report.kind, []).append(report)
+            self.by_line.setdefault(report.line, report)
+            cause = self.cause(report)
+            if cause is not None:
+                self.consequences.setdefault(cause.line, []).append(report)
+            if report.kind in DEADLY and report.task is not None:
+                self.deadly_of.setdefault(report.task.pid, report)
+        self.panics = [report for report in ctx.reports if report.is_panic]
+        self.ended_by = _ended_by(ctx) if not self.panics else None
 
-_SURE = frozenset({Kind.MEMORY_CORRUPTION, Kind.OUT_OF_BOUNDS})
-"""What these name is who noticed it, not who did it."""
+    def cause(self, report: Report) -> Report | None:
+        """The report that this one is a consequence of."""
+        number = report.consequence_of
+        if number is None or not 0 <= number < len(self._reports):
+            return None
+        return self._reports[number]
+
+    def panics_after(self, report: Report) -> list[Report]:
+        """The panics that a report led to."""
+        return [other for other in self.consequences.get(report.line, ()) if other.is_panic]
+
+
+def index_of(ctx: Context) -> Index:
+    """The index of the reports, made once."""
+    found = ctx.memo.get("reports")
+    if found is None or found[0] is not ctx.reports:
+        found = ctx.memo["reports"] = (ctx.reports, Index(ctx))
+    index: Index = found[1]
+    return index
 
 
 def report_id(report: Report) -> str:
@@ -177,8 +83,9 @@ def report_id(report: Report) -> str:
 
 def reports_of(ctx: Context, kinds: Iterable[Kind]) -> list[Report]:
     """The reports of these kinds, in the order of the log."""
-    wanted = frozenset(kinds)
-    return [report for report in ctx.reports if report.kind in wanted]
+    index = index_of(ctx)
+    found = [report for kind in frozenset(kinds) for report in index.by_kind.get(kind, ())]
+    return sorted(found, key=lambda report: report.line)
 
 
 def finding_of(ctx: Context, report: Report, **changes: object) -> Finding:
@@ -201,13 +108,11 @@ def finding_of(ctx: Context, report: Report, **changes: object) -> Finding:
             cpu=report.cpu,
         ),
         caused_by=_cause(ctx, report),
-        next_steps=NEXT_STEPS.get(report.kind, ()),
+        next_steps=next_steps(report.kind),
         signature=report.signature,
         log_line=report.line,
         time=report.time,
     )
-    from dataclasses import replace
-
     return replace(base, **changes) if changes else base  # type: ignore[arg-type]
 
 
@@ -225,32 +130,22 @@ def _number(text: str | None) -> int | None:
 
 
 def _cause(ctx: Context, report: Report) -> tuple[str, ...]:
-    index = report.consequence_of
-    if index is None or not 0 <= index < len(ctx.reports):
-        return ()
-    return (report_id(ctx.reports[index]),)
-
-
-def explain(kind: Kind, function: str | None) -> str:
-    """One sentence on what happened."""
-    text = EXPLANATIONS.get(kind, "The kernel reported a failure in {function}.")
-    return text.format(function=f"{function}()" if function else "the kernel")
-
-
-def is_panic(report: Report) -> bool:
-    """Whether the kernel stopped with this report."""
-    return report.title.startswith(("kernel panic", "sysrq triggered crash")) or (
-        report.kind in (Kind.INIT_KILLED, Kind.ROOT_MOUNT)
-    )
+    cause = index_of(ctx).cause(report)
+    return () if cause is None else (report_id(cause),)
 
 
 def ended_by(ctx: Context) -> Report | None:
-    """The report with which the kernel died although no panic line follows it.
+    """The report with which the kernel died although no panic line follows it."""
+    return index_of(ctx).ended_by
+
+
+def _ended_by(ctx: Context) -> Report | None:
+    """Of a dump: the last deadly report, if its task is on the CPU that crashed.
 
     A machine with a crash kernel jumps into that right from an Oops
     (oops_end(), arch/x86/kernel/dumpstack.c), before panic() prints anything.
     """
-    if ctx.prog is None or not ctx.has_types or any(map(is_panic, ctx.reports)):
+    if ctx.prog is None or not ctx.has_types:
         return None
     from postmortem.kernel.cpu.cpus import cpus, panic_cpu
 
@@ -260,7 +155,7 @@ def ended_by(ctx: Context) -> Report | None:
     task = next((cpu.task for cpu in all_cpus if cpu.number == number), None)
     if task is None:
         return None
-    deadly = [report for report in ctx.reports if report.kind not in _MILD and report.task]
+    deadly = [report for report in ctx.reports if report.kind not in MILD and report.task]
     if not deadly or deadly[-1].task is None or deadly[-1].task.pid != task.pid:
         return None
     return deadly[-1]
@@ -268,22 +163,18 @@ def ended_by(ctx: Context) -> Report | None:
 
 def severity_of(ctx: Context, report: Report) -> Severity:
     """Fatal if a panic is this report or its consequence."""
-    if is_panic(report) or ended_by(ctx) is report:
+    index = index_of(ctx)
+    if report.is_panic or index.ended_by is report or index.panics_after(report):
         return Severity.FATAL
-    mine = report_id(report)
-    for other in ctx.reports:
-        if is_panic(other) and mine in _cause(ctx, other):
-            return Severity.FATAL
-    if report.kind in _MILD:
-        return Severity.WARNING
-    return Severity.ERROR
+    return Severity.WARNING if report.kind in MILD else Severity.ERROR
 
 
 def confidence_of(report: Report) -> Confidence:
     """How sure the report alone makes us of kind and culprit."""
     if report.corrupted or report.truncated:
         return Confidence.POSSIBLE if report.function is None else Confidence.LIKELY
-    if report.kind in _SURE:
+    known = rule(report.kind)
+    if known is not None and known.witness:
         return Confidence.LIKELY
     return Confidence.CERTAIN
 

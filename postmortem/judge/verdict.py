@@ -1,17 +1,18 @@
 """From findings to one verdict: the first failure, not the last line.
 
-Rules are data, each with a test. A rule says which later finding an earlier
-one explains; the verdict is the root of the chain that ended the machine, or,
-if the machine did not die, the worst that happened to it.
+:mod:`postmortem.rules.causes` says which later finding an earlier one explains; the
+verdict is the root of the chain that ended the machine, or, if the machine did
+not die, the worst that happened to it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from postmortem.judge.reports import HANG_KINDS, LOCKUP_KINDS, OOPS_KINDS
+from postmortem.judge.reports import index_of
+from postmortem.log.link import event_of
 from postmortem.model.findings import (
     Confidence,
     Evidence,
@@ -20,77 +21,12 @@ from postmortem.model.findings import (
     Severity,
     Verdict,
 )
+from postmortem.rules.causes import Event, History
 
 if TYPE_CHECKING:
     from postmortem.plugin import Context
 
 _MAX_EVIDENCE = 8
-
-DEADLY = (OOPS_KINDS - {Kind.WARNING}) | {Kind.KASAN, Kind.KFENCE, Kind.KMSAN}
-"""After these a task is gone with what it held, or memory can't be trusted."""
-
-STUCK = HANG_KINDS | LOCKUP_KINDS
-CORRUPTING = frozenset(
-    {
-        Kind.USE_AFTER_FREE,
-        Kind.OUT_OF_BOUNDS,
-        Kind.MEMORY_CORRUPTION,
-        Kind.DOUBLE_FREE,
-        Kind.LIST_CORRUPTION,
-        Kind.KASAN,
-        Kind.KFENCE,
-    }
-)
-
-
-@dataclass(frozen=True)
-class Rule:
-    """``earlier`` explains ``later`` if both are of the named kinds and ``holds`` agrees."""
-
-    earlier: frozenset[Kind]
-    later: frozenset[Kind]
-    why: str
-    """Said of the later finding; ``{cause}`` is the earlier one's title."""
-    holds: Callable[[Finding, Finding], bool] = lambda earlier, later: True
-
-
-RULES = (
-    Rule(
-        DEADLY,
-        STUCK,
-        "a task died before it ({cause}) and may have kept its locks",
-    ),
-    Rule(
-        DEADLY,
-        frozenset({Kind.USER_REQUESTED}),
-        "the crash was asked for after {cause}",
-    ),
-    Rule(
-        STUCK | {Kind.IO_ERROR},
-        frozenset({Kind.USER_REQUESTED, Kind.NMI}),
-        "the crash was asked for after {cause}",
-    ),
-    Rule(
-        frozenset({Kind.SOFT_LOCKUP, Kind.HARD_LOCKUP}),
-        frozenset({Kind.HUNG_TASK, Kind.RCU_STALL, Kind.WORKQUEUE_STALL}),
-        "a CPU did not let go before it ({cause})",
-    ),
-    Rule(
-        CORRUPTING,
-        DEADLY,
-        "memory was damaged before it ({cause})",
-    ),
-    Rule(
-        DEADLY,
-        DEADLY | frozenset({Kind.PANIC, Kind.INIT_KILLED}),
-        "the kernel was not to be trusted any more after {cause}",
-    ),
-    Rule(
-        frozenset({Kind.OOM}),
-        frozenset({Kind.INIT_KILLED}),
-        "memory ran out before it ({cause})",
-    ),
-)
 
 
 def diagnose(findings: Sequence[Finding], ctx: Context) -> tuple[tuple[Finding, ...], Verdict]:
@@ -98,48 +34,61 @@ def diagnose(findings: Sequence[Finding], ctx: Context) -> tuple[tuple[Finding, 
 
     :return: The findings, causes linked, the most important first; the verdict.
     """
-    linked = _linked(findings)
-    root = _root(linked)
+    linked = _linked(findings, ctx)
+    origin = _origins(linked)
+    root = _root(linked, origin)
     if root is None:
         return tuple(linked), _calm(ctx)
-    ordered = sorted(linked, key=lambda item: _rank(item, root, linked))
+    ordered = sorted(linked, key=lambda item: _rank(item, root, origin))
     return tuple(ordered), _verdict(root, ordered)
 
 
-def _linked(findings: Sequence[Finding]) -> list[Finding]:
-    """Apply the rules: a finding without a cause takes the first one that explains it."""
-    ordered = sorted(findings, key=_when)
+def _linked(findings: Sequence[Finding], ctx: Context) -> list[Finding]:
+    """Ask the rules: a finding without a cause takes the one that explains it."""
+    order = sorted(findings, key=_when)
     unplaced = [finding for finding in findings if finding.log_line is None]
+    history = History()
+    # What only the dump shows may have begun before anything in the log.
+    known = [*unplaced]
+    for finding in unplaced:
+        history.add(_event(finding, ctx))
     result: list[Finding] = []
-    for later in ordered:
+    for later in order:
+        event = _event(later, ctx)
         if not later.caused_by:
-            for earlier in (*result, *unplaced):
-                why = _explained(earlier, later)
-                if why is not None:
-                    later = replace(
-                        later,
-                        caused_by=(earlier.id,),
-                        evidence=(*later.evidence, Evidence(why, "order of events")),
-                    )
-                    break
+            found = history.cause(event)
+            if found is not None and known[found[0]].id != later.id:
+                number, rule = found
+                why = rule.why.format(cause=known[number].title)
+                later = replace(
+                    later,
+                    caused_by=(known[number].id,),
+                    evidence=(*later.evidence, Evidence(why, "order of events")),
+                )
+        if later.log_line is not None:
+            history.add(event)
+            known.append(later)
         result.append(later)
     return result
 
 
-def _explained(earlier: Finding, later: Finding) -> str | None:
-    if not _precedes(earlier, later):
-        return None
-    for rule in RULES:
-        if earlier.kind in rule.earlier and later.kind in rule.later and rule.holds(earlier, later):
-            return rule.why.format(cause=earlier.title)
-    return None
-
-
-def _precedes(earlier: Finding, later: Finding) -> bool:
-    """By place in the log; what only the dump shows has a time at best."""
-    if earlier.log_line is not None and later.log_line is not None:
-        return earlier.log_line < later.log_line
-    return earlier.time is not None and later.time is not None and earlier.time < later.time
+def _event(finding: Finding, ctx: Context) -> Event:
+    """A finding, as the rules see it: its report says most of it."""
+    task = finding.culprit.task
+    report = None
+    if finding.log_line is not None:
+        report = index_of(ctx).by_line.get(finding.log_line)
+    if report is not None:
+        return replace(event_of(report), kind=finding.kind)
+    return Event(
+        kind=finding.kind,
+        line=finding.log_line,
+        time=finding.time,
+        pid=task.pid if task is not None else None,
+        cpu=finding.culprit.cpu,
+        function=finding.culprit.function,
+        panic="" if finding.kind is Kind.USER_REQUESTED else None,
+    )
 
 
 def _when(finding: Finding) -> tuple[int, float]:
@@ -152,34 +101,40 @@ def _when(finding: Finding) -> tuple[int, float]:
 _SEVERITIES = (Severity.FATAL, Severity.ERROR, Severity.WARNING, Severity.INFO)
 
 
-def _root(findings: Sequence[Finding]) -> Finding | None:
+def _root(findings: Sequence[Finding], origin: Mapping[str, Finding]) -> Finding | None:
     """The first failure: what the fatal finding goes back to, or the worst of the rest."""
-    by_id = {finding.id: finding for finding in findings}
     fatal = [finding for finding in findings if finding.severity is Severity.FATAL]
     if fatal:
-        return _origin(fatal[-1], by_id)
-    errors = [finding for finding in findings if finding.severity is Severity.ERROR]
-    if errors:
-        return _origin(errors[0], by_id)
-    warnings = [finding for finding in findings if finding.severity is Severity.WARNING]
-    return _origin(warnings[0], by_id) if warnings else None
+        return origin[fatal[-1].id]
+    for severity in (Severity.ERROR, Severity.WARNING):
+        found = next((finding for finding in findings if finding.severity is severity), None)
+        if found is not None:
+            return origin[found.id]
+    return None
 
 
-def _origin(finding: Finding, by_id: dict[str, Finding]) -> Finding:
-    seen = {finding.id}
-    while True:
-        causes = [by_id[c] for c in finding.caused_by if c in by_id and c not in seen]
-        if not causes:
-            return finding
-        finding = causes[0]
-        seen.add(finding.id)
+def _origins(findings: Sequence[Finding]) -> dict[str, Finding]:
+    """By id, what each finding goes back to; each step of a chain is taken once."""
+    by_id = {finding.id: finding for finding in findings}
+    found: dict[str, Finding] = {}
+    for finding in findings:
+        path = {finding.id: finding}
+        while finding.id not in found:
+            causes = (by_id[c] for c in finding.caused_by if c in by_id and c not in path)
+            cause = next(causes, None)
+            if cause is None:
+                break
+            finding = cause
+            path[finding.id] = finding
+        end = found.get(finding.id, finding)
+        found.update(dict.fromkeys(path, end))
+    return found
 
 
 def _rank(
-    finding: Finding, root: Finding, findings: Sequence[Finding]
+    finding: Finding, root: Finding, origin: Mapping[str, Finding]
 ) -> tuple[int, int, tuple[int, float]]:
-    by_id = {item.id: item for item in findings}
-    related = _origin(finding, by_id).id == root.id
+    related = origin[finding.id].id == root.id
     first = 0 if finding.id == root.id else 1 if related else 2
     return first, _SEVERITIES.index(finding.severity), _when(finding)
 

@@ -68,8 +68,7 @@ def crashes_first(reports: Sequence[Report]) -> list[Report]:
     order = sorted(
         range(len(reports)),
         key=lambda index: (
-            reports[index].kind in _FAILURES
-            and not reports[index].title.startswith("kernel panic"),
+            reports[index].kind in _FAILURES and not reports[index].is_panic,
             index,
         ),
     )

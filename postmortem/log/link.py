@@ -1,133 +1,70 @@
-"""Which report is only the consequence of an earlier one."""
+"""Which report is only the consequence of an earlier one: the causes of rules/, asked of a log."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
 
+from postmortem.log.since import began, idles
 from postmortem.model.findings import Kind
 from postmortem.model.report import Report
-
-MAX_BETWEEN = 50
-"""Reports between a cause and its consequence."""
-NEAR = 120.0
-"""Seconds: a consequence follows its cause at most this far behind."""
-_STALLS = {Kind.SOFT_LOCKUP, Kind.HARD_LOCKUP, Kind.RCU_STALL, Kind.HUNG_TASK, Kind.WORKQUEUE_STALL}
-_DEADLY = {
-    Kind.NULL_DEREFERENCE,
-    Kind.BAD_POINTER,
-    Kind.GENERAL_PROTECTION,
-    Kind.BUG,
-    Kind.INVALID_OPCODE,
-    Kind.LIST_CORRUPTION,
-    Kind.STACK_OVERFLOW,
-    Kind.DIVIDE_ERROR,
-    Kind.BAD_EXECUTION,
-    Kind.OUT_OF_BOUNDS,
-    Kind.MEMORY_CORRUPTION,
-    Kind.DOUBLE_FREE,
-    Kind.SCHEDULING_WHILE_ATOMIC,
-}
-"""Kinds after which a CPU or task is gone, with whatever locks it held."""
-
-# What a panic message says of its cause; None: whatever came before.
-_PANICS: tuple[tuple[str, frozenset[Kind] | None], ...] = (
-    ("hung_task:", frozenset({Kind.HUNG_TASK})),
-    ("softlockup:", frozenset({Kind.SOFT_LOCKUP})),
-    ("Hard LOCKUP", frozenset({Kind.HARD_LOCKUP})),
-    ("RCU Stall", frozenset({Kind.RCU_STALL})),
-    ("Fatal exception", None),
-    ("panic_on_warn", None),
-    ("kasan.fault=panic", None),
-    ("sysrq triggered crash", frozenset({Kind.USER_REQUESTED})),
-    ("achine check", frozenset({Kind.MACHINE_CHECK})),
-    ("Timeout: Not all CPUs", frozenset({Kind.MACHINE_CHECK})),
-    ("Out of memory", frozenset({Kind.OOM})),
-    ("System is deadlocked on memory", frozenset({Kind.OOM})),
-)
+from postmortem.rules.causes import Event, History
+from postmortem.rules.waits import How, WaitKind
 
 
 def link(reports: Iterable[Report]) -> list[Report]:
     """Set ``consequence_of`` where an earlier report explains a later one."""
     linked: list[Report] = []
+    history = History()
     for report in reports:
-        cause = _cause(report, linked)
-        if cause is not None:
+        event = event_of(report)
+        found = history.cause(event)
+        history.add(event)
+        if found is not None:
+            root = linked[found[0]].consequence_of
             # A panic after an oops often comes without a stack: nothing is missing.
-            corrupted = None if report.title.startswith("kernel panic") else report.corrupted
+            corrupted = None if report.is_panic else report.corrupted
+            cause = found[0] if root is None else root
             report = replace(report, consequence_of=cause, corrupted=corrupted)
         linked.append(report)
     return linked
 
 
-def primary(reports: list[Report]) -> int | None:
-    """Index of the report to judge the whole by: what the machine died of, else the worst.
-
-    A warning that came first and has nothing to do with the death is not it.
-    """
-    for report in reversed(reports):
-        cause = report.consequence_of
-        if report.title.startswith("kernel panic") and cause is not None:
-            if reports[cause].kind is not Kind.USER_REQUESTED:
-                return cause
-            break
-    own = [index for index, report in enumerate(reports) if report.consequence_of is None]
-    return min(own, key=lambda index: (_rank(reports[index]), index), default=None)
-
-
-def _rank(report: Report) -> int:
-    if report.kind is Kind.USER_REQUESTED:
-        return 3  # somebody wanted the dump, mostly because of something before
-    if report.title.startswith("kernel panic"):
-        return 0
-    if report.kind in _DEADLY:
-        return 1
-    if report.kind in (
-        Kind.WARNING,
-        Kind.IO_ERROR,
-        Kind.LOCKDEP,
-        Kind.UBSAN,
-        Kind.ALLOCATION_FAILURE,
-    ):
-        return 4
-    return 2
+def event_of(report: Report) -> Event:
+    """A report, as the rules see it."""
+    return Event(
+        kind=report.kind,
+        line=report.line,
+        time=report.time,
+        began=began(report),
+        pid=report.task.pid if report.task is not None else None,
+        cpu=report.cpu,
+        function=report.function,
+        panic=report.panic,
+        waits_for=_owner(report),
+        waits_io=report.kind is Kind.HUNG_TASK and _waits_io(report),
+        idle=idles(report),
+        devices=devices_of(report),
+        boot=report.detail.get("boot", ""),
+    )
 
 
-def _cause(report: Report, earlier: list[Report]) -> int | None:
-    found: int | None = None
-    for index in range(len(earlier) - 1, max(-1, len(earlier) - MAX_BETWEEN), -1):
-        candidate = earlier[index]
-        if not _near(candidate, report):
-            break
-        if _explains(candidate, report):
-            found = index if candidate.consequence_of is None else candidate.consequence_of
-            if candidate.kind is not Kind.HUNG_TASK:
-                break  # of tasks that hang the first one matters, else the last report
-    return found
+def _owner(report: Report) -> int | None:
+    """Pid of the task that the kernel says holds the lock: its name may hold colons."""
+    pid = report.detail.get("blocker", "").rpartition(":")[2]
+    return int(pid) if pid.isdigit() and len(pid) < 10 else None
 
 
-def _near(first: Report, second: Report) -> bool:
-    if first.time is None or second.time is None:
-        return second.line - first.line < 3000
-    return -1.0 <= second.time - first.time <= NEAR
+_IO_WAITS = frozenset(
+    {WaitKind.IO, WaitKind.REQUEST, WaitKind.JOURNAL, WaitKind.PAGE, WaitKind.BUFFER}
+)
 
 
-def _explains(first: Report, second: Report) -> bool:
-    if second.title.startswith("kernel panic: ") and not first.title.startswith("kernel panic: "):
-        message = second.title[len("kernel panic: ") :]
-        for words, kinds in _PANICS:
-            if words in message:
-                return kinds is None or first.kind in kinds
-        if second.kind is Kind.INIT_KILLED:
-            return first.kind in _DEADLY or (first.kind is Kind.OOM)
-        return first.kind in _DEADLY and first.task == second.task
-    if second.kind in _STALLS:
-        return first.kind in _DEADLY or (
-            first.kind in _STALLS
-            and first.kind is not Kind.HUNG_TASK
-            and second.kind is not first.kind
-        )
-    if second.kind in _DEADLY and first.kind in _DEADLY:
-        # A second oops of the same task, or while the first one was being printed.
-        return first.task is not None and first.task == second.task
-    return False
+def _waits_io(report: Report) -> bool:
+    how = How([frame.function or "?" for frame in report.frames if frame.reliable])
+    return how.reason in _IO_WAITS or how.primitive in _IO_WAITS
+
+
+def devices_of(report: Report) -> frozenset[str]:
+    """Names of the devices, mounts and servers that a report is about."""
+    return frozenset(report.detail.get("device", "").split())

@@ -15,7 +15,6 @@ from postmortem.log.split import Section
 from postmortem.model.findings import Kind, TaskRef
 from postmortem.model.report import Frame, Report, Stack
 from postmortem.rules.blame import (
-    bug_class,
     guilty_frame,
     is_generic,
     is_machinery,
@@ -23,6 +22,7 @@ from postmortem.rules.blame import (
     plain,
     signature,
 )
+from postmortem.rules.kinds import bug_class
 
 MAX_TEXT = 400
 """Messages kept in ``Report.text``."""
@@ -104,6 +104,7 @@ def parse_section(section: Section, arch: str | None = None) -> Report:
         fault_address=_address(detail, body),
         code=body.code,
         modules=body.modules,
+        panic=_panic(section),
         detail=detail,
         corrupted=why,
         truncated=section.interrupted is not None,
@@ -147,6 +148,18 @@ def _detail(section: Section) -> dict[str, str]:
     if "message" not in detail and section.form.name == "rust":
         detail["message"] = section.records[min(section.at + 1, len(section.records) - 1)].text
     return detail
+
+
+_PANICS = "not syncing:"
+_MAX_MESSAGE = 200
+
+
+def _panic(section: Section) -> str | None:
+    """What panic() said, if it is its header; sysrq's crash calls panic() and nothing else."""
+    if section.form.name == "sysrq-crash":
+        return "sysrq triggered crash"
+    said = section.records[section.at].text.partition(_PANICS)[2]
+    return said.strip()[:_MAX_MESSAGE] if "Kernel panic" in section.form.literals else None
 
 
 _NULL_PAGE = 0x1000

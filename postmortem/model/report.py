@@ -103,6 +103,8 @@ class Report:
     fault_address: int | None = None
     code: Code | None = None
     modules: tuple[str, ...] = ()
+    panic: str | None = None
+    """The message of panic(), where the kernel stopped with this report."""
     detail: dict[str, str] = field(default_factory=dict)
     """What the kind has beyond the common fields (victim, constraint, access, lock classes ...)."""
     corrupted: str | None = None
@@ -113,3 +115,8 @@ class Report:
     consequence_of: int | None = None
     """Index in the same list of the report that caused this one."""
     signature: Signature | None = None
+
+    @property
+    def is_panic(self) -> bool:
+        """Whether the kernel stopped with this report."""
+        return self.panic is not None

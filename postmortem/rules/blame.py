@@ -15,6 +15,7 @@ from itertools import pairwise
 from postmortem.model.findings import Kind, Signature
 from postmortem.model.report import Frame
 from postmortem.rules import machinery as rules
+from postmortem.rules.kinds import bug_class
 from postmortem.rules.rust import demangle
 
 SIGNATURE_FRAMES = 5
@@ -188,38 +189,6 @@ def _anchored(frames: Sequence[Frame], also: str) -> Frame | None:
         if not is_machinery(frame.function, also):
             previous = frame
     return previous
-
-
-_CLASSES: tuple[tuple[frozenset[Kind], str], ...] = (
-    (
-        frozenset(
-            {
-                Kind.NULL_DEREFERENCE,
-                Kind.BAD_POINTER,
-                Kind.GENERAL_PROTECTION,
-                Kind.USE_AFTER_FREE,
-                Kind.OUT_OF_BOUNDS,
-                Kind.KASAN,
-                Kind.KMSAN,
-                Kind.LIST_CORRUPTION,
-                Kind.BAD_EXECUTION,
-            }
-        ),
-        "bad-access",
-    ),
-    (frozenset(_STALLS), "stall"),
-    (frozenset(_HANGS), "hang"),
-    (frozenset({Kind.STACK_OVERFLOW}), "stack-overflow"),
-    (frozenset({Kind.DOUBLE_FREE}), "invalid-free"),
-)
-
-
-def bug_class(kind: Kind) -> str:
-    """Kinds that are faces of one bug share a class, and so a coarse signature."""
-    for kinds, name in _CLASSES:
-        if kind in kinds:
-            return name
-    return str(kind)
 
 
 def stable(name: str) -> str:

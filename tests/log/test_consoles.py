@@ -10,9 +10,9 @@ import pytest
 from corpus.kernels import KERNELS
 from corpus.publish import CONSOLES
 from corpus.scenarios import Truth, load
-from postmortem.log.link import primary
+from postmortem.analysis import Options, analyze
 from postmortem.log.scan import scan_file
-from postmortem.model.report import Report
+from postmortem.model.findings import Verdict
 
 SCENARIOS = load()
 FILES = sorted(CONSOLES.glob("*.log"))
@@ -24,10 +24,9 @@ def truth_of(file: Path) -> Truth | None:
     return scenario.truth if scenario else None
 
 
-def verdict(file: Path) -> Report | None:
-    reports = scan_file(str(file)).reports
-    index = primary(reports)
-    return None if index is None else reports[index]
+def verdict(file: Path) -> Verdict:
+    """What users see."""
+    return analyze([file], Options(debuginfod=False)).verdict
 
 
 def expected(truth: Truth) -> tuple[set[str], str | None, str | None]:
@@ -43,13 +42,10 @@ def test_console_tells_what_happened(file: Path) -> None:
     if truth is None:
         pytest.skip("the scenario is not in this tree")
     kinds, function, module = expected(truth)
-    report = verdict(file)
-    if report is None:
-        assert "none" in kinds
-        return
-    assert str(report.kind) in kinds
-    assert function is None or report.function == function
-    assert module is None or report.module == module
+    said = verdict(file)
+    assert str(said.kind) in kinds
+    assert function is None or said.culprit.function == function
+    assert module is None or said.culprit.module == module
 
 
 @pytest.mark.parametrize(

@@ -151,7 +151,13 @@ def test_report_of_the_root_is_the_finding(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_report_of_the_victim_follows_from_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
     its = report(Kind.SOFT_LOCKUP, 5, cpu=1, task=TaskRef(8, "hog"), function="lookup")
-    panic = report(Kind.SOFT_LOCKUP, 9, title="kernel panic: softlockup", consequence_of=0)
+    panic = report(
+        Kind.SOFT_LOCKUP,
+        9,
+        title="kernel panic: softlockup",
+        panic="softlockup: hung tasks",
+        consequence_of=0,
+    )
     found = told(monkeypatch, [HELD], (its, panic))
     by_id = {item.id: item for item in found}
     assert by_id["log-5"].caused_by == ("cpu0-stuck",)

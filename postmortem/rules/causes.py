@@ -1,0 +1,354 @@
+"""What explains what: the one table of causes, for the log and for the verdict.
+
+A :class:`Rule` says which later event an earlier one explains. ``postmortem log`` asks it
+about the reports in a log, the verdict asks the same about findings: so both give the
+same answer. A new chain is a row here and a case in ``tests/rules/test_causes.py``.
+
+Asking is linear: a rule finds its candidates by what must be equal (:class:`Same`), and of
+each sort only the last few are looked at.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+
+from postmortem.model.findings import Kind
+from postmortem.rules.kinds import CORRUPTING, DEADLY, LOCKUPS, STUCK
+
+NEAR = 120.0
+"""Seconds: without a tie (a task, a device) a consequence begins at most so far behind."""
+NEAR_LINES = 3000
+"""Lines, where the log has no times."""
+MAX_CANDIDATES = 16
+"""Events of a kind that are remembered."""
+ANY_PANIC = " "
+"""For rules about panics whatever they say."""
+_SLACK = 1.0
+"""Seconds by which clocks and the order of lines may disagree."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """A report or a finding, with what rules ask about it."""
+
+    kind: Kind
+    line: int | None = None
+    """In the log; ``None`` for what only a dump shows."""
+    time: float | None = None
+    """Seconds since boot at which it was told."""
+    began: float | None = None
+    """Seconds since boot at which the trouble began: watchdogs speak long after."""
+    pid: int | None = None
+    cpu: int | None = None
+    function: str | None = None
+    panic: str | None = None
+    """The message of panic(), where the kernel stopped with it."""
+    waits_for: int | None = None
+    """Pid of the task that is known to hold what this one waits for."""
+    waits_io: bool = False
+    """A task that waits for I/O."""
+    idle: bool = False
+    """A stall of a CPU that does nothing: nothing on it caused or suffers anything."""
+    devices: frozenset[str] = frozenset()
+    """Names of block devices, PCI functions, interfaces, mounts, servers."""
+    boot: str = ""
+    """Which run of the kernel: nothing crosses a reboot."""
+
+    @property
+    def start(self) -> float | None:
+        return self.began if self.began is not None else self.time
+
+
+class Same(Enum):
+    """What a cause and its consequence must have in common."""
+
+    NOTHING = "nothing"
+    TASK = "task"
+    OWNER = "the task that is waited for"
+    DEVICE = "device"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """``earlier`` explains ``later``."""
+
+    name: str
+    earlier: frozenset[Kind]
+    later: frozenset[Kind]
+    why: str
+    """Said of the later one; ``{cause}`` is the earlier one's title."""
+    same: Same = Same.NOTHING
+    panic: str = ""
+    """Words of panic()'s message; a rule without them is not about panics."""
+    near: float | None = NEAR
+    """Seconds between them; ``None``: any time in the same boot."""
+    first: bool = False
+    """Of several causes the first one counts, not the nearest."""
+    holds: Callable[[Event, Event], bool] = lambda earlier, later: True
+
+
+_ALL = frozenset(Kind)
+_STOPS = frozenset({Kind.PANIC, Kind.INIT_KILLED, Kind.ROOT_MOUNT, Kind.NMI, Kind.MACHINE_CHECK})
+_LOOPS = frozenset({Kind.SOFT_LOCKUP, Kind.HARD_LOCKUP})
+_ASKED = frozenset({Kind.USER_REQUESTED, Kind.NMI})
+_CHECKS = frozenset({Kind.WARNING, Kind.KASAN, Kind.KMSAN, Kind.KCSAN, Kind.KFENCE, Kind.UBSAN,
+                     Kind.USE_AFTER_FREE, Kind.OUT_OF_BOUNDS, Kind.DOUBLE_FREE, Kind.LOCKDEP,
+                     Kind.SCHEDULING_WHILE_ATOMIC})  # fmt: skip
+"""What calls check_panic_on_warn()."""
+
+
+def _one_trouble(earlier: Event, later: Event) -> bool:
+    """Stalls that can be faces of one: not of two CPUs, and the cause began no later."""
+    if earlier.idle or later.idle:
+        return False
+    if earlier.kind is later.kind or not _began_no_later(earlier, later):
+        return False
+    known = earlier.cpu is not None and later.cpu is not None
+    return not known or earlier.cpu == later.cpu or earlier.function == later.function
+
+
+def _began_no_later(earlier: Event, later: Event) -> bool:
+    if earlier.start is None or later.start is None:
+        return True
+    return earlier.start <= later.start + _SLACK
+
+
+def _not_idle(earlier: Event, later: Event) -> bool:
+    return not earlier.idle and not later.idle and _began_no_later(earlier, later)
+
+
+def _began_after(earlier: Event, later: Event) -> bool:
+    """What waits can't wait because of something that came only later."""
+    return earlier.time is None or later.start is None or later.start >= earlier.time - _SLACK
+
+
+def _panics(words: str, kinds: frozenset[Kind], *, first: bool = False) -> Rule:
+    return Rule(
+        f"panic: {words}", kinds, _ALL, 'panic() was called over it: "{cause}"',
+        panic=words, first=first,
+    )  # fmt: skip
+
+
+# The first rule that finds a cause decides: what the kernel says itself comes first.
+RULES: tuple[Rule, ...] = (
+    # --- panic() names what it was called for
+    _panics("hung_task:", frozenset({Kind.HUNG_TASK, Kind.DEADLOCK}), first=True),
+    _panics("softlockup:", frozenset({Kind.SOFT_LOCKUP})),
+    _panics("Hard LOCKUP", frozenset({Kind.HARD_LOCKUP})),
+    _panics("hard LOCKUP", frozenset({Kind.HARD_LOCKUP})),
+    _panics("RCU Stall", frozenset({Kind.RCU_STALL})),
+    _panics("Fatal exception", DEADLY | {Kind.USER_REQUESTED, Kind.NMI, Kind.MACHINE_CHECK}),
+    _panics("Aiee, killing interrupt handler", DEADLY),
+    _panics("Attempted to kill the idle task", DEADLY),
+    _panics("Oopsed too often", DEADLY),
+    _panics("panic_on_warn", _CHECKS | CORRUPTING),
+    _panics("warned too often", _CHECKS | CORRUPTING),
+    _panics("kasan.fault=panic", frozenset({Kind.KASAN, Kind.DOUBLE_FREE})),
+    _panics("sysrq triggered crash", frozenset({Kind.USER_REQUESTED})),
+    _panics("achine check", frozenset({Kind.MACHINE_CHECK})),
+    _panics("Fatal hardware error", frozenset({Kind.MACHINE_CHECK})),
+    _panics("Timeout: Not all CPUs", frozenset({Kind.MACHINE_CHECK})),
+    _panics("Out of memory", frozenset({Kind.OOM})),
+    _panics("System is deadlocked on memory", frozenset({Kind.OOM})),
+    # --- panics over something that stands before them
+    Rule(
+        "a task died of it, then the kernel",
+        DEADLY, _STOPS | {Kind.STACK_OVERFLOW},
+        "the kernel was not to be trusted any more after {cause}",
+        Same.TASK, panic=ANY_PANIC,
+    ),
+    Rule(
+        "a task died of it, then another called panic()",
+        DEADLY, frozenset({Kind.PANIC, Kind.INIT_KILLED}),
+        "the kernel was not to be trusted any more after {cause}",
+        panic=ANY_PANIC,
+    ),
+    Rule(
+        "init was killed for memory",
+        frozenset({Kind.OOM}), frozenset({Kind.INIT_KILLED}),
+        "memory ran out before it ({cause})",
+        panic=ANY_PANIC,
+    ),
+    Rule(
+        "a device failed under a panic",
+        frozenset({Kind.IO_ERROR}), frozenset({Kind.PANIC, Kind.INIT_KILLED, Kind.ROOT_MOUNT}),
+        "the device had failed before it ({cause})",
+        Same.DEVICE, panic=ANY_PANIC, near=None,
+    ),
+    # --- a crash that somebody asked for
+    Rule(
+        "asked for after a death",
+        DEADLY, frozenset({Kind.USER_REQUESTED}),
+        "the crash was asked for after {cause}",
+        panic=ANY_PANIC, near=None, first=True,
+    ),
+    Rule(
+        "asked for because of a hang",
+        STUCK | {Kind.IO_ERROR}, _ASKED,
+        "the crash was asked for after {cause}",
+        panic=ANY_PANIC, near=None, first=True,
+    ),
+    # --- tasks that wait
+    Rule(
+        "the owner is dead",
+        DEADLY, STUCK,
+        "the task that holds what is waited for died before it ({cause})",
+        Same.OWNER, near=None,
+    ),
+    Rule(
+        "a task died with its locks",
+        DEADLY, STUCK,
+        "a task died before it ({cause}) and may have kept its locks",
+        holds=_began_after,
+    ),
+    Rule(
+        "a task slept with a spinlock held",
+        frozenset({Kind.SCHEDULING_WHILE_ATOMIC}), LOCKUPS,
+        "a task went to sleep with preemption off before it ({cause})",
+    ),
+    Rule(
+        "the disk did not answer",
+        frozenset({Kind.IO_ERROR}), frozenset({Kind.HUNG_TASK, Kind.DEADLOCK}),
+        "the device had failed before it ({cause})",
+        Same.DEVICE, near=None,
+    ),
+    Rule(
+        "the task waits for I/O that failed",
+        frozenset({Kind.IO_ERROR}), frozenset({Kind.HUNG_TASK}),
+        "a device had failed before it ({cause})",
+        near=600.0, holds=lambda earlier, later: later.waits_io,
+    ),
+    Rule(
+        "a CPU does not let go",
+        _LOOPS, frozenset({Kind.HUNG_TASK, Kind.WORKQUEUE_STALL}),
+        "a CPU did not let go before it ({cause})",
+        holds=_not_idle,
+    ),
+    Rule(
+        "a dead CPU keeps the others waiting",
+        frozenset({Kind.HARD_LOCKUP}), LOCKUPS - {Kind.HARD_LOCKUP},
+        "a CPU did not let go before it ({cause})",
+        holds=_not_idle,
+    ),
+    Rule(
+        "faces of one stall",
+        LOCKUPS, STUCK,
+        "a CPU did not let go before it ({cause})",
+        holds=_one_trouble,
+    ),
+    # --- one fault after another
+    Rule(
+        "memory was damaged",
+        CORRUPTING, DEADLY,
+        "memory was damaged before it ({cause})",
+    ),
+    Rule(
+        "the same task again",
+        DEADLY, DEADLY,
+        "the kernel was not to be trusted any more after {cause}",
+        Same.TASK,
+    ),
+    Rule(
+        "one device",
+        frozenset({Kind.IO_ERROR, Kind.MACHINE_CHECK}),
+        frozenset({Kind.IO_ERROR, Kind.SOFT_LOCKUP, Kind.HARD_LOCKUP}),
+        "the same device had failed before it ({cause})",
+        Same.DEVICE, near=600.0,
+    ),
+)  # fmt: skip
+
+
+@dataclass
+class History:
+    """The events so far, found by what rules ask for."""
+
+    _events: list[Event] = field(default_factory=list)
+    _by_kind: dict[tuple[str, Kind], deque[int]] = field(default_factory=dict)
+    _by_task: dict[tuple[str, Kind, int], int] = field(default_factory=dict)
+    _by_device: dict[tuple[str, Kind, str], int] = field(default_factory=dict)
+
+    def add(self, event: Event) -> None:
+        """Append an event; events come in their order."""
+        number = len(self._events)
+        self._events.append(event)
+        if event.panic is not None and event.kind is not Kind.USER_REQUESTED:
+            return  # after it nothing more happens that it could explain
+        kind, boot = event.kind, event.boot
+        self._by_kind.setdefault((boot, kind), deque(maxlen=MAX_CANDIDATES)).append(number)
+        if event.pid is not None:
+            self._by_task[boot, kind, event.pid] = number
+        for device in event.devices:
+            self._by_device[boot, kind, device] = number
+
+    def cause(self, later: Event) -> tuple[int, Rule] | None:
+        """Number of the event that explains ``later``, and the rule that says so."""
+        choose = {False: max, True: min}
+        for rule in _rules_for(later):
+            fitting = [
+                number
+                for candidates in self._candidates(rule, later)
+                for number in self._fitting(rule, later, candidates)
+            ]
+            if fitting:
+                return choose[rule.first](fitting), rule
+        return None
+
+    def _fitting(self, rule: Rule, later: Event, candidates: Iterable[int]) -> Iterator[int]:
+        """Of one sort, the newest first: the nearest that fits, or all of them."""
+        for number in candidates:
+            earlier = self._events[number]
+            if precedes(earlier, later, rule.near) and rule.holds(earlier, later):
+                yield number
+                if not rule.first:
+                    return
+
+    def _candidates(self, rule: Rule, later: Event) -> Iterator[Iterable[int]]:
+        boot = later.boot
+        for kind in rule.earlier:
+            if rule.same is Same.NOTHING:
+                yield reversed(self._by_kind.get((boot, kind), ()))
+            elif rule.same is Same.DEVICE:
+                found = (self._by_device.get((boot, kind, device)) for device in later.devices)
+                yield [number for number in found if number is not None]
+            else:
+                pid = later.pid if rule.same is Same.TASK else later.waits_for
+                number = None if pid is None else self._by_task.get((boot, kind, pid))
+                yield [] if number is None else [number]
+
+
+def _rules_for(later: Event) -> tuple[Rule, ...]:
+    """What panic() itself says comes first; other events have no panic to ask about."""
+    if later.panic is None:
+        return _PLAIN.get(later.kind, ())
+    said = tuple(rule for rule in _SAID if rule.panic in later.panic)
+    return (*said, *_STANDING.get(later.kind, ()))
+
+
+_SAID = tuple(rule for rule in RULES if rule.panic.strip())
+_STANDING = {
+    kind: tuple(rule for rule in RULES if rule.panic == ANY_PANIC and kind in rule.later)
+    for kind in Kind
+}
+_PLAIN = {
+    kind: tuple(rule for rule in RULES if not rule.panic and kind in rule.later) for kind in Kind
+}
+
+
+def precedes(earlier: Event, later: Event, near: float | None) -> bool:
+    """Whether one came before the other, and not too long before."""
+    if earlier.line is not None and later.line is not None:
+        if earlier.line >= later.line:
+            return False
+    elif earlier.start is None or later.time is None or earlier.start >= later.time:
+        return False
+    if near is None:
+        return True
+    if earlier.time is None or later.start is None:
+        lines = earlier.line is None or later.line is None or later.line - earlier.line < NEAR_LINES
+        return lines
+    return later.start - earlier.time <= near and (
+        later.time is None or later.time - earlier.time >= -_SLACK
+    )
