@@ -6,8 +6,6 @@ from collections.abc import Iterator
 
 from postmortem.judge.reports import ended_by, index_of
 from postmortem.model.findings import Confidence, Culprit, Evidence, Finding, Kind, Severity
-from postmortem.model.report import Frame
-from postmortem.model.result import StackFrame
 from postmortem.plugin import Context, plugin
 from postmortem.rules.kinds import explain, next_steps
 
@@ -42,8 +40,7 @@ def crash(ctx: Context) -> Iterator[Finding]:
         return
     from postmortem.rules.blame import guilty_frame, signature
 
-    frames = tuple(map(_as_log_frame, found.frames))
-    guilty = guilty_frame(frames, found.kind)
+    guilty = guilty_frame(found.frames, found.kind)
     function = guilty.function if guilty else None
     evidence = [
         Evidence(f"CPU {found.cpu.number} ran panic()", "panic_cpu"),
@@ -68,15 +65,5 @@ def crash(ctx: Context) -> Iterator[Finding]:
             cpu=found.cpu.number,
         ),
         next_steps=next_steps(found.kind),
-        signature=signature(found.kind, function, frames),
-    )
-
-
-def _as_log_frame(frame: StackFrame) -> Frame:
-    return Frame(
-        function=frame.function,
-        offset=frame.offset,
-        module=frame.module,
-        address=frame.pc,
-        segment=frame.segment,
+        signature=signature(found.kind, function, found.frames),
     )

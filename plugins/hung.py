@@ -33,8 +33,8 @@ from postmortem.model.findings import (
     TaskRef,
     Unit,
 )
+from postmortem.model.frame import Frame
 from postmortem.model.report import Record, Report
-from postmortem.model.result import StackFrame
 from postmortem.plugin import Context, plugin
 from postmortem.rules.kinds import next_steps
 
@@ -112,7 +112,7 @@ class Facts:
     """The graph, from wherever it came."""
 
     graph: Graph
-    holding: Mapping[str, tuple[StackFrame, str]] = field(default_factory=dict)
+    holding: Mapping[str, tuple[Frame, str]] = field(default_factory=dict)
     """By node of a task: the frame that took what others wait for, and how we know."""
     now: float | None = None
     """Seconds since boot."""
@@ -300,7 +300,7 @@ def _severity(ctx: Context, reports: list[Report]) -> Severity:
 
 
 def _signature(node: Node) -> Signature:
-    from postmortem.model.report import Frame
+    from postmortem.model.frame import Frame
     from postmortem.rules.blame import signature
 
     frames = [Frame(name) for name in node.stack]

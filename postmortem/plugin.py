@@ -33,8 +33,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from postmortem.errors import UsageError
 from postmortem.model.findings import Block, Export, Finding, Problem, Table, Text
+from postmortem.model.frame import Frame
 from postmortem.model.report import Record, Report
-from postmortem.model.result import Input, StackFrame, System
+from postmortem.model.result import Input, System
 
 if TYPE_CHECKING:
     import drgn
@@ -115,11 +116,11 @@ class Context:
                 self.debug.add_module(module)
         return self.debug.lines_at(pc, is_return_address=is_return_address)
 
-    def with_source(self, frames: Sequence[StackFrame]) -> tuple[StackFrame, ...]:
+    def with_source(self, frames: Sequence[Frame]) -> tuple[Frame, ...]:
         """The frames with file and line, and with the frames that were inlined into them."""
         if self.debug is None:
             return tuple(frames)
-        result: list[StackFrame] = []
+        result: list[Frame] = []
         for frame in frames:
             lines = self.lines_at(frame.pc, is_return_address=not frame.interrupted)
             for number, line in enumerate(lines):
@@ -129,6 +130,7 @@ class Context:
                         frame,
                         function=frame.function if physical else line.function,
                         offset=frame.offset if physical else None,
+                        size=frame.size if physical else None,
                         file=line.file or None,
                         line=line.line or None,
                         inline=not physical,

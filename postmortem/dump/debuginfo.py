@@ -86,7 +86,7 @@ class DebugInfo:
         """The function at ``pc`` and those inlined there, innermost first; empty if unknown.
 
         A return address belongs to the call before it; the address of an
-        interrupted frame (``StackFrame.interrupted``) to itself.
+        interrupted frame (``Frame.interrupted``) to itself.
         """
         address = pc - 1 if is_return_address else pc
         found = self._lines.get(address)

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from postmortem.graph.model import Edge, Graph, Node, NodeKind
 from postmortem.log.blocked import LoggedTask
 from postmortem.model.findings import Confidence, Kind
-from postmortem.model.report import Frame, Report
+from postmortem.model.frame import Frame
+from postmortem.model.report import Report
 from postmortem.rules.blame import guilty_frame
 from postmortem.rules.waits import LOCKS, How, WaitKind
 

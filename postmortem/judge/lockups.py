@@ -17,8 +17,7 @@ from postmortem.model.findings import (
     Kind,
     Severity,
 )
-from postmortem.model.report import Frame
-from postmortem.model.result import StackFrame
+from postmortem.model.frame import Frame
 
 _MAX_FRAMES = 6
 
@@ -36,27 +35,11 @@ def _seconds(stuck: Stuck | None) -> str:
     return f"{stuck.seconds:.0f} s" if stuck is not None else "some time"
 
 
-def _guilty(frames: Sequence[StackFrame], kind: Kind) -> StackFrame | None:
-    from postmortem.rules.blame import guilty_frame
-
-    logged = [_as_log_frame(frame) for frame in frames]
-    found = guilty_frame(logged, kind)
-    return None if found is None else frames[next(i for i, f in enumerate(logged) if f is found)]
-
-
-def _as_log_frame(frame: StackFrame) -> Frame:
-    return Frame(
-        function=frame.function,
-        offset=frame.offset,
-        module=frame.module,
-        address=frame.pc,
-        segment=frame.segment,
-    )
-
-
 def culprit_of(state: CpuState, kind: Kind) -> Culprit:
     """The function that a CPU does not leave, and its task."""
-    frame = _guilty(state.frames, kind)
+    from postmortem.rules.blame import guilty_frame
+
+    frame = guilty_frame(state.frames, kind)
     return Culprit(
         function=frame.function if frame else None,
         module=frame.module if frame else None,
@@ -65,11 +48,10 @@ def culprit_of(state: CpuState, kind: Kind) -> Culprit:
     )
 
 
-def _signed(finding: Finding, frames: Sequence[StackFrame]) -> Finding:
+def _signed(finding: Finding, frames: Sequence[Frame]) -> Finding:
     from postmortem.rules.blame import signature
 
-    logged = [_as_log_frame(frame) for frame in frames]
-    return replace(finding, signature=signature(finding.kind, finding.culprit.function, logged))
+    return replace(finding, signature=signature(finding.kind, finding.culprit.function, frames))
 
 
 def _cpu_root(root: Root, state: CpuState) -> Finding:

@@ -19,7 +19,8 @@ from postmortem.model.findings import (
     Kind,
     Severity,
 )
-from postmortem.model.report import Frame, Report
+from postmortem.model.frame import Frame
+from postmortem.model.report import Report
 from postmortem.rules.kinds import DEADLY, MILD, Family, explain, kinds_of, next_steps, rule
 
 if TYPE_CHECKING:

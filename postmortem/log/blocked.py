@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from postmortem.model.findings import Kind
-from postmortem.model.report import Frame, Record, Report
+from postmortem.model.frame import Frame
+from postmortem.model.report import Record, Report
 
 _MAX_TASKS = 100_000
 _MAX_FRAMES = 128

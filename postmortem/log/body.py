@@ -14,7 +14,8 @@ from postmortem.log.code import CodeReader
 from postmortem.log.frames import FrameReader, parse_frame
 from postmortem.log.registers import read_registers
 from postmortem.model.findings import TaskRef
-from postmortem.model.report import Code, Frame, Record
+from postmortem.model.frame import Frame
+from postmortem.model.report import Code, Record
 
 
 @dataclass

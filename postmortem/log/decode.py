@@ -12,7 +12,8 @@ from postmortem.log.code import Instruction, disassemble
 from postmortem.log.lines import records_of_line
 from postmortem.log.scan import scan_bytes
 from postmortem.log.wrappers import find_wrapper
-from postmortem.model.report import Code, Frame, Record, Report
+from postmortem.model.frame import Frame
+from postmortem.model.report import Code, Record, Report
 
 MAX_BYTES = 4 << 20
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from postmortem.model.report import Frame
+from postmortem.model.frame import Frame
 
 _SYMBOL = r"[A-Za-z_.$][\w.$]{0,250}"
 _RUST = r"<[^\n+]{1,400}?>(?:::[\w<>:{}#$., ]{1,200})?|_R[\w.$]{1,400}"

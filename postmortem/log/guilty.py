@@ -13,7 +13,7 @@ from dataclasses import replace
 from postmortem.log.body import Body, Trace
 from postmortem.log.headers import Form
 from postmortem.model.findings import Kind
-from postmortem.model.report import Frame
+from postmortem.model.frame import Frame
 from postmortem.rules.blame import guilty_frame, is_anchor, is_machinery, plain
 
 _ABOUT_OTHERS = (

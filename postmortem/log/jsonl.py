@@ -12,7 +12,8 @@ from postmortem.errors import PostmortemError
 from postmortem.inputs.text import is_pstore_directory
 from postmortem.log.scan import Scan, scan_file
 from postmortem.model.findings import Kind
-from postmortem.model.report import Frame, Report
+from postmortem.model.frame import Frame
+from postmortem.model.report import Report
 
 
 def jsonl(paths: Iterable[str], full: bool = False) -> Iterator[str]:

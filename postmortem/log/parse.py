@@ -13,7 +13,8 @@ from postmortem.log.guilty import frames_of, main_trace
 from postmortem.log.headers import FORMS, Form
 from postmortem.log.split import Section
 from postmortem.model.findings import Kind, TaskRef
-from postmortem.model.report import Frame, Report, Stack
+from postmortem.model.frame import Frame
+from postmortem.model.report import Report, Stack
 from postmortem.rules.blame import (
     guilty_frame,
     is_generic,

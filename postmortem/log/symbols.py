@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from postmortem.model.report import Frame, Report
+from postmortem.model.frame import Frame
+from postmortem.model.report import Report
 
 
 @dataclass(frozen=True)

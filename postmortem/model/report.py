@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from postmortem.model.findings import Kind, Signature, TaskRef
+from postmortem.model.frame import Frame
 
 
 class Record(NamedTuple):
@@ -25,25 +26,6 @@ class Record(NamedTuple):
     """syslog level 0..7."""
     caller: str | None = None
     """Who printed it: ``T123`` (task) or ``C1`` (CPU in interrupt)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """One line of a stack trace."""
-
-    function: str | None
-    """As printed, with its compiler suffixes; ``None`` for a bare address."""
-    offset: int | None = None
-    size: int | None = None
-    module: str | None = None
-    address: int | None = None
-    reliable: bool = True
-    """``False`` for frames printed with ``?`` or ``(unreliable)``."""
-    segment: str = "task"
-    """task, irq, softirq, nmi, exception (as far as the markers tell)."""
-    file: str | None = None
-    line: int | None = None
-    inline: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from postmortem.model.findings import (
     Text,
     Verdict,
 )
+from postmortem.model.frame import Frame
 from postmortem.model.report import Report
 
 SCHEMA = "postmortem/1"
@@ -80,32 +81,13 @@ class System:
 
 
 @dataclass(frozen=True)
-class StackFrame:
-    """One frame of a stack unwound from memory."""
-
-    function: str | None
-    pc: int
-    offset: int | None = None
-    module: str | None = None
-    file: str | None = None
-    line: int | None = None
-    inline: bool = False
-    interrupted: bool = False
-    """The frame was interrupted here (its pc is the instruction itself, not a return address)."""
-    segment: str = "task"
-    """task, irq, softirq, nmi, exception."""
-    locals: dict[str, str] = field(default_factory=dict)
-    """Parameters and locals with their values, only with DWARF."""
-
-
-@dataclass(frozen=True)
 class TaskStack:
     """A task (or an idle CPU) and its stack, innermost frame first."""
 
     task: TaskRef
     state: str
     cpu: int | None
-    frames: tuple[StackFrame, ...]
+    frames: tuple[Frame, ...]
     note: str = ""
     """Why the stack is short or missing."""
 

@@ -16,12 +16,12 @@ from functools import cache
 from typing import IO, Any
 
 from postmortem.model.findings import Export, Table
-from postmortem.model.report import Code, Frame, Report
-from postmortem.model.result import SCHEMA, Analysis, ModuleInfo, StackFrame
+from postmortem.model.frame import Frame
+from postmortem.model.report import Code, Report
+from postmortem.model.result import SCHEMA, Analysis, ModuleInfo
 from postmortem.render import cells
 
 HEX = {
-    (StackFrame, "pc"),
     (ModuleInfo, "base"),
     (Frame, "address"),
     (Report, "registers"),

@@ -22,8 +22,9 @@ from postmortem.model.findings import (
     Unit,
     Verdict,
 )
-from postmortem.model.report import Frame, Report
-from postmortem.model.result import Analysis, StackFrame, TaskStack
+from postmortem.model.frame import Frame
+from postmortem.model.report import Report
+from postmortem.model.result import Analysis, TaskStack
 from postmortem.render import words
 from postmortem.render.page import Page, Part, write
 
@@ -307,7 +308,7 @@ def _stack_aside(stack: TaskStack) -> str:
 
 
 def _frames(
-    page: Page, frames: tuple[StackFrame, ...], verbose: bool, culprit: str | None = None
+    page: Page, frames: tuple[Frame, ...], verbose: bool, culprit: str | None = None
 ) -> None:
     """A stack, the first frame of ``culprit`` marked; segments as the kernel names them."""
     lines = list(words.runs(frames))

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
 
 from postmortem.model.findings import Culprit, Finding, TaskRef, Verdict
-from postmortem.model.report import Frame
-from postmortem.model.result import Analysis, StackFrame, System, TaskStack
+from postmortem.model.frame import Frame
+from postmortem.model.result import Analysis, System, TaskStack
 
 ABSENT = "-"
 
@@ -60,11 +60,10 @@ def source(file: str | None, line: int | None) -> str:
     return f"{file}:{line}" if line is not None else file
 
 
-def frame_name(frame: StackFrame | Frame) -> str:
+def frame_name(frame: Frame) -> str:
     """``function+0x12``, or the bare address."""
-    address = frame.pc if isinstance(frame, StackFrame) else frame.address
     if not frame.function:
-        return f"{address:#x}" if address is not None else "?"
+        return f"{frame.address:#x}" if frame.address is not None else "?"
     if frame.offset is None:
         return frame.function
     return f"{frame.function}+{frame.offset:#x}"
@@ -143,9 +142,9 @@ def culprit_stack(analysis: Analysis) -> TaskStack | None:
     return None
 
 
-def runs(frames: Iterable[StackFrame]) -> Iterator[tuple[int, StackFrame, int]]:
+def runs(frames: Iterable[Frame]) -> Iterator[tuple[int, Frame, int]]:
     """Frames with their number and how often each comes in a row (a recursion)."""
-    previous: StackFrame | None = None
+    previous: Frame | None = None
     first = count = 0
     for number, frame in enumerate(frames):
         if frame == previous:
@@ -158,7 +157,7 @@ def runs(frames: Iterable[StackFrame]) -> Iterator[tuple[int, StackFrame, int]]:
         yield first, previous, count
 
 
-def what_it_did(stack: TaskStack) -> tuple[StackFrame, ...]:
+def what_it_did(stack: TaskStack) -> tuple[Frame, ...]:
     """The frames that tell what a CPU was doing: below the exception or NMI that stopped it."""
     first = stack.frames[0].segment if stack.frames else ""
     if first not in ("exception", "nmi", "irq"):

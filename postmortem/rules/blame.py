@@ -13,7 +13,7 @@ from functools import cache, lru_cache
 from itertools import pairwise
 
 from postmortem.model.findings import Kind, Signature
-from postmortem.model.report import Frame
+from postmortem.model.frame import Frame
 from postmortem.rules import machinery as rules
 from postmortem.rules.kinds import bug_class
 from postmortem.rules.rust import demangle

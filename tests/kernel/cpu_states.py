@@ -9,12 +9,12 @@ from postmortem.kernel.cpu.cpus import Cpu
 from postmortem.kernel.cpu.lockups import CpuState, Lockups, Waiting
 from postmortem.kernel.tasks.tasks import Task
 from postmortem.model.findings import TaskRef
-from postmortem.model.result import StackFrame
+from postmortem.model.frame import Frame
 
 
-def frames(*names: str, segment: str = "task") -> tuple[StackFrame, ...]:
+def frames(*names: str, segment: str = "task") -> tuple[Frame, ...]:
     return tuple(
-        StackFrame(name, 0xFFFFFFFF81000000 + 16 * n, 4, segment=segment)
+        Frame(name, 4, address=0xFFFFFFFF81000000 + 16 * n, segment=segment)
         for n, name in enumerate(names)
     )
 

@@ -14,7 +14,7 @@ import drgn
 
 from postmortem.kernel.tasks.tasks import Task
 from postmortem.kernel.tasks.unwind import Shape, SleepingStack, SleepingStacks
-from postmortem.model.result import StackFrame
+from postmortem.model.frame import Frame
 
 BASE = 0xFFFF_F000_0000_0000
 """Far from everything that x86-64 maps, with four and with five levels."""
@@ -64,7 +64,7 @@ class Machine:
         self.prog = prog
         self.memory = Memory(prog)
         self.stacks = SleepingStacks()
-        self.shape = Shape((StackFrame("__schedule", 1), StackFrame("f", 2)), (56, 512))
+        self.shape = Shape((Frame("__schedule", address=1), Frame("f", address=2)), (56, 512))
 
     def offset(self, kind: str, member: str) -> int:
         return int(drgn.offsetof(self.prog.type(kind), member))

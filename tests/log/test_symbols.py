@@ -12,7 +12,7 @@ from postmortem.errors import UsageError
 from postmortem.log.scan import scan_bytes
 from postmortem.log.symbols import Location, symbolise
 from postmortem.model.findings import Kind
-from postmortem.model.report import Frame
+from postmortem.model.frame import Frame
 from postmortem.rules.blame import signature
 from postmortem.symbolise import DebugFiles
 

@@ -18,8 +18,9 @@ from postmortem.model.findings import (
     Unit,
     Verdict,
 )
-from postmortem.model.report import Code, Frame, Report, Stack
-from postmortem.model.result import Analysis, Input, ModuleInfo, StackFrame, System, TaskStack
+from postmortem.model.frame import Frame
+from postmortem.model.report import Code, Report, Stack
+from postmortem.model.result import Analysis, Input, ModuleInfo, System, TaskStack
 
 SHELL = TaskRef(312, "sh")
 CULPRIT = Culprit("pm_null_write", "pm_fault", "pm_fault.c", 87, SHELL, 1)
@@ -89,34 +90,49 @@ ASIDE = Finding(
     ),
     next_steps=("Look who held pm_lock last.",),
 )
+
+
+def unwound(
+    address: int,
+    function: str | None = None,
+    offset: int | None = None,
+    file: str | None = None,
+    line: int | None = None,
+    module: str | None = None,
+) -> Frame:
+    """A frame as memory gives it."""
+    return Frame(function, offset, module=module, address=address, file=file, line=line)
+
+
 STACK = TaskStack(
     SHELL,
     "R",
     1,
     (
-        StackFrame(
+        Frame(
             "pm_null_write",
-            0xFFFFFFFFC0201012,
             0x12,
+            0x20,
             "pm_fault",
-            "pm_fault.c",
-            87,
-            interrupted=True,
+            0xFFFFFFFFC0201012,
             segment="exception",
+            file="pm_fault.c",
+            line=87,
+            interrupted=True,
             locals={"job": "(struct pm_job *)0x0"},
         ),
-        StackFrame("trigger_write", 0xFFFFFFFFC0201400, 0x40, "pm_fault", "pm_fault.c", 240),
-        StackFrame("vfs_write", 0xFFFFFFFF81400100, 0xF0, None, "fs/read_write.c", 584),
-        StackFrame("ksys_write", 0xFFFFFFFF81400700, 0x6F, None, "fs/read_write.c", 637),
-        StackFrame("do_syscall_64", 0xFFFFFFFF81F00080, 0x5B),
-        StackFrame(None, 0xFFFFFFFF820000AA),
+        unwound(0xFFFFFFFFC0201400, "trigger_write", 0x40, "pm_fault.c", 240, "pm_fault"),
+        unwound(0xFFFFFFFF81400100, "vfs_write", 0xF0, "fs/read_write.c", 584),
+        unwound(0xFFFFFFFF81400700, "ksys_write", 0x6F, "fs/read_write.c", 637),
+        unwound(0xFFFFFFFF81F00080, "do_syscall_64", 0x5B),
+        unwound(0xFFFFFFFF820000AA),
     ),
 )
 IDLE = TaskStack(
     TaskRef(0, "swapper/0"),
     "I",
     0,
-    (StackFrame("default_idle", 0xFFFFFFFF81F01000, 0xF), StackFrame("do_idle", 0x1000, 0x1)),
+    (unwound(0xFFFFFFFF81F01000, "default_idle", 0xF), unwound(0x1000, "do_idle", 0x1)),
 )
 REPORT = Report(
     kind=Kind.NULL_DEREFERENCE,

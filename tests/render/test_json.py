@@ -66,7 +66,7 @@ def test_no_reader_meets_a_lone_surrogate() -> None:
 
 def test_addresses_are_hex_strings() -> None:
     read = document(CRASH)
-    assert read["cpus"][1]["frames"][0]["pc"] == "0xffffffffc0201012"
+    assert read["cpus"][1]["frames"][0]["address"] == "0xffffffffc0201012"
     assert read["system"]["modules"][0]["base"] == "0xffffffffc0201000"
     assert read["reports"][0]["registers"] == {"RAX": "0x2a", "RDI": "0x0"}
     assert read["reports"][0]["fault_address"] == "0x18"

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from postmortem.model.findings import Evidence, Kind, Problem, Table, TaskRef
+from postmortem.model.frame import Frame
 from postmortem.model.report import Report
-from postmortem.model.result import Analysis, StackFrame, TaskStack
+from postmortem.model.result import Analysis, TaskStack
 from postmortem.render.page import Page
 from postmortem.render.text import print_plugin, report
 from tests.render.hostile import ATTACKS, poison
@@ -133,8 +134,8 @@ def test_the_stack_of_a_log_comes_from_its_report() -> None:
 
 
 def test_a_recursion_is_one_line() -> None:
-    step = StackFrame("descend", 1, 0x57)
-    frames = (StackFrame("descend", 2, 0x2D), *[step] * 52, StackFrame("write", 3))
+    step = Frame("descend", 0x57, address=1)
+    frames = (Frame("descend", 0x2D, address=2), *[step] * 52, Frame("write", address=3))
     text = shown(replace(CRASH, cpus=(replace(STACK, frames=frames),)))
     assert "    #1 descend+0x57  <- 52 times in a row\n   #53 write\n" in text
 
@@ -142,7 +143,7 @@ def test_a_recursion_is_one_line() -> None:
 def test_the_stack_of_an_idle_task_is_that_of_its_cpu() -> None:
     idle = TaskRef(0, "swapper/1")
     stacks = tuple(
-        TaskStack(TaskRef(0, f"swapper/{n}"), "I", n, (StackFrame(f"on_cpu_{n}", 1),))
+        TaskStack(TaskRef(0, f"swapper/{n}"), "I", n, (Frame(f"on_cpu_{n}", address=1),))
         for n in (0, 1)
     )
     culprit = replace(CRASH.verdict.culprit, task=idle, cpu=1)
@@ -172,7 +173,7 @@ def test_verbose_leaves_nothing_out() -> None:
         tables=(Table("Many", ("n", "what"), rows),),
         problems=tuple(Problem(f"problem-{n}", "why") for n in range(50)),
         log_tail=tuple(f"log-{n}" for n in range(80)),
-        cpus=(replace(STACK, frames=tuple(StackFrame(f"f{n}", n) for n in range(90))),),
+        cpus=(replace(STACK, frames=tuple(Frame(f"f{n}", address=n) for n in range(90))),),
     )
     text = shown(analysis, verbose=True)
     for last in ("row-99", "problem-49", "log-0", "log-79", "f89", "0xffffffffc0201000", "open"):
@@ -194,8 +195,8 @@ def test_the_culprits_frame_is_marked() -> None:
 
 def test_a_frame_that_was_interrupted_says_so_and_where_the_task_begins() -> None:
     frames = (
-        StackFrame("exc_page_fault", 1, 2, segment="exception"),
-        StackFrame("victim", 3, 4, interrupted=True),
+        Frame("exc_page_fault", 2, address=1, segment="exception"),
+        Frame("victim", 4, address=3, interrupted=True),
     )
     text = shown(replace(CRASH, cpus=(replace(STACK, frames=frames),)))
     expected = """\
@@ -209,9 +210,9 @@ def test_a_frame_that_was_interrupted_says_so_and_where_the_task_begins() -> Non
 
 def test_a_cpu_did_what_the_exception_interrupted() -> None:
     frames = (
-        StackFrame("panic", 1, 2, segment="exception"),
-        StackFrame("victim", 3, 4, interrupted=True),
-        StackFrame("caller", 3, 4),
+        Frame("panic", 2, address=1, segment="exception"),
+        Frame("victim", 4, address=3, interrupted=True),
+        Frame("caller", 4, address=3),
     )
     text = shown(replace(CRASH, cpus=(replace(STACK, frames=frames),)))
     assert re.search(r"CPU 1  sh \(pid 312\) +victim < caller\n", text)
@@ -230,7 +231,7 @@ def test_prose_keeps_to_the_width(width: int) -> None:
 
 def test_a_name_is_never_broken() -> None:
     name = "a_function_with_a_name_" + "x" * 120
-    frame = StackFrame(name, 1, 0x10, "module", "file.c", 3)
+    frame = Frame(name, 0x10, module="module", address=1, file="file.c", line=3)
     text = shown(replace(CRASH, cpus=(replace(STACK, frames=(frame,)),)), width=60)
     assert f"#0 {name}+0x10 [module]\n" in text
     assert "file.c:3\n" in text

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from postmortem.model.findings import Culprit, TaskRef
-from postmortem.model.result import StackFrame
+from postmortem.model.frame import Frame
 from postmortem.render import words
 from tests.render.samples import CONSEQUENCE, STACK
 
@@ -93,7 +93,7 @@ def test_a_deep_chain_of_causes_ends() -> None:
 
 
 def test_frames_in_a_row_are_counted() -> None:
-    one, two = StackFrame("one", 1), StackFrame("two", 2)
+    one, two = Frame("one", address=1), Frame("two", address=2)
     assert list(words.runs([one, two, two, two, one])) == [(0, one, 1), (1, two, 3), (4, one, 1)]
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 
 from postmortem.model.findings import Kind
-from postmortem.model.report import Frame
+from postmortem.model.frame import Frame
 from postmortem.rules.blame import guilty_frame, is_machinery, normalise, signature
 
 

@@ -10,7 +10,7 @@ from postmortem.kernel.code.fault import Fault, fault_at
 from postmortem.kernel.cpu.cpus import Cpu, cpus, panic_cpu
 from postmortem.kernel.cpu.registers import InterruptedFrame, interrupted_frames
 from postmortem.model.findings import Kind
-from postmortem.model.result import StackFrame
+from postmortem.model.frame import Frame
 from postmortem.rules.poison import is_canonical
 
 _NULL_PAGE = 4096
@@ -56,7 +56,7 @@ class Crash:
     interrupted: InterruptedFrame | None
     """The frame that an exception broke into: the fault."""
     fault: Fault | None
-    frames: tuple[StackFrame, ...]
+    frames: tuple[Frame, ...]
     """The stack from the fault, or from the caller of panic(), outwards."""
 
 

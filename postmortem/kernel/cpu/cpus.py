@@ -11,7 +11,8 @@ from postmortem.kernel.damage import DAMAGED
 from postmortem.kernel.tasks.stacks import describe_trace
 from postmortem.kernel.tasks.tasks import TaskReader
 from postmortem.model.findings import TaskRef
-from postmortem.model.result import StackFrame, TaskStack
+from postmortem.model.frame import Frame
+from postmortem.model.result import TaskStack
 
 _NOBODY = -1  # PANIC_CPU_INVALID
 
@@ -25,7 +26,7 @@ class Cpu:
     address: int
     """``struct task_struct *`` of the current task."""
     state: str
-    stack: tuple[StackFrame, ...]
+    stack: tuple[Frame, ...]
     trace: drgn.StackTrace | None
     """For registers and locals; ``None`` where no registers were saved."""
     note: str = ""

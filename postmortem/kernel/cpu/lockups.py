@@ -16,7 +16,7 @@ from postmortem.kernel.cpu.cpus import Cpu, cpus
 from postmortem.kernel.cpu.percpu import number, variable
 from postmortem.kernel.tasks.tasks import Task, all_tasks
 from postmortem.model.findings import Problem
-from postmortem.model.result import StackFrame
+from postmortem.model.frame import Frame
 
 INTERRUPT_FLAG = 1 << 9
 """X86_EFLAGS_IF"""
@@ -126,7 +126,7 @@ class CpuState:
     """One CPU."""
 
     cpu: Cpu
-    frames: tuple[StackFrame, ...]
+    frames: tuple[Frame, ...]
     """What it was at, innermost first: without what observed or stopped it."""
     registers: dict[str, int]
     """Of the innermost of ``frames``; empty where they were not saved."""
@@ -280,7 +280,7 @@ def _since(now: int, then: int | None) -> int | None:
     return max(0, now - then)
 
 
-def what_it_was_at(cpu: Cpu) -> tuple[tuple[StackFrame, ...], dict[str, int], str | None]:
+def what_it_was_at(cpu: Cpu) -> tuple[tuple[Frame, ...], dict[str, int], str | None]:
     """Frames and registers of what a CPU did before somebody stopped or observed it.
 
     :return: The frames, the registers of the first of them, and the observing function.

@@ -16,8 +16,7 @@ from postmortem.kernel.locking.holders import Holders
 from postmortem.kernel.locking.waits import Wait, Waits, waits
 from postmortem.kernel.tasks.tasks import Task, TaskReader, all_tasks
 from postmortem.model.findings import Confidence, Kind, Problem
-from postmortem.model.report import Frame
-from postmortem.model.result import StackFrame
+from postmortem.model.frame import Frame
 from postmortem.rules.blame import guilty_frame
 from postmortem.rules.waits import LOCKS, WaitKind, is_scheduler
 
@@ -78,7 +77,7 @@ class Blocking:
     waits: Waits
     by_node: dict[str, Wait] = field(default_factory=dict)
     """The wait of a task's node (of the first task, for a convoy)."""
-    holding: dict[str, tuple[StackFrame, str]] = field(default_factory=dict)
+    holding: dict[str, tuple[Frame, str]] = field(default_factory=dict)
     """By node of a task: the frame that took what others wait for, and how we know."""
     super_blocks: dict[str, int] = field(default_factory=dict)
     """By node of a lock: the ``struct super_block *`` that it lies in."""
@@ -360,7 +359,7 @@ class _Builder:
             label = "likely held by" if item.confidence is Confidence.LIKELY else "perhaps held by"
             self._graph.link(Edge(name, node, label, item.confidence, item.proof))
 
-    def _others(self, waiting: set[int]) -> Iterable[tuple[Task, Sequence[StackFrame], bytes]]:
+    def _others(self, waiting: set[int]) -> Iterable[tuple[Task, Sequence[Frame], bytes]]:
         count = 0
         for task in self._tasks.tasks:
             if task.address in waiting or count >= _MAX_STACKS:
@@ -376,7 +375,7 @@ class _Builder:
                 count += 1
                 yield task, self._cpus[task.address].stack, b""
 
-    def _frames(self, task: int) -> tuple[StackFrame, ...]:
+    def _frames(self, task: int) -> tuple[Frame, ...]:
         stack = self._waits.stacks.by_task.get(task)
         if stack is not None:
             return stack.shape.frames
@@ -490,15 +489,10 @@ def _waiting_state(wait: Wait) -> str:
     return f"{wait.task.state} in {machinery}"
 
 
-def _guilty(frames: Sequence[StackFrame]) -> StackFrame | None:
+def _guilty(frames: Sequence[Frame]) -> Frame | None:
     """The function that a task is in, without the machinery below it."""
     own = [frame for frame in frames if frame.segment == "task" and frame.function]
-    listed = [Frame(frame.function, module=frame.module) for frame in own]
-    found = guilty_frame(listed, Kind.HUNG_TASK)
-    for frame, shown in zip(own, listed, strict=True):
-        if shown is found:
-            return frame
-    return own[0] if own else None
+    return guilty_frame(own, Kind.HUNG_TASK) or (own[0] if own else None)
 
 
 def _object_id(wait: Wait) -> str:

@@ -21,7 +21,7 @@ from postmortem.kernel.code.disassembly import Instruction, decode
 from postmortem.kernel.tasks.stacks import Symbolizer
 from postmortem.kernel.tasks.tasks import Task
 from postmortem.model.findings import Confidence
-from postmortem.model.result import StackFrame
+from postmortem.model.frame import Frame
 from postmortem.rules.blame import plain
 from postmortem.rules.waits import WaitKind
 
@@ -77,7 +77,7 @@ class Holders:
         self._calls: dict[tuple[int, WaitKind], tuple[_Call, ...]] = {}
 
     def acquirer(
-        self, frames: Sequence[StackFrame], kind: WaitKind, address: int | None
+        self, frames: Sequence[Frame], kind: WaitKind, address: int | None
     ) -> tuple[int, bool] | None:
         """The frame whose function took the lock and did not give it back.
 
@@ -93,7 +93,7 @@ class Holders:
             likely = number if likely is None else likely
         return None if likely is None else (likely, False)
 
-    def through_wrapper(self, frames: Sequence[StackFrame], kind: WaitKind, address: int) -> bool:
+    def through_wrapper(self, frames: Sequence[Frame], kind: WaitKind, address: int) -> bool:
         """Whether a small function that a frame has called took the lock for it."""
         for frame in frames:
             if frame.offset is None or frame.offset > _MAX_FUNCTION:
@@ -105,12 +105,12 @@ class Holders:
                 symbol = Symbolizer.of(self._prog).symbol(target)
                 if symbol is None or symbol.offset or not 0 < symbol.size <= _WRAPPER:
                     continue
-                whole = StackFrame(symbol.function, target + symbol.size, symbol.size)
+                whole = Frame(symbol.function, offset=symbol.size, address=target + symbol.size)
                 if self._balance(whole, kind, address):
                     return True
         return False
 
-    def _balance(self, frame: StackFrame, kind: WaitKind, address: int | None) -> bool | None:
+    def _balance(self, frame: Frame, kind: WaitKind, address: int | None) -> bool | None:
         """``True``: took this lock; ``False``: took one of this kind; ``None``: neither."""
         last: dict[int | None, bool] = {}
         for call in self.calls(frame, kind):
@@ -121,14 +121,14 @@ class Holders:
             return False
         return None
 
-    def calls(self, frame: StackFrame, kind: WaitKind) -> tuple[_Call, ...]:
+    def calls(self, frame: Frame, kind: WaitKind) -> tuple[_Call, ...]:
         """Calls that take or give back locks of ``kind`` before the frame's place."""
         key = (frame.pc, kind)
         if key not in self._calls:
             self._calls[key] = tuple(self._find(frame, kind))
         return self._calls[key]
 
-    def _find(self, frame: StackFrame, kind: WaitKind) -> Iterable[_Call]:
+    def _find(self, frame: Frame, kind: WaitKind) -> Iterable[_Call]:
         if frame.offset is None or kind not in _TAKES:
             return
         start, size = frame.pc - frame.offset, frame.offset
@@ -160,7 +160,7 @@ class Holders:
         self,
         kind: WaitKind,
         address: int,
-        stacks: Iterable[tuple[Task, Sequence[StackFrame], bytes]],
+        stacks: Iterable[tuple[Task, Sequence[Frame], bytes]],
     ) -> list[Candidate]:
         """Tasks that seem to hold the lock at ``address``, the surest first.
 

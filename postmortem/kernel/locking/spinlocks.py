@@ -26,7 +26,7 @@ from postmortem.kernel.identify import SlabObject, slab_object
 from postmortem.kernel.locking.lock_names import Names, outer_member
 from postmortem.kernel.tasks.stacks import Symbolizer
 from postmortem.kernel.tasks.tasks import Task
-from postmortem.model.result import StackFrame
+from postmortem.model.frame import Frame
 
 _SLOW_PATHS = re.compile(
     r"(native_|__pv_|resilient_)?queued_(spin_lock|read_lock|write_lock)_slowpath"
@@ -108,7 +108,7 @@ class Holder:
     task: Task | None
     cpu: int | None
     """``None`` for a task that is on no CPU."""
-    frame: StackFrame
+    frame: Frame
     """The function that took the lock and has not given it back."""
     index: int
     """Its index in the frames."""
@@ -311,7 +311,7 @@ def _before(prog: drgn.Program, return_address: int) -> list[Instruction]:
     return list(decode(data, start))
 
 
-def taken_locks(prog: drgn.Program, frame: StackFrame) -> list[_Taken]:
+def taken_locks(prog: drgn.Program, frame: Frame) -> list[_Taken]:
     """Locks that a function took before the place where the stack goes on.
 
     The code is read from top to bottom; a branch over an acquire or a release
@@ -358,7 +358,7 @@ def _give_back(taken: list[_Taken], lock: int | None) -> None:
             return
 
 
-Sleeper = tuple[Task, tuple[StackFrame, ...], bytes]
+Sleeper = tuple[Task, tuple[Frame, ...], bytes]
 """A task on no CPU, its frames and its raw stack."""
 
 
@@ -391,7 +391,7 @@ class Search:
             self._held[spin.lock] = sorted(found, key=lambda holder: not holder.certain)
         return self._held[spin.lock]
 
-    def _locks(self, frame: StackFrame) -> list[_Taken]:
+    def _locks(self, frame: Frame) -> list[_Taken]:
         key = (frame.pc, frame.interrupted)
         if key not in self._taken:
             enough = len(self._taken) >= _MAX_LOCK_FRAMES
@@ -425,7 +425,7 @@ class Search:
 
 
 def _holder(
-    task: Task | None, cpu: int | None, frame: StackFrame, index: int, taken: _Taken, certain: bool
+    task: Task | None, cpu: int | None, frame: Frame, index: int, taken: _Taken, certain: bool
 ) -> Holder:
     how = (
         "took this lock and has not given it back"

@@ -22,8 +22,7 @@ from postmortem.kernel.locking.waiters import Layout, Ring, Waiters
 from postmortem.kernel.tasks.tasks import Task, all_tasks
 from postmortem.kernel.tasks.unwind import Shape, SleepingStack, SleepingStacks, sleeping_stacks
 from postmortem.model.findings import Kind, Problem
-from postmortem.model.report import Frame
-from postmortem.model.result import StackFrame
+from postmortem.model.frame import Frame
 from postmortem.rules.blame import guilty_frame
 from postmortem.rules.waits import LOCKS, How, WaitKind
 
@@ -74,7 +73,7 @@ class Wait:
     """Disk that must do I/O before it goes on."""
 
     @property
-    def frame(self) -> StackFrame:
+    def frame(self) -> Frame:
         """The frame that is to blame for the wait."""
         return guilty(self.shape) or self.shape.frames[self.caller]
 
@@ -114,19 +113,9 @@ class Waits:
     problems: list[Problem]
 
 
-def log_frames(shape: Shape) -> list[Frame]:
-    """The stack in the form of the log's frames, for what judges both alike."""
-    return [
-        Frame(frame.function, offset=frame.offset, module=frame.module, address=frame.pc)
-        for frame in shape.frames
-    ]
-
-
-def guilty(shape: Shape) -> StackFrame | None:
+def guilty(shape: Shape) -> Frame | None:
     """The frame that a hung-task report of this stack blames."""
-    frames = log_frames(shape)
-    found = guilty_frame(frames, Kind.HUNG_TASK)
-    return shape.frames[frames.index(found)] if found is not None else None
+    return guilty_frame(shape.frames, Kind.HUNG_TASK)
 
 
 def waits(prog: drgn.Program, log_time: float | None = None) -> Waits:

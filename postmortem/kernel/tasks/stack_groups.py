@@ -15,7 +15,7 @@ import drgn
 from postmortem.kernel.tasks.tasks import Task, all_tasks
 from postmortem.kernel.tasks.unwind import sleeping_stacks
 from postmortem.model.findings import Problem, TaskRef
-from postmortem.model.result import StackFrame
+from postmortem.model.frame import Frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class TaskFrames:
     """One task and the frames of its kernel stack."""
 
     task: Task
-    frames: tuple[StackFrame, ...]
+    frames: tuple[Frame, ...]
     """Innermost first, up to user space; the same object for tasks that sleep alike."""
     on_cpu: bool
     """It was on a CPU when the dump was taken."""
@@ -40,7 +40,7 @@ class TaskFrames:
 class StackGroup:
     """Tasks whose stacks are equal, call by call."""
 
-    frames: tuple[StackFrame, ...]
+    frames: tuple[Frame, ...]
     members: tuple[TaskFrames, ...]
     note: str = ""
     """Why there are no frames."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import drgn
 
 from postmortem.kernel.damage import DAMAGED
-from postmortem.model.result import StackFrame
+from postmortem.model.frame import Frame
 
 _MAX_FRAMES = 256
 """A kernel stack is 16 KiB: more frames than this are recursion or garbage."""
@@ -71,10 +71,10 @@ class Symbolizer:
         return Symbol(found.name, address - found.address, found.size, module)
 
 
-def describe_trace(prog: drgn.Program, trace: Iterable[drgn.StackFrame]) -> tuple[StackFrame, ...]:
+def describe_trace(prog: drgn.Program, trace: Iterable[drgn.StackFrame]) -> tuple[Frame, ...]:
     """Turn a drgn stack trace into plain frames, innermost first, up to user space."""
     symbolizer = Symbolizer.of(prog)
-    frames: list[StackFrame] = []
+    frames: list[Frame] = []
     last: drgn.StackFrame | None = None
     for frame in trace:
         if frame.is_inline:
@@ -88,11 +88,12 @@ def describe_trace(prog: drgn.Program, trace: Iterable[drgn.StackFrame]) -> tupl
         interrupted = frame.interrupted or not frames
         found = symbolizer.symbol(pc) if interrupted else symbolizer.caller(pc)
         frames.append(
-            StackFrame(
+            Frame(
                 function=found.function if found else None,
-                pc=pc,
                 offset=found.offset if found else None,
+                size=found.size if found else None,
                 module=found.module if found else None,
+                address=pc,
                 interrupted=frame.interrupted,
             )
         )
@@ -104,7 +105,7 @@ def describe_trace(prog: drgn.Program, trace: Iterable[drgn.StackFrame]) -> tupl
     return segmented(frames)
 
 
-def _behind_a_wild_call(prog: drgn.Program, frame: drgn.StackFrame) -> list[StackFrame]:
+def _behind_a_wild_call(prog: drgn.Program, frame: drgn.StackFrame) -> list[Frame]:
     """Go on behind a call to an address that is no code: its return address was just pushed."""
     registers = frame.registers()
     try:
@@ -127,6 +128,7 @@ def _behind_a_wild_call(prog: drgn.Program, frame: drgn.StackFrame) -> list[Stac
             interrupted=False,
             function=caller.function if caller else None,
             offset=caller.offset if caller else None,
+            size=caller.size if caller else None,
             module=caller.module if caller else None,
         )
     return found
@@ -151,13 +153,13 @@ def _is_user(frame: drgn.StackFrame, pc: int) -> bool:
         return True
 
 
-def segmented(frames: list[StackFrame]) -> tuple[StackFrame, ...]:
+def segmented(frames: list[Frame]) -> tuple[Frame, ...]:
     """Name the context of each frame: task, irq, softirq, nmi or exception.
 
     What runs above an interrupted frame belongs to what interrupted it; the
     entry code's name tells which (arch/x86/entry/entry_64.S, asm/idtentry.h).
     """
-    result: list[StackFrame] = []
+    result: list[Frame] = []
     start = 0
     for number, frame in enumerate(frames):
         if frame.interrupted and number > start:
@@ -169,7 +171,7 @@ def segmented(frames: list[StackFrame]) -> tuple[StackFrame, ...]:
 _SOFTIRQ_LOOPS = ("__do_softirq", "handle_softirqs")
 
 
-def _in_segment(frames: list[StackFrame], kind: str) -> list[StackFrame]:
+def _in_segment(frames: list[Frame], kind: str) -> list[Frame]:
     loops = [number for number, f in enumerate(frames) if f.function in _SOFTIRQ_LOOPS]
     softirq_end = loops[-1] + 1 if loops else 0
     return [

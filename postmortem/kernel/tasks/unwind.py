@@ -19,7 +19,7 @@ import drgn
 from postmortem.kernel.tasks.stacks import describe_trace
 from postmortem.kernel.tasks.tasks import Task, all_tasks
 from postmortem.model.findings import Problem
-from postmortem.model.result import StackFrame
+from postmortem.model.frame import Frame
 
 _MAX_STACK = 1 << 16
 _WORD = struct.Struct("<Q")
@@ -29,7 +29,7 @@ _WORD = struct.Struct("<Q")
 class Shape:
     """A way to sleep: the same functions, called from the same places. One object each."""
 
-    frames: tuple[StackFrame, ...]
+    frames: tuple[Frame, ...]
     """Innermost first."""
     offsets: tuple[int, ...]
     """Stack pointer of each frame in bytes from the task's saved stack pointer."""

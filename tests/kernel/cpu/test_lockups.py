@@ -10,7 +10,7 @@ from postmortem.kernel.cpu.clock import Clock
 from postmortem.kernel.cpu.cpus import Cpu
 from postmortem.kernel.cpu.lockups import PreemptCount, what_it_was_at
 from postmortem.model.findings import TaskRef
-from postmortem.model.result import StackFrame
+from postmortem.model.frame import Frame
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def test_preempt_count(value: int, parts: tuple[int, ...], text: str) -> None:
     assert count.need_resched is not bool(value >> 31)
 
 
-class Frame:
+class DrgnFrame:
     """As much of a drgn frame as is looked at."""
 
     is_inline = False
@@ -46,12 +46,12 @@ class Frame:
 def cpu(*names: str, user: bool = False) -> Cpu:
     """A CPU with these frames; ``!name`` is one that was interrupted there."""
     stack = tuple(
-        StackFrame(name.lstrip("!"), 0x1000 + n, interrupted=name.startswith("!"))
+        Frame(name.lstrip("!"), address=0x1000 + n, interrupted=name.startswith("!"))
         for n, name in enumerate(names)
     )
-    trace: Any = [Frame(frame.interrupted) for frame in stack]
+    trace: Any = [DrgnFrame(frame.interrupted) for frame in stack]
     if user:
-        trace.append(Frame(True, True))
+        trace.append(DrgnFrame(True, True))
     return Cpu(0, TaskRef(7, "hog"), 0x2000, "R", stack, trace)
 
 

@@ -11,21 +11,21 @@ import pytest
 
 from postmortem.kernel.code.disassembly import decode
 from postmortem.kernel.locking.holders import Holders
-from postmortem.model.result import StackFrame
+from postmortem.model.frame import Frame
 from postmortem.rules.waits import WaitKind
 from tests.conftest import Machine
 
 FUNCTION = "cpu_hotplug_disable"
 
 
-def place(prog: Any, after_call: int) -> StackFrame:
+def place(prog: Any, after_call: int) -> Frame:
     """A frame of the function, ``after_call`` instructions behind its first locking call."""
     symbol = prog.symbol(FUNCTION)
     code = list(decode(prog.read(symbol.address, 64), symbol.address))
     lock = prog.symbol("mutex_lock").address
     call = next(n for n, item in enumerate(code) if item.is_call and item.target == lock)
     pc = code[call + after_call].address + code[call + after_call].size
-    return StackFrame(FUNCTION, pc, pc - symbol.address)
+    return Frame(FUNCTION, pc - symbol.address, address=pc)
 
 
 @pytest.fixture
@@ -58,5 +58,5 @@ def test_a_mutex_is_no_semaphore(machine: Machine, lock: int) -> None:
 
 def test_code_that_is_not_in_the_dump(machine: Machine, lock: int) -> None:
     holders = Holders(machine.prog)
-    frame = StackFrame("gone", 0xFFFF_F123_0000_0040, 0x40)
+    frame = Frame("gone", 0x40, address=0xFFFF_F123_0000_0040)
     assert holders.acquirer([frame], WaitKind.MUTEX, lock) is None

@@ -90,7 +90,7 @@ class Code:
 
 def taken(code: Code, monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
     from postmortem.kernel.tasks.stacks import Symbol, Symbolizer
-    from postmortem.model.result import StackFrame
+    from postmortem.model.frame import Frame
 
     def symbol(self: Symbolizer, address: int) -> Symbol | None:
         known = {LOCK: "_raw_spin_lock", UNLOCK: "_raw_spin_unlock"}
@@ -100,7 +100,7 @@ def taken(code: Code, monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
 
     monkeypatch.setattr(Symbolizer, "symbol", symbol)
     end = START + len(code.data)
-    frame = StackFrame("holder", end, len(code.data))
+    frame = Frame("holder", len(code.data), address=end)
     return [item.lock for item in spinlocks.taken_locks(code, frame)]  # type: ignore[arg-type]
 
 
