@@ -136,11 +136,11 @@ def _from_dump(ctx: Context, reports: list[Report]) -> Facts | None:
 
 def _from_log(ctx: Context, reports: list[Report]) -> Facts:
     from postmortem.graph.from_log import log_graph
-    from postmortem.log.blocked import logged_tasks, records_of
+    from postmortem.log.blocked import logged_tasks
 
-    records: Iterable[Record] = ctx.records
-    if not ctx.records and ctx.input.kind == "log" and (reports or ctx.named):
-        records = records_of(ctx.input.path)
+    # Each line of a log is read for it: not where nothing hints at a hang.
+    wanted = ctx.prog is not None or reports or ctx.named
+    records: Iterable[Record] = ctx.records if wanted else ()
     return Facts(log_graph(reports, logged_tasks(records)))
 
 

@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 import click
 
+import postmortem
 from postmortem import __version__
 from postmortem.errors import (
     EXIT_LIMITED,
@@ -319,7 +320,7 @@ def _plugin_command(item: Plugin) -> click.Command:
         **inputs: Any,
     ) -> int:
         plugin_files = _plugin_files(ctx)
-        analysis = _analyze(files, plugin_files=plugin_files, only=(item.name,), **inputs)
+        analysis = _analyze(files, plugin_files=plugin_files, only=item.name, **inputs)
         _show(analysis, as_json, output, verbose, plugin=True)
         return EXIT_LIMITED if analysis.problems else EXIT_OK
 
@@ -345,24 +346,21 @@ def _analyze(
     debug_dirs: Sequence[str],
     debuginfod: bool,
     plugin_files: Sequence[str],
-    only: tuple[str, ...] | None = None,
+    only: str | None = None,
 ) -> Analysis:
     from postmortem.progress import Progress
 
     with _stdin_as_file(files) as (paths, kept), Progress(sys.stderr) as progress:
-        from postmortem.analysis import Options
-        from postmortem.analysis import analyze as run
-
-        options = Options(
-            vmlinux=Path(vmlinux) if vmlinux else None,
-            debug_dirs=tuple(Path(folder) for folder in debug_dirs),
-            debuginfod=debuginfod,
-            plugin_files=tuple(Path(file) for file in plugin_files),
-            progress=progress,
-            only=only,
-        )
         try:
-            analysis = run(paths, options)
+            with postmortem.open(
+                paths,
+                vmlinux=vmlinux,
+                debug_dirs=debug_dirs,
+                debuginfod=debuginfod,
+                plugin_files=plugin_files,
+                progress=progress,
+            ) as case:
+                analysis = case.analyze() if only is None else case.run(only)
         except PostmortemError as exc:
             if kept is not None:
                 exc.args = (str(exc).replace(str(kept), STDIN),)

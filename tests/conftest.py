@@ -10,6 +10,10 @@ from typing import Any
 
 import pytest
 
+import postmortem
+from postmortem.case import Case
+from postmortem.plugin import Context, DumpContext
+
 DUMPS = Path(__file__).parent.parent / "corpus" / "dumps"
 NAMES = sorted(path.name.removesuffix(".truth.json") for path in DUMPS.glob("*.truth.json"))
 
@@ -27,21 +31,23 @@ class Machine:
     """What the machine's own /proc said before it was broken."""
 
     @property
-    def opened(self) -> Any:
-        """The :class:`postmortem.analysis.Opened` input; shared, so nobody may change it."""
+    def case(self) -> Case:
+        """The open dump; shared, so nobody may close it."""
         return _opened(self.path)
+
+    def context(self, **options: Any) -> Context:
+        """A context of one's own of the open dump."""
+        return DumpContext(self.case, **options)
 
     @property
     def prog(self) -> Any:
         """The ``drgn.Program``."""
-        return self.opened.context.prog
+        return self.case.prog
 
 
 @functools.cache
-def _opened(path: Path) -> Any:
-    from postmortem.analysis import Options, open_input
-
-    return open_input([path], Options(debuginfod=False))
+def _opened(path: Path) -> Case:
+    return postmortem.open(path, debuginfod=False)
 
 
 @functools.cache

@@ -160,7 +160,8 @@ def _verdict(root: Finding, findings: Sequence[Finding]) -> Verdict:
 
 def _calm(ctx: Context) -> Verdict:
     """Nothing is wrong: say what the machine was doing. Or nothing could be seen: say that."""
-    if ctx.prog is not None and not ctx.records and not ctx.system.task_states:
+    records = ctx.records if ctx.prog is not None else ()
+    if ctx.prog is not None and not records and not ctx.system.task_states:
         said = [f"{item.what}: {item.why}" for item in ctx.problems[:2]]
         reasons = "; ".join([*ctx.input.lacks[:2], *said])
         return Verdict(
@@ -184,16 +185,16 @@ def _calm(ctx: Context) -> Verdict:
     what = "dump and its log hold"
     if ctx.prog is None or not states:
         what = "log holds"
-    elif not ctx.records:
+    elif not records:
         what = "tasks (the log could not be read) show"
     return Verdict(
         kind=Kind.NONE,
         title="no failure found",
         summary=f"The {what} no sign of a crash or a hang.{doing}",
-        confidence=Confidence.LIKELY if ctx.records and states else Confidence.POSSIBLE,
+        confidence=Confidence.LIKELY if records and states else Confidence.POSSIBLE,
         evidence=(
-            Evidence(f"{len(ctx.records)} log messages, no report of the kernel among them", "log"),
+            Evidence(f"{len(records)} log messages, no report of the kernel among them", "log"),
         )
-        if ctx.records
+        if records
         else (),
     )

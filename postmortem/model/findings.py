@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from postmortem.model.shown import Shown
+
 
 class Kind(str, Enum):
     """What broke. A closed list: grow it deliberately, and say so in docs/."""
@@ -129,7 +131,7 @@ class Signature:
 
 
 @dataclass(frozen=True)
-class Block:
+class Block(Shown):
     """Preformatted lines that belong to a finding: disassembly, a stack, a table.
 
     Lines are data from a dump: renderers escape them.
@@ -142,7 +144,7 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Text:
+class Text(Shown):
     """Lines that are shown as they are: the kernel's own bytes, for a person or another program.
 
     Nothing is added, folded or indented; only a terminal gets no control characters.
@@ -191,7 +193,7 @@ Cell = str | int | float | None
 
 
 @dataclass(frozen=True)
-class Table:
+class Table(Shown):
     """Rows of values under typed columns."""
 
     title: str
@@ -223,7 +225,7 @@ class Export:
 
 
 @dataclass(frozen=True)
-class Finding:
+class Finding(Shown):
     """One thing that is wrong (or worth knowing), with evidence."""
 
     id: str
@@ -250,7 +252,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Verdict(Shown):
     """What broke, who did it, how we know, what to look at next."""
 
     kind: Kind

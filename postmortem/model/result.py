@@ -20,6 +20,7 @@ from postmortem.model.findings import (
 )
 from postmortem.model.frame import Frame
 from postmortem.model.report import Report
+from postmortem.model.shown import Shown
 
 SCHEMA = "postmortem/1"
 
@@ -93,7 +94,7 @@ class TaskStack:
 
 
 @dataclass(frozen=True)
-class Analysis:
+class Analysis(Shown):
     """All that one run found out."""
 
     input: Input

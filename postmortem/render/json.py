@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
-from dataclasses import fields, replace
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, fields, is_dataclass, replace
 from enum import Enum
 from functools import cache
 from typing import IO, Any
 
-from postmortem.model.findings import Export, Table
+from postmortem.model.findings import Column, Export, Table, Unit
 from postmortem.model.frame import Frame
 from postmortem.model.report import Code, Report
 from postmortem.model.result import SCHEMA, Analysis, ModuleInfo
@@ -119,3 +121,101 @@ def _hex(value: int | bytes | dict[str, int] | None) -> Any:
 def _valid(text: str) -> str:
     """Text without lone surrogates, which no UTF-8 reader accepts."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+# --- and back -------------------------------------------------------------------------
+
+
+def read(text: str | bytes | Mapping[str, Any]) -> Analysis:
+    """The analysis that a document was written from, in the same dataclasses.
+
+    A worker can so be given a path and answer in JSON.
+
+    :raises ValueError: it is no document of this schema.
+    """
+    data = json.loads(text) if isinstance(text, str | bytes) else text
+    found = data.get("schema") if isinstance(data, Mapping) else None
+    if found != SCHEMA:
+        raise ValueError(f"the document's schema is {found!r}, not {SCHEMA!r}")
+    try:
+        return typing.cast(Analysis, _read(Analysis, data))
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"the document does not keep to {SCHEMA}: {error}") from error
+
+
+def _read(hint: Any, value: Any) -> Any:
+    """``value`` of a document as what ``hint`` says it was."""
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        return _read_one_of(typing.get_args(hint), value)
+    if origin is tuple:
+        return _read_tuple(typing.get_args(hint), value)
+    if origin is dict:
+        kind = typing.get_args(hint)[1]
+        return {name: _read(kind, item) for name, item in value.items()}
+    if is_dataclass(hint):
+        return _READ.get(hint, _read_dataclass)(hint, value)
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return hint(value)
+    if hint is bytes:
+        return bytes.fromhex(value)
+    if hint is int and isinstance(value, str):
+        return int(value, 16)
+    if hint is float and isinstance(value, int):
+        return float(value)
+    return value
+
+
+def _read_one_of(hints: tuple[Any, ...], value: Any) -> Any:
+    if value is None:
+        return None
+    kinds = [hint for hint in hints if hint is not type(None)]
+    # A cell is text or a number as it stands; anything else has one kind beside None.
+    return _read(kinds[0], value) if len(kinds) == 1 else value
+
+
+def _read_tuple(hints: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
+    if len(hints) == 2 and hints[1] is Ellipsis:
+        return tuple(_read(hints[0], item) for item in value)
+    return tuple(_read(hint, item) for hint, item in zip(hints, value, strict=True))
+
+
+def _read_dataclass(cls: Any, value: Mapping[str, Any]) -> Any:
+    hints, required = _hints(cls)
+    missing = required - value.keys()
+    if missing:
+        raise KeyError(f"{cls.__name__} without {sorted(missing)[0]}")
+    # Fields that a newer writer added are no business of ours.
+    return cls(**{name: _read(hint, value[name]) for name, hint in hints.items() if name in value})
+
+
+@cache
+def _hints(cls: type[Any]) -> tuple[dict[str, Any], frozenset[str]]:
+    """The type of each field, and the fields without a default."""
+    hints = typing.get_type_hints(cls)
+    own = fields(cls)
+    needed = (f.name for f in own if f.default is MISSING and f.default_factory is MISSING)
+    return {field.name: hints[field.name] for field in own}, frozenset(needed)
+
+
+def _read_table(cls: Any, value: Mapping[str, Any]) -> Table:
+    table: Table = _read_dataclass(cls, value)
+    rows = tuple(tuple(map(_read_cell, row, table.columns)) for row in table.rows)
+    return replace(table, rows=rows)
+
+
+def _read_cell(cell: Any, column: Column) -> Any:
+    is_hex = column.unit is Unit.HEX and isinstance(cell, str) and cell.startswith("0x")
+    return int(cell, 16) if is_hex else cell
+
+
+def _read_export(_cls: Any, value: Mapping[str, Any]) -> Export:
+    """Of a picture only the name was written."""
+    return Export(value["title"], value["suffix"], value["text"])
+
+
+_READ: dict[Any, Callable[[Any, Mapping[str, Any]], Any]] = {
+    Table: _read_table,
+    Export: _read_export,
+}
+"""Dataclasses that are not read field by field."""

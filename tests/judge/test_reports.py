@@ -14,7 +14,7 @@ def report(kind: Kind, title: str = "x in y", line: int = 1, **more: object) -> 
 
 
 def context(*reports: Report) -> Context:
-    return Context(Input("x", "log", "text", 1, True), System(), reports=reports)
+    return Context.given(Input("x", "log", "text", 1, True), System(), reports=reports)
 
 
 def test_report_with_a_panic_behind_it_is_fatal() -> None:

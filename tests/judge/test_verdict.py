@@ -9,7 +9,7 @@ from postmortem.model.findings import Confidence, Finding, Kind, Severity
 from postmortem.model.result import Input, System
 from postmortem.plugin import Context
 
-CONTEXT = Context(Input("x", "log", "text", 1, True), System())
+CONTEXT = Context.given(Input("x", "log", "text", 1, True), System())
 
 
 def finding(
@@ -98,7 +98,8 @@ def test_a_long_chain_has_one_origin() -> None:
 
 
 def test_calm_verdict_counts_the_tasks() -> None:
-    context = replace(CONTEXT, system=System(tasks=5, task_states={"S": 3, "R": 1, "D": 1}))
+    system = System(tasks=5, task_states={"S": 3, "R": 1, "D": 1})
+    context = Context.given(CONTEXT.input, system)
     summary = diagnose([], context)[1].summary
     assert "5 tasks: 1 running, 1 in uninterruptible sleep" in summary
 

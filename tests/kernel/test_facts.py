@@ -13,7 +13,7 @@ from tests.conftest import Machine
 
 
 def test_release_name_and_command_line(machine: Machine) -> None:
-    system = machine.opened.context.system
+    system = machine.case.system
     assert system.release == machine.facts["release"]
     assert system.nodename == machine.facts["nodename"]
     assert system.command_line == machine.facts["cmdline"]
@@ -22,7 +22,7 @@ def test_release_name_and_command_line(machine: Machine) -> None:
 
 
 def test_time_is_after_the_machine_last_said_it(machine: Machine) -> None:
-    system = machine.opened.context.system
+    system = machine.case.system
     assert 0 <= system.crash_time - machine.facts["time_seconds"] < 120
     assert 0 <= system.uptime_seconds - machine.facts["uptime_seconds"] < 120
 
@@ -87,14 +87,14 @@ def test_log_ends_as_the_console_did(machine: Machine) -> None:
     """The console is what the machine itself printed; the dump's log must hold the same."""
     printed = machine.console.read_text(errors="replace")
     # Debug messages (level 7) go to the log but not to the console.
-    recent = [r.text for r in machine.opened.context.records[-40:] if r.level != 7]
+    recent = [r.text for r in machine.case.log[-40:] if r.level != 7]
     missing = [text for text in recent if text.strip() and text not in printed]
     assert missing == []
 
 
 def test_stack_of_the_crash_is_the_call_trace_of_the_console(machine: Machine) -> None:
     """The kernel's own ORC unwinder printed its trace: ours must name the same functions."""
-    reports = [report for report in machine.opened.context.reports if report.frames]
+    reports = [report for report in machine.case.reports if report.frames]
     number = panic_cpu(machine.prog)
     if number is None or not reports:
         return  # nobody printed a trace: a healthy machine

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+import postmortem
 from corpus.kernels import KERNELS
 from corpus.publish import CONSOLES
 from corpus.scenarios import Truth, load
-from postmortem.analysis import Options, analyze
 from postmortem.log.scan import scan_file
 from postmortem.model.findings import Verdict
 
@@ -26,7 +26,7 @@ def truth_of(file: Path) -> Truth | None:
 
 def verdict(file: Path) -> Verdict:
     """What users see."""
-    return analyze([file], Options(debuginfod=False)).verdict
+    return postmortem.open(file).analyze().verdict
 
 
 def expected(truth: Truth) -> tuple[set[str], str | None, str | None]:

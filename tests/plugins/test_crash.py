@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
-from postmortem.plugin import discover, run_plugin
+from postmortem.plugin import DumpContext, discover, run_plugin
 from tests.conftest import Machine, machine_named
 
 CRASHED = ["5.10-sysrq-crash", "6.1-use-after-free", "6.12-null-chain"]
@@ -27,7 +25,7 @@ def test_stack_alone_tells_kind_function_and_task(name: str) -> None:
 
 @pytest.mark.parametrize("name", CRASHED)
 def test_silent_when_the_log_tells_it(name: str) -> None:
-    assert run_plugin(_plugin(), machine_named(name).opened.context) == []
+    assert run_plugin(_plugin(), machine_named(name).context()) == []
 
 
 def test_silent_on_a_machine_that_lives() -> None:
@@ -39,4 +37,5 @@ def _plugin() -> object:
 
 
 def _without_log(machine: Machine) -> object:
-    return replace(machine.opened.context, records=(), reports=(), problems=[])
+    case = machine.case
+    return DumpContext.given(case.input, case.system, dump=case.dump)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from postmortem.analysis import Options, analyze
+import postmortem
 from postmortem.model.findings import Finding, Kind
 from postmortem.model.result import Analysis
 from tests.conftest import DUMPS
@@ -17,7 +17,7 @@ CONSOLES = DUMPS.parent / "console"
 
 @functools.cache
 def analysis(path: Path) -> Analysis:
-    return analyze([path], Options(debuginfod=False))
+    return postmortem.open(path, debuginfod=False).analyze()
 
 
 @functools.cache

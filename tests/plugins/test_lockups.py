@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from postmortem_plugins.lockups import lockups
 
+from postmortem.dump.dump import Dump
 from postmortem.judge.lockups import tell
 from postmortem.judge.stuck import How, Reason, Root, Stuck
 from postmortem.judge.verdict import diagnose
@@ -77,8 +78,12 @@ def told(
     )
     monkeypatch.setattr("postmortem.kernel.cpu.rcu.grace_period", lambda prog, clock: period)
     prog: Any = object()
-    ctx = Context(
-        Input("x", "vmcore", "ELF", 1, True), System(), (Record(1, "x"),), reports, prog, True
+    ctx = Context.given(
+        Input("x", "vmcore", "ELF", 1, True),
+        System(),
+        (Record(1, "x"),),
+        reports,
+        dump=Dump(prog, True),
     )
     found = list(lockups(ctx))
     assert not any(isinstance(item, Table) for item in found)
@@ -162,7 +167,7 @@ def test_report_of_the_victim_follows_from_the_root(monkeypatch: pytest.MonkeyPa
     by_id = {item.id: item for item in found}
     assert by_id["log-5"].caused_by == ("cpu0-stuck",)
     assert by_id["cpu0-stuck"].severity is Severity.FATAL
-    ctx = Context(Input("x", "vmcore", "ELF", 1, True), System())
+    ctx = Context.given(Input("x", "vmcore", "ELF", 1, True), System())
     assert diagnose(found, ctx)[1].culprit.function == "busy_loop"
 
 

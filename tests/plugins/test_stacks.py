@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
-from dataclasses import replace
 
 from postmortem_plugins.stacks import stacks
 
@@ -15,7 +14,7 @@ from tests.conftest import Machine
 
 
 def test_every_task_is_in_a_group_and_in_the_drawing(machine: Machine) -> None:
-    ctx = replace(machine.opened.context, named=True, problems=[])
+    ctx = machine.context(named=True)
     found = list(stacks(ctx))
     (table,) = [item for item in found if isinstance(item, Table)]
     blocks = [item for item in found if isinstance(item, Block)]
@@ -33,7 +32,7 @@ def test_every_task_is_in_a_group_and_in_the_drawing(machine: Machine) -> None:
 
 def test_kernel_threads_rest_where_the_kernel_s_source_says(machine: Machine) -> None:
     """kthreadd() sleeps in schedule(), a rescuer in rescuer_thread(): of every kernel."""
-    ctx = replace(machine.opened.context, named=False, problems=[])
+    ctx = machine.context()
     stacks_of = {
         item.title: "\n".join(item.lines) for item in stacks(ctx) if isinstance(item, Block)
     }

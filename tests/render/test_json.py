@@ -14,7 +14,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from postmortem.model.result import Analysis
-from postmortem.render.json import document, print_json
+from postmortem.render.json import document, print_json, read
 from tests.render.hostile import ATTACKS, poison
 from tests.render.samples import ALL, CRASH
 
@@ -87,3 +87,28 @@ def test_what_is_no_number_is_null(number: float) -> None:
 
 def test_the_same_analysis_gives_the_same_bytes() -> None:
     assert written(CRASH) == written(replace(CRASH))
+
+
+# --- and back
+
+
+@pytest.mark.parametrize("name", sorted(ALL))
+def test_a_document_reads_back_as_it_was(name: str) -> None:
+    assert read(written(ALL[name])) == ALL[name]
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", "3", '{"schema": "postmortem/0"}'])
+def test_another_document_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="schema"):
+        read(text)
+
+
+def test_a_document_that_lacks_something_is_refused() -> None:
+    whole = document(CRASH)
+    del whole["verdict"]["title"]
+    with pytest.raises(ValueError, match="Verdict without title"):
+        read(whole)
+
+
+def test_a_field_of_a_later_version_is_passed_over() -> None:
+    assert read({**document(CRASH), "mood": "calm"}) == CRASH

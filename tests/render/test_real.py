@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
-from postmortem.analysis import analyze
+import postmortem
+from postmortem import read_json
 from postmortem.model.result import Analysis
 from postmortem.render.html import page
 from postmortem.render.json import print_json
@@ -23,7 +24,7 @@ FILES = sorted([*CORPUS.glob("dumps/*.vmcore*"), *CORPUS.glob("console/6.12-*.lo
 
 @pytest.fixture(scope="module", params=FILES, ids=lambda path: path.name)
 def real(request: pytest.FixtureRequest) -> Analysis:
-    return analyze([request.param])
+    return postmortem.open(request.param).analyze()
 
 
 def test_its_document_is_valid(real: Analysis) -> None:
@@ -44,3 +45,9 @@ def test_its_report_is_printable_and_begins_with_the_verdict(real: Analysis, ver
 
 def test_its_page_is_well_formed(real: Analysis) -> None:
     assert real.verdict.title in read(page(real))
+
+
+def test_its_document_reads_back_as_it_was(real: Analysis) -> None:
+    out = io.StringIO()
+    print_json(real, out)
+    assert read_json(out.getvalue()) == real

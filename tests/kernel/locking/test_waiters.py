@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+import postmortem
 from postmortem.kernel.locking.waiters import Layout, Ring, Waiters
 from postmortem.kernel.tasks.unwind import SleepingStack
 from tests.conftest import DUMPS, NAMES
@@ -19,10 +20,8 @@ LOCKS = (
 
 def fresh(name: str) -> Any:
     """A program of one's own: these tests write into its memory."""
-    from postmortem.analysis import Options, open_input
-
     path = next(DUMPS.glob(f"{name}.vmcore*"))
-    return open_input([path], Options(debuginfod=False)).context.prog
+    return postmortem.open(path, debuginfod=False).prog
 
 
 @pytest.fixture(params=[name for name in NAMES if name.startswith(("6.12", "7.2"))], scope="module")

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from postmortem.analysis import Options, analyze
+import postmortem
 from postmortem.errors import UsageError
 from postmortem.model.findings import Block, Finding, Problem, Table
 from postmortem.model.report import Record
 from postmortem.model.result import Input, System
 from postmortem.plugin import Context, Result, discover, plugin, run_plugin
 
-(DUMP,) = (Path(__file__).parents[1] / "corpus" / "dumps").glob("7.2-healthy-idle.vmcore*")
-GUIDE = Path(__file__).parents[1] / "docs" / "plugins.md"
+(DUMP,) = (Path(__file__).parents[2] / "corpus" / "dumps").glob("7.2-healthy-idle.vmcore*")
+GUIDE = Path(__file__).parents[2] / "docs" / "plugins.md"
 
 TINY = """
 from postmortem.model.findings import Block
@@ -42,7 +42,7 @@ def empty_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def context(*texts: str) -> Context:
     records = tuple(Record(line, text) for line, text in enumerate(texts, 1))
-    return Context(Input("console.log", "log", "kernel log", 1, True), System(), records)
+    return Context.given(Input("console.log", "log", "kernel log", 1, True), System(), records)
 
 
 def write_plugin(path: Path, name: str = "tiny") -> Path:
@@ -138,7 +138,7 @@ def test_what_a_plugin_yielded_before_it_failed_is_kept() -> None:
 def test_a_need_says_why_it_is_not_met() -> None:
     assert context().lacks("dump") == "the input is a log, not a dump"
     assert context().lacks("log") is None
-    mute = Context(Input("vmcore", "vmcore", "ELF vmcore", 1, True), System())
+    mute = Context.given(Input("vmcore", "vmcore", "ELF vmcore", 1, True), System())
     assert mute.lacks("log") == "there is no kernel log"
 
 
@@ -191,6 +191,6 @@ def test_the_guides_second_example_loads(tmp_path: Path) -> None:
 def test_the_guides_second_example_runs_on_a_dump(tmp_path: Path) -> None:
     file = tmp_path / "threads.py"
     file.write_text(examples()[1])
-    analysis = analyze([DUMP], Options(plugin_files=(file,), only=("threads",)))
+    analysis = postmortem.open(DUMP, plugin_files=file).run("threads")
     (table,) = analysis.tables
     assert (1, 1) in table.rows  # busybox init has one thread

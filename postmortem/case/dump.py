@@ -1,0 +1,170 @@
+"""A case whose input is memory: a vmcore or /proc/kcore."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from postmortem.case.attempt import attempt
+from postmortem.case.base import Case, Options
+from postmortem.dump.core import Core, open_input
+from postmortem.dump.dump import Dump, described
+from postmortem.inputs.recognise import Input as Recognised
+from postmortem.model.report import Record, Report
+from postmortem.model.result import Input, System, TaskStack
+
+if TYPE_CHECKING:
+    from postmortem.kernel.tasks.stack_groups import Stacks
+    from postmortem.kernel.tasks.tasks import TaskList
+
+_TAIL_LINES = 15
+"""How much of the log's end is shown."""
+
+
+def open_case(what: Recognised, options: Options) -> Case:
+    """Open a dump.
+
+    :raises postmortem.errors.PostmortemError: it can't be opened, or the given
+        vmlinux is not of this kernel.
+    """
+    return DumpCase(what, options)
+
+
+class DumpCase(Case):
+    """Facts are read from memory when they are asked for."""
+
+    def __init__(self, what: Recognised, options: Options) -> None:
+        super().__init__(Input("", "", "", 0, True), options=options)
+        with self.timed("open"):
+            self._core: Core | None = open_input(what, progress=options.progress)
+        info = self._core.info
+        self._input = Input(
+            path=" ".join(map(str, info.paths)),
+            kind=str(info.kind),
+            format=info.format,
+            size=info.size,
+            complete=info.complete,
+            lacks=info.lacks,
+        )
+        self._bare = System(release=info.osrelease, arch=info.arch)
+        # A vmlinux of another build is an error of the opening, not of a fact.
+        _ = self.dump
+
+    @property
+    def core(self) -> Core:
+        """The open file below the program."""
+        self._check_open()
+        assert self._core is not None
+        return self._core
+
+    @cached_property
+    def dump(self) -> Dump:
+        options = self.options
+        with self.timed("describe"):
+            dump, problems = described(
+                self.core,
+                vmlinux=options.vmlinux,
+                debug_dirs=options.debug_dirs,
+                debuginfod=None if options.debuginfod else False,
+            )
+        self.problems.extend(problems)
+        return dump
+
+    @property
+    def _vmcoreinfo(self) -> Mapping[str, str]:
+        return self.core.info.vmcoreinfo
+
+    @cached_property
+    def log(self) -> Sequence[Record]:
+        from postmortem.kernel.printk import log_records
+
+        prog = self.prog
+        with self.timed("log"):
+            return attempt(self.problems, "log", lambda: log_records(prog, self._vmcoreinfo)) or ()
+
+    @cached_property
+    def reports(self) -> tuple[Report, ...]:
+        from postmortem.log.scan import reports_from_records
+
+        records = self.log
+        with self.timed("log"):
+            return tuple(reports_from_records(records, self.core.info.arch)) if records else ()
+
+    @cached_property
+    def tasks(self) -> TaskList | None:
+        from postmortem.kernel.tasks.tasks import all_tasks
+
+        if not self._typed():
+            return None
+        prog = self.prog
+        with self.timed("facts"):
+            found = attempt(self.problems, "tasks", lambda: all_tasks(prog))
+        if found is not None:
+            self.problems.extend(found.problems)
+        return found
+
+    @cached_property
+    def system(self) -> System:
+        from postmortem.kernel.system import system
+
+        tasks = self.tasks
+        if tasks is None:
+            return self._bare
+        with self.timed("facts"):
+            found, problems = system(self.prog, tasks, dict(self._vmcoreinfo))
+        self.problems.extend(problems)
+        return found
+
+    @cached_property
+    def cpus(self) -> tuple[TaskStack, ...]:
+        from postmortem.kernel.cpu.cpus import cpus
+
+        if not self._typed():
+            return ()
+        dump = self.dump
+        with self.timed("facts"):
+            found = attempt(self.problems, "CPUs", lambda: cpus(dump.prog))
+            return tuple(
+                replace(cpu.as_task_stack(), frames=dump.with_source(cpu.stack))
+                for cpu in found or ()
+            )
+
+    @cached_property
+    def stacks(self) -> Stacks | None:
+        from postmortem.kernel.tasks.stack_groups import all_stacks
+
+        if not self._typed():
+            return None
+        prog = self.prog
+        with self.timed("facts"):
+            found = attempt(self.problems, "stacks", lambda: all_stacks(prog))
+        if found is not None:
+            self.problems.extend(found.problems)
+        return found
+
+    def _typed(self) -> bool:
+        if not self.dump.has_types:
+            self.problems.say("tasks, CPUs, memory", "without types only the log can be judged")
+        return self.dump.has_types
+
+    def read_facts(self) -> None:
+        # The order in which problems are listed.
+        self.reports, self.system, self.cpus  # noqa: B018
+
+    def _log_tail(self) -> tuple[str, ...]:
+        return tuple(
+            record.text if record.time is None else f"[{record.time:12.6f}] {record.text}"
+            for record in self.log[-_TAIL_LINES:]
+        )
+
+    def close(self) -> None:
+        """Give memory and files back: nothing of the program may be used any more."""
+        if self._core is not None:
+            # What is kept there refers back to the program: a circle that C code hides.
+            self._core.program.cache.clear()
+        self._core = None
+        for name in ("dump", "stacks", "tasks"):
+            self.__dict__.pop(name, None)
+        super().close()

@@ -1,0 +1,104 @@
+"""A case whose input is text: a console log, pstore records, standard input. Without drgn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from postmortem.case.base import Case, Options
+from postmortem.case.lines import LogLines
+from postmortem.errors import UnknownInputError, UsageError
+from postmortem.inputs.recognise import Input as Recognised
+from postmortem.log.scan import Scan, scan_file
+from postmortem.model.report import Report
+from postmortem.model.result import Input, ModuleInfo, System
+from postmortem.rules.taints import decode
+
+_SAMPLE_BYTES = 1 << 16
+
+
+def open_case(what: Recognised, options: Options) -> Case:
+    """Read a log.
+
+    :raises postmortem.errors.PostmortemError: it can't be read, is not a kernel's,
+        or there are several.
+    """
+    if len(what.paths) > 1:
+        raise UsageError(
+            "several logs are several machines or boots: analyse one at a time,"
+            " or all with postmortem log PATH... --jsonl"
+        )
+    return LogCase(str(what.paths[0]), options)
+
+
+class LogCase(Case):
+    """One pass over the text gives all reports when it is opened; lines are read on demand."""
+
+    def __init__(self, path: str, options: Options) -> None:
+        super().__init__(Input(path, "log", "text", 0, True), log=LogLines(path), options=options)
+        with self.timed("log"):
+            scan = scan_file(path)
+        self._take(path, scan)
+        if options.vmlinux is not None or options.debug_dirs:
+            with self.timed("debuginfo"):
+                self._add_source()
+
+    def _take(self, path: str, scan: Scan) -> None:
+        lacks = tuple(f"{problem.what}: {problem.why}" for problem in scan.problems)
+        self._input = Input(path, "log", "text", scan.size, not lacks, lacks)
+        self._reports = tuple(scan.reports)
+        self.problems.extend(scan.problems)
+        if not scan.reports and not scan.boots and not _has_kernel_messages(path):
+            raise UnknownInputError(
+                f"{path} is text, but no line at its start looks like a message of the kernel:"
+                " give a kernel log or a dump"
+            )
+        self._system = _system_of_log(self._reports, [boot.release for boot in scan.boots])
+        self._types_from = "none"
+
+    @property
+    def types_from(self) -> str:
+        return self._types_from
+
+    def _add_source(self) -> None:
+        """File and line for the frames of all reports, from the debug files that were given."""
+        from postmortem.log.symbols import symbolise
+        from postmortem.symbolise import DebugFiles
+
+        files = DebugFiles(self.options.vmlinux, self.options.debug_dirs)
+        before = self._reports
+        self._reports = tuple(symbolise(report, files) for report in before)
+        if self._reports == before and any(report.frames for report in before):
+            self.problems.say("debug information", "it names none of the functions in the log")
+        else:
+            self._types_from = "dwarf"
+
+
+def _has_kernel_messages(path: str) -> bool:
+    """Whether the start of a log has a line with a printk time or level; unknown is yes."""
+    from postmortem.log.lines import records_of_line
+
+    if path == "-" or not Path(path).is_file():
+        return True
+    with Path(path).open("rb") as file:
+        head = file.read(_SAMPLE_BYTES)
+    if not head.isascii() and b"\0" in head:
+        return True  # compressed or otherwise packed: what is inside was read all the same
+    return any(
+        record.time is not None or record.level is not None
+        for line in head.splitlines()
+        for record in records_of_line(line, 0)
+    )
+
+
+def _system_of_log(reports: Sequence[Report], releases: Sequence[str | None]) -> System:
+    """What the reports and boot banners of a log say about the machine; the last word counts."""
+    known = list(reversed(reports))
+    release = next((r.release for r in known if r.release), None)
+    return System(
+        release=release or next((name for name in reversed(releases) if name), None),
+        arch=next((r.arch for r in known if r.arch), None),
+        hardware=next((r.hardware for r in known if r.hardware), None),
+        taint=decode(next((r.taint for r in known if r.taint), None)),
+        modules=tuple(map(ModuleInfo, dict.fromkeys(name for r in known for name in r.modules))),
+    )
