@@ -15,6 +15,7 @@ from itertools import pairwise
 from postmortem.model.findings import Kind, Signature
 from postmortem.model.frame import Frame
 from postmortem.rules import machinery as rules
+from postmortem.rules.families import family_of
 from postmortem.rules.kinds import bug_class
 from postmortem.rules.rust import demangle
 
@@ -24,13 +25,16 @@ SIGNATURE_FRAMES = 5
 
 @cache
 def _pattern(name: str) -> re.Pattern[str]:
-    if name == "machinery":
-        text = " ".join(rules.MACHINERY.values())
-    elif name == "generic":
-        text = rules.MACHINERY["printing the report"] + rules.MACHINERY["memory, strings, bits"]
-    else:
-        text = getattr(rules, name)
-    return re.compile("|".join(f"(?:{pattern})" for pattern in text.split()))
+    return _compiled(rules.PARTLY[name] if name in rules.PARTLY else getattr(rules, name))
+
+
+def _compiled(patterns: str) -> re.Pattern[str]:
+    return re.compile("|".join(f"(?:{pattern})" for pattern in patterns.split()))
+
+
+@cache
+def _elsewhere() -> tuple[tuple[str, re.Pattern[str]], ...]:
+    return tuple((family, _compiled(text)) for family, text in rules.ELSEWHERE.items())
 
 
 @cache
@@ -73,9 +77,19 @@ def plain(name: str) -> str:
     return _suffixes().sub("", name) or name
 
 
+@lru_cache(maxsize=8192)
+def family(name: str) -> str:
+    """What the function is by its source file (``lock``, ``allocator`` ...), else empty."""
+    name = plain(name)
+    known = family_of(name)
+    if known:
+        return known
+    return next((f for f, pattern in _elsewhere() if pattern.fullmatch(name)), "")
+
+
 def is_generic(name: str) -> bool:
     """Is this a function like memcpy(), that never says anything, not even alone?"""
-    return _pattern("generic").fullmatch(plain(name)) is not None
+    return family(name) in rules.GENERIC
 
 
 @lru_cache(maxsize=8192)
@@ -85,7 +99,10 @@ def is_machinery(name: str, also: str = "") -> bool:
     :param also: name of a further list in :mod:`postmortem.rules.machinery`.
     """
     name = plain(name)
-    if _pattern("machinery").fullmatch(name):
+    what = family(name)
+    if what in rules.ALWAYS or (what and not family_of(name)):
+        return True
+    if what in rules.PARTLY and _pattern(what).fullmatch(name):
         return True
     return bool(also) and _pattern(also).fullmatch(name) is not None
 
@@ -124,10 +141,31 @@ def guilty_frame(frames: Sequence[Frame], kind: Kind) -> Frame | None:
         return None  # the memory was for a process, whatever the kernel copied just then
     also = _ALSO.get(kind, "")
     for frame in candidates:
-        assert frame.function is not None
-        if not is_machinery(frame.function, also):
+        if not is_helper(frame, also):
             return frame
-    return None
+    return None if kind is Kind.OOM else _last_resort(candidates)
+
+
+def is_helper(frame: Frame, also: str = "") -> bool:
+    """Is the frame's function machinery? One of a loadable module is that module's own."""
+    assert frame.function is not None
+    if frame.module and not _pattern("CORE_MODULES").fullmatch(frame.module):
+        return False
+    return is_machinery(frame.function, also)
+
+
+def _last_resort(frames: Sequence[Frame]) -> Frame | None:
+    """All is machinery: then the innermost that neither reports nor brought the report about."""
+    rest = list(frames)
+    while rest and family(rest[0].function or "") == "report":
+        rest.pop(0)
+    trap = _pattern("TRAPPED")
+    trapped = [i for i, frame in enumerate(rest[:6]) if trap.fullmatch(plain(frame.function or ""))]
+    del rest[: max(trapped, default=-1) + 1]
+    if trapped:
+        while rest and family(rest[0].function or "") in ("report", "entry"):
+            rest.pop(0)
+    return rest[0] if rest else None
 
 
 _USER_FAULTS = {"do_user_addr_fault", "handle_mm_fault", "do_page_fault"}
@@ -162,7 +200,7 @@ def _in_module(frames: Sequence[Frame]) -> Frame | None:
         assert frame.function is not None
         if is_anchor(frame.function):
             return None
-        if frame.module and not is_machinery(frame.function, "STALL_MACHINERY"):
+        if frame.module and not is_helper(frame, "STALL_MACHINERY"):
             return frame
     return None
 
@@ -186,7 +224,7 @@ def _anchored(frames: Sequence[Frame], also: str) -> Frame | None:
             return frame  # it waits for another CPU: no matter for whom
         if previous is not None and is_anchor(frame.function):
             return previous
-        if not is_machinery(frame.function, also):
+        if not is_helper(frame, also):
             previous = frame
     return previous
 

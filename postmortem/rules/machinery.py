@@ -1,8 +1,11 @@
 r"""Which functions are never to blame, as data.
 
-Every pattern must match a whole function name (suffixes such as ``.isra.0`` are
-gone by then); patterns stand apart by white space. To teach the engine a function
-that it blames wrongly, add a pattern here and a case to ``tests/rules/test_blame.py``;
+What a function is, its source file says: :mod:`postmortem.rules.families` has that
+for the kernels whose sources were read, and here is what the families mean. Every pattern
+must match a whole function name (suffixes such as ``.isra.0`` are gone by then);
+patterns stand apart by white space. To teach the engine a function that it blames
+wrongly, give its file a family (``corpus/generate/machinery.py``) or, where no
+source has it, a pattern in ``ELSEWHERE``, and a case to ``tests/rules/test_blame.py``;
 the code that reads these is in :mod:`postmortem.rules.blame`.
 """
 
@@ -32,120 +35,121 @@ ALIASES: tuple[tuple[str, str], ...] = (
 )
 """Families that differ only in how they do the same thing."""
 
-MACHINERY: dict[str, str] = {
-    "printing the report": r"""
-        _*dump_stack(?:_lvl|_print_info)? _*show_(?:stack|regs|trace|backtrace)\w* dump_backtrace\w*
-        unwind_backtrace walk_stackframe arch_stack_walk stack_trace_\w+ save_stack\w* dump_trace
-        __die(?:_\w+)? die(?:_\w+)? oops_\w+ _*panic v?panic nmi_panic \w+_panic panic_\w+ check_panic_on_warn
-        get_taint __stack_chk_fail ex_handler_\w+ fixup_exception seq_(?:v?printf|puts|putc|write) _*netdev_(?:printk|err|warn|info|alert|notice) _*ubsan_\w+ _*warn(?:_slowpath\w*|_bogus\w*|_alloc\w*|_printk)?
-        _*report_bug\w* handle_bug handle_warning fixup_bug bug_handler ret_from_bug
-        vprintk\w* _?printk\w* console_\w+ _*printk_safe_\w+ _*dev_(?:err|warn|info|notice|printk|vprintk)\w* print_\w+ va_format
-        _*kasan_\w+ __(?:hw)?asan_\w+ check_memory_region\w* end_report\w* start_report
-        _*kmsan_\w+ _*msan_\w+ _*kcsan_\w+ __tsan_\w+ _*kfence_\w+ report_\w*(?:race|uninit)\w*
-        __sanitizer_\w+ write_comp_data kcov_\w+ ftrace_\w+ __fentry__ mcount\w*
-        _*debug_(?:object|print|check|smp|lockdep|timer|hrtimer|work|rcu|exception)\w* __debug_\w+
-        (?:trace_event_raw_event|perf_trace|__bpf_trace|__traceiter|trace_event_buffer|trace_raw_output)_\w+
-        __this_cpu_preempt_check _*lockdep_\w+ _*schedule_bug _*schedule_debug
-        watchdog(?:_\w+)? softlockup_\w+ is_softlockup trace_hardirqs_\w+ trace_preempt_\w+ trace_softirqs_\w+
-        nmi_cpu_backtrace\w* nmi_trigger_\w+ arch_trigger_\w+
-        _*refcount_\w+ ref_tracker_\w+ spin_(?:bug|dump) rwlock_bug fortify_panic _*fortify_\w+
-        usercopy_(?:abort|warn) _*check_(?:object_size|heap_object) __virt_to_phys\w* \w*assertfail\w*
-        _*list_(?:add|del)(?:_entry)?_valid\w* object_err slab_(?:err|bug|fix) bad_page\w*
-        (?:free_pages_check|free_page_is_bad|check_new_page|check_free_page)\w*
-        _*cfi_\w+ rust_begin_unwind _R\w*(?:panick|begin_unwind)\w* rust_helper_\w+ <?core::panicking\S*
-    """,
-    "traps and entry": r"""
-        (?:exc_|asm_exc_|do_|early_)?(?:invalid_op|int3|divide_error|overflow|bounds|general_protection|stack_segment|double_fault|page_fault|async_page_fault)
-        (?:asm_)?exc_\w+ do_trap(?:_\w+)? do_error_trap handle_(?:overflow|exception) idt_\w+ error_entry
-        _*x86_(?:indirect|return)_\w+ _*retbleed_\w+ clear_bhb_loop native_(?:safe_halt|irq_\w+|save_fl|restore_fl)
-        no_context _*bad_area\w* spurious_\w*fault async_page_fault _*do_(?:page|user_addr|kern_addr)_fault\w* bad_page_fault
-        ___?do_page_fault handle_page_fault die_kernel_fault _*do_(?:kernel|user)_fault load_unaligned_zeropad
-        el[01][th]?_\w+ el[01]h?_(?:dbg|undef|da|ia|abort|sync|error|irq|inv)\w* do_(?:mem|sp_pc|sp|pc)_abort
-        do_(?:tag|translation|alignment|bad|page)_\w*(?:fault|area|recovery)\w* do_undefinstr do_bad do_mem_abort
-        do_(?:DataAbort|PrefetchAbort) do_el[01]_\w+ arm64?_notify_\w+ do_serror arm64_serror_panic (?:call_)?brk\w*handler
-        call_(?:break|undef)\w*_hook bug_brk_handler early_brk\w* handle_break __und_svc\w* __und_usr
-        program_check_\w+ do_program_check _exception\w* interrupt_return\w* data_access_\w+ do_hash_fault
-        __do_pgm_check pgm_check_\w+ do_(?:dat_exception|protection_exception|report_trap|ade|ri|bp|tr|cpu|reserved)
-        entry_\w+ (?:ret|exit)_(?:SYSCALL|SYSENTER|INT80)_?\w* ret_from_(?:fork|syscall|kernel_thread)\w* ret_(?:fast|slow)_syscall
-        retint_\w+ do_(?:fast_)?syscall_\w+ do_int80_\w+ int_ret_from_sys_call sysenter_\w+ ia32_sys_call x64_sys_call
-        system_call\w* tracesys\w* syscall_(?:exit|enter|return|trace)\w* stub_\w+ _*invoke_syscall\w* syscall_handler
-        secondary_startup\w* start_secondary x86_64_start_\w+ __kernel_text_address _*unwind_\w+ _*orc_\w+
-        asm_sysvec_\w+ irqentry_exit\w* irqentry_enter\w* interrupt_entry
-    """,
-    "allocators": r"""
-        _*k(?:m|z|c|v|vm|vz|re)alloc\w* _*kv?z?free\w* kfree_sensitive _*do_kmem_cache\w* _*kmem_cache_\w+
-        _*(?:slab|slub)_\w+ _+cache_alloc\w* cache_(?:alloc|free)\w* _*cache_free\w* qlist_\w+ quarantine_\w+ do_slab_free mempool_\w+
-        _*v(?:m|z)?(?:alloc|free|map|unmap)\w* _*vm_(?:map|unmap)_\w+ remove_vm_area free_vmap_\w+ __vunmap __get_vm_area\w*
-        _*alloc_(?:page|percpu|frozen|slab|from|bulk|contig|workqueue|inode$)\w* _*alloc_inode _*get_free_pages?\w* get_zeroed_page\w*
-        get_page_from_freelist\w* prep_(?:new|compound)_page\w* post_alloc_hook rmqueue\w* __alloc\w*
-        _*free_(?:page|unref|pcppages|frozen|one|reserved|the|slab|to|hot|percpu|large_kmalloc)\w* new_slab\w* allocate_slab\w*
-        setup_object\w* discard_slab v?memdup\w* kv?memdup\w* kstrn?dup\w* kvasprintf\w* kasprintf pcpu_\w+ create_object
-        (?:free|alloc)_(?:debug_processing|consistency_checks) check_(?:object|slab|bytes\w*) get_partial_node\w* get_any_partial\w* free_to_partial_list\w* page_frag_\w+ _*page_frag\w*
-        depot_\w+ stack_depot_\w+ set_track\w* memcg_\w*slab\w* obj_cgroup_\w+ kmemleak_\w+
-        _*folio_(?:alloc|prep)\w* _*folio_put\w* _*put_page\w* _*page_ref_\w+ (?:try_)?get_(?:page|folio) kernel_init_pages kernel_init_free_pages vma_alloc_\w+ dma_(?:alloc|pool)_\w+ _*set_page_owner\w*
-        filemap_alloc_folio\w* _*filemap_get_folio\w* pagecache_get_page\w* _*page_cache_alloc\w* _*page_pool_alloc\w*
-        bpf_map_\w*alloc\w* (?:array|htab|bpf_map|trie|stack_map|dev_map|queue_stack_map)_(?:map_)?alloc\w* _*should_fail\w* fail_dump
-    """,
-    "memory, strings, bits": r"""
-        _*mem(?:cpy|set|move|cmp|chr|dup|scan)(?:_\w+|\d+)? _*str(?:n?cpy|n?cat|n?cmp|n?casecmp|n?len|n?chr|rchr|str|n?str|sep|scpy|scpy_pad|lcpy|lcat|spn|cspn|pbrk|im|reverse)(?:_\w+)?
-        _*(?:copy|clear)_(?:to_|from_|in_)?user\w* _*copy_(?:to|from)_(?:kernel|iter)\w* \w+_copy_(?:to|from)_user\w* raw_copy_\w+ copy_user_\w+ simple_copy_to_iter
-        _*(?:get|put)_user\w* copyin copyout copy_page clear_page\w* rep_(?:movs|stos)\w* _*arch_(?:copy|clear)_\w+ check_copy_size
-        (?:do_)?strncpy_from_user\w* strnlen_user\w* csum_partial\w* crc\d*\w* (?:v|vs|s|vsc|sc)n?printf\w*
-        (?:hex_)?string(?:_nocheck|_get_size)? format_decode number pointer hex_dump_to_buffer
-        _*find_(?:next|first|last|nth)_\w*bit\w* _*(?:test|set|clear|change)_\w*bit\w* _*bitmap_\w+ hweight\w*
-        (?:arch_|raw_|instrumented_)*atomic(?:64|_long)?_\w+ _?atomic_dec_and_\w*lock\w* instrument_\w+ __(?:read|write)_once\w*
-        __cmpxchg\w* sized_strscpy kstrto\w+ _*parse_integer\w* simple_strto\w+ cpumask_\w+ clear_\w*highpage\w* _*copy_user_highpage\w* xchg_\w+ arch_static_branch\w* jhash\w* siphash\w* __phys_addr\w* virt_to_\w+ _compound_head PageTail
-        __?raw_(?:read|write)[bwlq] logic_(?:in|out)\w+ arch_local_irq_\w+
-    """,
-    "lists, trees, counters": r"""
-        _*(?:list|hlist|llist|plist|klist|rb|rht|rhashtable|radix_tree|xas?|idr|ida|mas|mtree|mt|kref|kset|interval_tree|assoc_array|lockref)_\w+
-        _*kobject_\w+ _*kobj_\w+ percpu_(?:ref|counter)_\w+ sort_r?
-    """,
-    "locks, waiting, RCU": r"""
-        (?:_|do_|arch_|queued_|native_|pv_|ticket_|raw_)*(?:spin|read|write|rw|seq|qrw|q)_?(?:un)?(?:lock|trylock|is_locked|can_lock)\w*
-        _*(?:raw_)?spin_\w+ _raw_\w+ _*(?:ww_|rt_|rtmutex_)?mutex_\w+ \w+_on_rt_mutex\w* _*rwbase_\w+ _*(?:down|up)(?:_(?:read|write|interruptible|killable|timeout|trylock|common|spinning)\w*)?
-        downgrade_write _*rwsem_\w+ _*percpu_(?:down|up)_\w+ native_queued_\w+ _*pv_queued_\w+ osq_\w+
-        _*lock_(?:acquire|release|acquired|is_held|downgrade|set|unpin|pin|repin|chain|commit)\w* reacquire_held_locks register_lock_class look_up_lock_class
-        (?:mark|assign|validate|search|add|check)_(?:lock|chain|held|usage|irq|prev|prevs|noncircular|deadlock|wait_context|unlock|flags|preemption)\w* find_lock_entries
-        seqcount_\w+ seqprop_\w+ (?:read|write)_seq\w+ rcu_(?:read|lock|is|dynticks|irq|nmi|user|idle|eqs|note|report|check|lockdep|watching|momentary|barrier|qs)\w*
-        _*rcu_(?:read|is|dynticks|barrier|preempt)\w* _*preempt_\w+ _*might_\w+ __cant_\w+ _*cond_resched\w* _*local_(?:bh|irq|lock|unlock)\w*
-        _*wake_up(?:_(?:process|bit|var|all|sync|locked|poll|q|state|interruptible|klogd|page|common|pollfree|worker)\w*)? try_to_wake_up _*wake_q_\w+ (?:autoremove|default)_wake_\w+ complete(?:_all|_with_flags)? swake_\w+ ep_poll_callback
-        _*wait_for_(?:common|completion)\w* _*task_rq_lock (?:un)?lock_page\w* folio_(?:un)?lock\w* folio_wake\w*
-        lock_sock\w* release_sock\w* _*lock_sock\w* synchronize_net
-    """,
-    "deferred work": r"""
-        _*(?:queue|mod|cancel|flush|drain|destroy|schedule|try_to_grab|insert|start_flush|wait_on)_?(?:delayed_)?(?:work|workqueue|pending|rcu_work)\w*
-        _*(?:cancel|flush)_\w*work\w* work_is_static_object
-        _*(?:mod|add|del|try_to_del|detach|lock|internal_add|init|call|expire|enqueue|shutdown)_timer\w* lock_timer_base call_timer_fn
-        _*(?:try_to_)?del_timer\w* _*timer_(?:delete|shutdown|pending|reduce|is|fixup)\w* sk_stop_timer\w* _*hrtimer_\w+ tasklet_\w+
-        _*call_rcu\w* k(?:v|vm)?free_(?:call_)?rcu\w* _*kthread_(?:queue|create|stop|flush|cancel|destroy|insert|bind|park|should)\w*
-        task_work_(?:add|cancel|run) irq_work_\w+
-    """,
-    "driver core": r"""
-        _*device_(?:add|del|register|unregister|attach|bind|release|remove|create|destroy|initial|shutdown|links?|for|node|pm|driver)\w*
-        _*driver_(?:register|probe|attach|detach|unregister|sysfs|bound|deferred)\w* _*driver_probe_device really_probe\w* call_driver_probe
-        bus_(?:add|remove|for|probe|rescan|notify)\w* get_device\w* put_device add_uevent_var devres_\w+ release_nodes _*class_(?:create|register|destroy|unregister)\w* devm_\w+ dpm_\w+ component_\w+
-        (?:platform|pci|i2c|spi|mdio|virtio|acpi|pnp|serio|gameport)_(?:drv|device|driver|bus|dev)_?(?:probe|remove|register|unregister|add|match|shutdown)\w*
-        _*sysfs_\w+ internal_create_group\w* _*debugfs_\w+ _*proc_(?:register|create|mkdir|remove)\w* remove_proc_\w+ cdev_\w+
-        _*usb_(?:probe|unbind|set_configuration|generic_driver|new_device|disconnect|disable|control_msg|start_wait_urb|submit|hcd|kill|poison|unpoison|free_urb|alloc_urb|bulk_msg|interrupt_msg|internal|get_descriptor|reset|stop_hub|anchor|unanchor|autopm|deauthorize|authorize|get_dev|put_dev|get_intf|put_intf|ifnum|find_interface)\w*
-        _*usb_hcd\w* remove_intf_ep_devs hub_(?:event|port|thread|irq)\w* port_event hcd_\w+ generic_probe
-        _*hid_(?:add|device|hw|destroy)_\w+ _*request_firmware\w* module_put try_module_get ref_module
-        tty_(?:un)?register_device\w* rollback_registered\w* unregister_netdev\w*
-    """,
-    "files": r"""
-        _*d(?:put|get|_lookup\w*|_delete|_kill|_walk) fast_dput _*dentry_kill\w* shrink_dentry_list lockref_put_\w+
-        _*iput\w* igrab ihold truncate_inode_pages\w*
-    """,
-    "socket buffers": r"""
-        p?skb_(?:put|push|pull|reserve|trim|over_panic|under_panic|panic|clone|copy|expand_head|checksum|release|unref|dequeue|queue|to_sgvec|alloc|may_pull|unlink|unclone|cow)\w*
-        _*p?skb_(?:put|pull|push|trim|clone|linearize|unlink|dequeue|queue)\w* _*(?:alloc|consume|kfree)_skb\w* _*(?:netdev|napi|dev)_alloc_skb\w*
-        sock_(?:wmalloc|alloc_send_\w+|kmalloc|kfree_s|kzfree_s) sk_prot_(?:alloc|free) sk_alloc
+ALWAYS = frozenset({"report", "entry", "copy", "allocator", "lock", "container", "text"})
+"""Families of the table that are machinery whole, whatever the report."""
+
+GENERIC = frozenset({"report", "copy", "text"})
+"""Families that say nothing, not even where nothing else is known."""
+
+PARTLY: dict[str, str] = {
+    "rcu": r"""
+        rcu_(?:read|lock|is|dynticks|irq|nmi|user|idle|eqs|note|report|check|lockdep|watching|momentary|barrier|qs)\w*
+        _*rcu_(?:read|is|dynticks|barrier|preempt)\w* _*call_(?:s?rcu|rcu_\w+) k(?:v|vm)?free_(?:call_)?rcu\w* debug_lockdep_rcu_\w+
     """,
     "scheduler": r"""
-        _*(?:do_)?schedule(?:_\w+)? context_switch _*switch_to\w* io_schedule\w*
+        _*(?:do_|preempt_)?schedule(?:_(?!tail)\w+)? context_switch io_schedule\w* _*preempt_\w+ _*might_\w+ __cant_\w+ _*cond_resched\w*
+        _*wake_up(?:_(?!new_task)\w+)? wake_q_\w+ try_to_wake_up (?:autoremove|default|woken)_wake_\w+ complete(?:_\w+)? swake_\w+
+        _*wait_for_(?:common|completion)\w* do_wait_for_common _*task_rq_lock raw_spin_rq_\w+ rt_mutex_setprio _*switch_to\w*
+    """,
+    "deferred": r"""
+        _*(?:queue|mod|cancel|flush|drain|destroy|schedule|try_to_grab|insert|start_flush|wait_on)_?(?:delayed_)?(?:work|workqueue|pending|rcu_work)\w*
+        _*(?:cancel|flush|enable|disable|alloc)_\w*work\w* work_is_static_object _*alloc_workqueue\w* schedule_(?:timeout|delayed|work)\w*
+        _*(?:mod|add|del|try_to_del|detach|lock|internal_add|init|call|expire|enqueue|shutdown)_timer\w* lock_timer_base call_timer_fn
+        _*(?:try_to_)?del_timer\w* _*timer_(?:delete|shutdown|pending|reduce|is|fixup)\w* _*hrtimer_\w+ tasklet_\w+ _*local_bh_\w+
+        _*kthread_(?:queue|create|stop|flush|cancel|destroy|insert|bind|park|should)\w* task_work_(?:add|cancel|run) irq_work_\w+ wake_up_(?:worker|q)
+    """,
+    "driver-core": r"""
+        _*device_(?:add|del|register|unregister|attach|bind|release|remove|create|destroy|initial|links?|for|node|pm|driver)\w*
+        _*driver_(?:register|probe|attach|detach|unregister|sysfs|bound|deferred)\w* really_probe\w* call_driver_probe
+        bus_(?:add|remove|for|probe|rescan|notify)\w* (?:get|put)_device\w* devres_\w+ release_nodes _*class_(?:create|register|destroy|unregister)\w* devm_\w+ dpm_\w+ component_\w+
+        (?:platform|pci|i2c|spi|mdio|virtio|acpi|pnp|serio|gameport)_(?:drv|device|driver|bus|dev)_?(?:probe|remove|register|unregister|add|match)\w*
+        _*(?:sysfs|debugfs|kernfs_create|kernfs_add|kernfs_new)_\w+ internal_create_group\w* _*proc_(?:register|create|mkdir|remove)\w* remove_proc_\w+
+        cdev_(?:add|del|init|alloc|device\w*) _*hid_(?:add|device|hw|destroy)_\w+ _*request_firmware\w* module_put try_module_get ref_module
+        tty_(?:un)?register_device\w* dev_v?printk\w* _*dev_(?:err|warn|info|notice|printk)\w*
+    """,
+    "usb-core": r"""
+        usb_(?:probe|unbind|set_configuration|generic_driver|new_device|disconnect|disable|control_msg|start_wait_urb|submit|hcd|kill|poison|unpoison|free_urb|alloc_urb|bulk_msg|interrupt_msg|internal|get_descriptor|reset|stop_hub|unanchor|anchor_urb|autopm|deauthorize|authorize|get_dev|put_dev|get_intf|put_intf|ifnum|find_interface)\w*
+        __usb_\w+ remove_intf_ep_devs hub_(?:event|port|thread|irq)\w* port_event hcd_\w+
+    """,
+    "memory": r"""
+        v?memdup\w* kv?memdup\w* kstrn?dup\w* kv?z?free\w* kfree_const kv(?:m|z)alloc\w* _*vm(?:alloc|free)\w*
+        (?:un)?lock_page\w* _*folio_(?:un)?lock\w* folio_wake\w* _*put_page\w* _*folio_put\w* (?:try_)?get_(?:page|folio) _*page_ref_\w+
+        filemap_alloc_folio\w* _*filemap_get_folio\w* pagecache_get_page\w* _*page_cache_alloc\w* _*folio_alloc\w* vma_alloc_\w+
+        _*alloc_pages?_\w+ _*alloc_frozen_\w+ memcg_\w*slab\w* obj_cgroup_\w+ _*phys_addr\w* virt_to_\w+ _*might_fault find_lock_entries
+        clear_\w*highpage\w* _*copy_user_highpage\w* _?compound_head truncate_inode_pages\w* (?:mmap|vma)_assert_\w+ kmemleak_\w+ _*dump_page\w*
+    """,
+    "network": r"""
+        _*p?skb_(?:put|push|pull|reserve|trim|over_panic|under_panic|panic|clone|copy|expand_head|checksum|release|unref|dequeue|queue|to_sgvec|alloc|may_pull|unlink|unclone|cow|linearize)\w*
+        p?skb_(?:put|pull|push|trim)\w* _*(?:alloc|consume|kfree|build)_skb\w* kfree_skbmem _*(?:netdev|napi|dev)_alloc_skb\w*
+        sock_(?:wmalloc|alloc_send_\w+|kmalloc|kfree_s|kzfree_s) sk_prot_(?:alloc|free) sk_alloc sk_stop_timer\w* _*lock_sock\w* release_sock synchronize_net
+        _*netdev_(?:printk|err|warn|info|alert|notice) unregister_netdev\w* rollback_registered\w* _*page_pool_alloc\w*
+    """,
+    "files": r"""
+        _*d(?:put|get|_lookup\w*|_delete|_kill|_walk) fast_dput _*dentry_kill\w* shrink_dentry_list _*iput\w* igrab ihold alloc_inode
     """,
 }
-"""Functions that are in the stack of a report without being its cause, by what they are."""
+"""Of these families only some functions are machinery: the rest may well be to blame."""
+
+ELSEWHERE: dict[str, str] = {
+    "report": r"""
+        dump_stack_\w+ _*show_(?:stack|regs|trace|backtrace)\w* _*(?:save_stack|print_context)_\w* save_stack dump_trace dump_backtrace\w*
+        _*die oops_(?:begin|end|enter|exit) warn_slowpath_\w+ warn_alloc_\w+ _*[a-z]\w+_panic _*printk\w* vprintk_\w+ va_format
+        kasan_(?:object_err|end_report|report_error|report_user_access|unpoison_\w+|poison_\w+|kmalloc\w*|slab_\w+|krealloc|alloc_pages|free_pages|strings)
+        __(?:hw)?asan_\w+ check_memory_region\w* __msan_\w+ __tsan_\w+ __ubsan_\w+ __sanitizer_\w+ __hwasan_\w+
+        ftrace_(?:call|caller|graph_\w+|regs_\w+|ops_\w+|stub|common) __fentry__ mcount\w*
+        (?:trace_event_raw_event|perf_trace|__bpf_trace|__traceiter|__probestub|trace_event_buffer|trace_raw_output|event_triggers)_\w+
+        trace_(?:hardirqs|preempt|softirqs)_\w+ lockdep_sys_exit\w* check_usage\w* rust_begin_unwind _R\w*(?:panick|begin_unwind)\w* rust_helper_\w+ <?core::panicking\S*
+        refcount_\w+_checked refcount_error_report fortify_panic usercopy_abort \w*assertfail\w* bad_page _*list_(?:add|del)(?:_entry)?_valid\w*
+    """,
+    "entry": r"""
+        (?:exc_|asm_exc_|do_|early_)?(?:invalid_op|int3|divide_error|overflow|bounds|general_protection|stack_segment|double_fault|page_fault|async_page_fault)
+        asm_(?:exc|sysvec|common|call|load_gs)_\w+ exc_\w+ do_trap(?:_no_signal)? do_error_trap error_entry fixup_bug do_async_page_fault trace_do_page_fault
+        x86_(?:indirect|return)_thunk\w* _*x86_indirect_\w+ retbleed_\w+ native_(?:iret|restore_fl|save_fl|irq_\w+)
+        ___?do_page_fault __do_kernel_fault __do_user_fault vmalloc_(?:sync_all|fault)
+        el[01][th]?_(?:32|64)_\w+ el[01]h?_(?:dbg|undef|da|ia|abort|sync|error|irq|inv|fiq)\w* do_(?:mem|sp_pc|sp|pc)_abort
+        do_(?:DataAbort|PrefetchAbort|undefinstr) _*[dp]abt_(?:svc|usr)\w* __(?:und|irq)_(?:svc|usr)\w* do_el[01]_\w+
+        program_check_\w+ _exception\w* data_access_\w+ instruction_access_\w+ handle_page_fault interrupt_return\w* fault_in_\w+_exception
+        pgm_check_\w+ do_(?:ade|ri|bp|tr|cpu|reserved|fpe|watch|mcheck) handle_(?:ri|bp|tr|ade|cpu|sys|tlb\w+)_?(?:int)? ret_from_exception do_debug_exception
+        entry_(?:SYSCALL|SYSENTER|INT80)\w* (?:ret|exit)_(?:SYSCALL|SYSENTER|INT80)_?\w* ret_from_(?:fork|syscall|kernel_thread)\w* ret_(?:fast|slow)_syscall ret_to_user
+        retint_\w+ do_(?:fast_)?syscall_\w+ do_int80_\w+ int_ret_from_sys_call sysenter_\w+ ia32_sys_call x64_sys_call system_call\w* tracesys\w*
+        syscall_(?:exit|enter|return|trace|call)\w* stub_(?:clone|execve|fork|sigaltstack|rt_\w+|x32_\w+)\w* _*invoke_syscall\w* el0_svc\w* handle_syscall
+        secondary_startup\w* start_secondary x86_64_start_\w+ startup_(?:32|64)\w* irqentry_\w+ interrupt_entry preempt_schedule_(?:thunk|irq\w*)
+    """,
+    "allocator": r"""
+        _*k(?:m|z|c|v|vm|vz|re)(?:alloc|free)(?:_(?:node|large|array|order|bulk|cache))*(?:_(?:trace|noprof|track_caller))*
+        _*kmem_cache_(?:alloc|free|create|destroy)(?:_(?:node|lru|bulk|usercopy|args))*(?:_(?:trace|noprof))*
+        depot_save_stack __vmalloc_node_\w+ __page_frag_\w+ __alloc_frozen_\w+ alloc_pages_\w+ __free_page_list free_hot_cold_\w+ slab_(?:alloc|free)_\w+
+    """,
+    "text": r"""
+        _*mem(?:cpy|set|move|cmp|chr|scan)(?:_(?:erms|orig|rep|fromio|toio|s|mcsafe|generic|c))? _*str(?:n?cpy|n?cat|n?cmp|n?casecmp|n?len|n?chr|rchr|str|lcpy|lcat|scpy)
+        s?n?printf vs?n?printf string hex_string copyin copyout copy_user_generic\w* copy_user_enhanced\w* _copy_from_iter_\w+ crc32_[lb]e_base crc32_body
+        copy_(?:to|from|in)_user __copy_(?:to|from)_user\w* _*(?:get|put)_user_\w+ csum_partial\w* __bitmap_\w+ logic_(?:in|out)[bwl]
+    """,
+    "container": r"""
+        ida_(?:pre_get|simple_\w+|get_new\w*) idr_(?:pre_get|get_new\w*|get_empty\w*|callback) kobject_uevent\w* radix_tree_\w+_shim
+    """,
+    "lock": r"""
+        _raw_(?:spin|read|write)_\w+ rwsem_down_(?:read|write)_failed\w* call_rwsem_\w+ _*(?:down|up)_(?:read|write)\w* _*mutex_lock_\w+ _*ticket_spin_\w+
+        rcu_check_callbacks rcu_dynticks_\w+ call_rcu_(?:bh|sched) cpus_(?:read|write)_\w+ _*might_(?:fault|sleep|resched) _*(?:arch|do|queued|native)_(?:spin|read|write)_lock\w*
+    """,
+    "deferred": r"""
+        flush_(?:workqueue|work|delayed_work) flush_scheduled_work _*queue_(?:delayed_)?work schedule_work schedule_delayed_work _*cancel_work_timer del_timer\w*
+    """,
+    "driver-core": r"""
+        add_uevent_var generic_probe device_release rollback_registered\w* unregister_netdevice_(?:queue|many) netdev_(?:info|warn|err|notice) _*dev_(?:info|notice|warn|err) usb_disconnect
+    """,
+}
+"""Names that the table cannot have, by family: of older kernels, made by macros, thunks."""
+
+TRAPPED = r"""
+    report_bug handle_bug fixup_bug bug_handler bug_brk_handler brk_handler do_error_trap _*die die_kernel_fault oops_end
+"""
+"""The trap was for the report: what follows in the stack is only how the trap was taken."""
+
+CORE_MODULES = r"""
+    usbcore libcrc32c crc\w+ crc-\w+ xxhash sg_pool hid i2c-core i2c_core spidev serio gameport libphy mdio ulpi regmap-\w+ regmap_\w+ virtio pnp
+"""
+"""Modules that are built from the places of the table: a function of any other is its own."""
 
 ANCHORS = r"""
     do_syscall_\w+ do_fast_syscall_\w+ do_int80_\w+ entry_\w+ ret_fast_syscall el0_svc\w* _*invoke_syscall system_call\w* x64_sys_call

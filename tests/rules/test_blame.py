@@ -37,7 +37,7 @@ def test_machinery_is_never_to_blame(name: str) -> None:
     assert is_machinery(name)
 
 
-@pytest.mark.parametrize("name", ["acme_start", "tcp_v4_rcv", "ext4_writepages", "find_uprobe", "uprobe_apply", "vfs_write", "do_exit", "wake_up_new_task", "test_out_of_bounds_read", "copy_page_range", "strange_acme", "unix_stream_sendmsg", "run_timer_softirq", "sysrq_handle_crash", "ip_list_rcv", "btrfs_evict_inode", "process_one_work"])  # fmt: skip
+@pytest.mark.parametrize("name", ["acme_start", "tcp_v4_rcv", "ext4_writepages", "find_uprobe", "uprobe_apply", "vfs_write", "do_exit", "wake_up_new_task", "test_out_of_bounds_read", "copy_page_range", "strange_acme", "unix_stream_sendmsg", "run_timer_softirq", "sysrq_handle_crash", "ip_list_rcv", "btrfs_evict_inode", "process_one_work", "kmalloc_acme_test", "console_acme_open", "schedule_tail", "cdev_get", "device_shutdown", "usb_anchor_resume_wakeups", "wait_for_acme", "spin_acme", "memcpy_acme", "report_acme_race", "list_acme"])  # fmt: skip
 def test_code_of_drivers_and_subsystems_may_be_to_blame(name: str) -> None:
     assert not is_machinery(name)
 
@@ -56,6 +56,11 @@ def test_code_of_drivers_and_subsystems_may_be_to_blame(name: str) -> None:
     (Kind.SCHEDULING_WHILE_ATOMIC, "__schedule_bug __schedule schedule msleep acme_poll", "acme_poll"),
     (Kind.STACK_OVERFLOW, "acme_walk " * 6 + "vfs_write", "acme_walk"),
     (Kind.STACK_OVERFLOW, "a b a b a b rtnl_newlink rtnetlink_rcv_msg", "rtnl_newlink"),
+    (Kind.NULL_DEREFERENCE, "acme:spin_loop acme:list_add kthread ret_from_fork", "spin_loop"),
+    (Kind.NULL_DEREFERENCE, "usbcore:usb_submit_urb acme:acme_send", "acme_send"),
+    (Kind.WARNING, "dump_stack check_preemption_disabled __bad_area_nosemaphore do_page_fault page_fault",
+     "__bad_area_nosemaphore"),
+    (Kind.WARNING, "dump_stack panic __warn report_bug do_error_trap invalid_op", None),
     (Kind.OOM, "dump_header out_of_memory __alloc_pages_slowpath acme_leak", "acme_leak"),
     (Kind.OOM, "dump_header out_of_memory __handle_mm_fault handle_mm_fault asm_exc_page_fault", None),
 ])  # fmt: skip
