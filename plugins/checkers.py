@@ -1,4 +1,4 @@
-"""What the kernel's checkers found: KASAN and its kin, lockdep, I/O errors."""
+"""What the kernel's checkers found: KASAN and its kin, and lockdep."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from postmortem.plugin import Context, plugin
 
 @plugin("checkers", needs=("log",))
 def checkers(ctx: Context) -> Iterator[Finding]:
-    """Report what sanitizers and lockdep found, and device errors."""
+    """Report what sanitizers and lockdep found."""
     for report in reports_of(ctx, CHECKER_KINDS):
         finding = finding_of(ctx, report)
         block = code_block(report)

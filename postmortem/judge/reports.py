@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from postmortem.judge.messages import explain_message, message_severity, message_steps
 from postmortem.model.findings import (
     Block,
     Confidence,
@@ -32,6 +33,7 @@ MEMORY_KINDS = kinds_of(Family.MEMORY)
 HANG_KINDS = kinds_of(Family.HANG)
 LOCKUP_KINDS = kinds_of(Family.LOCKUP)
 CHECKER_KINDS = kinds_of(Family.CHECKER)
+DEVICE_KINDS = kinds_of(Family.DEVICE)
 
 
 class Index:
@@ -98,7 +100,7 @@ def finding_of(ctx: Context, report: Report, **changes: object) -> Finding:
         severity=severity_of(ctx, report),
         confidence=confidence_of(report),
         title=report.title,
-        explanation=explain(report.kind, report.function),
+        explanation=explain_message(report) or explain(report.kind, report.function),
         evidence=tuple(log_evidence(report)),
         culprit=Culprit(
             function=report.function,
@@ -109,7 +111,7 @@ def finding_of(ctx: Context, report: Report, **changes: object) -> Finding:
             cpu=report.cpu,
         ),
         caused_by=_cause(ctx, report),
-        next_steps=next_steps(report.kind),
+        next_steps=message_steps(report) or next_steps(report.kind),
         signature=report.signature,
         log_line=report.line,
         time=report.time,
@@ -167,6 +169,9 @@ def severity_of(ctx: Context, report: Report) -> Severity:
     index = index_of(ctx)
     if report.is_panic or index.ended_by is report or index.panics_after(report):
         return Severity.FATAL
+    said = message_severity(report)
+    if said is not None:
+        return said
     return Severity.WARNING if report.kind in MILD else Severity.ERROR
 
 

@@ -1,6 +1,7 @@
 """The table of report forms: how each kind of kernel report begins, and what it is called.
 
-One :class:`Form` per way in which the kernel starts a report. A reader who
+One :class:`Form` per way in which the kernel starts a report. What drivers and
+file systems say in one line is in :mod:`postmortem.rules.messages`. A reader who
 misses a report adds a row here and a test in ``tests/log/test_headers.py``.
 
 * ``header`` is matched at the start of a message (after a ``watchdog: `` or the like).
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from postmortem.model.findings import Kind
+from postmortem.rules.messages import Message, messages
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +48,8 @@ class Form:
     """Other CPUs print into it: NMI backtraces, other tasks."""
     literals: tuple[str, ...] = ()
     """At least one of these is in every header line: what a scan looks for."""
+    single: bool = False
+    """The one line is all of it: it neither ends nor joins what others are printing."""
 
 
 FUNC = r"[A-Za-z_.$<][^\s+()\[\]]{0,250}"
@@ -55,6 +59,15 @@ _FAULTS = ("page-fault", "null-deref", "ppc-fault", "user-access", "gpf", "arm-u
            "kernel-bug-at", "list-corruption", "bug-at", "usercopy", "stack-guard", "fortify", "cfi",
            "arm-stack", "trap")
 """Forms that an ``Oops: ...`` line belongs to."""
+
+
+
+def _of_message(row: Message) -> Form:
+    """A row of :mod:`postmortem.rules.messages` as a form."""
+    return Form(row.name, row.kind, row.text, row.title, find=row.find, brief=True, skip=row.skip,
+                details=row.details, continues=row.continues, literals=row.literals,
+                single=not row.stack)
+
 
 _KASAN_ACCESS = (
     r"^(?P<access>Read|Write) (?:of|at) (?:size|addr)\b(?: (?P<size>\d+))?",
@@ -477,34 +490,12 @@ FORMS: tuple[Form, ...] = (
          r"\[Hardware Error\]: CPU:(?P<cpu>\d+) \([0-9a-f:]+\) MC(?P<bank>\d+)_STATUS\[[^\]]*\]: (?P<status>0x[0-9a-f]+)",
          "mce: Machine Check in bank {bank}", find="none", brief=True, continues=("mce",),
          literals=("_STATUS[",)),
-    Form("ghes", Kind.MACHINE_CHECK, r"(?:\{\d+\})?\[Hardware Error\]: event severity: (?P<severity>fatal|recoverable|uncorrected|corrected)",
-         "Hardware Error: {severity}", find="none", brief=True, literals=("event severity:",)),
-    Form("edac", Kind.MACHINE_CHECK, r"EDAC \S+: \d+ (?P<severity>UE|CE) ",
-         "EDAC: {severity}", find="none", brief=True, literals=("EDAC ",)),
-    Form("memory-failure", Kind.MACHINE_CHECK, r"Memory failure: 0x[0-9a-f]+: (?P<what>recovery action for .{1,60}: .{1,40})",
-         "Memory failure", find="none", brief=True, literals=("Memory failure: 0x",)),
     Form("nmi-unknown", Kind.NMI, r"Uhhuh\. NMI received for unknown reason (?P<reason>[0-9a-f]+)",
          "NMI received for unknown reason", find="none", brief=True, literals=("Uhhuh. NMI",)),
     Form("nmi-serr", Kind.NMI, r"NMI: (?P<what>PCI system error|IOCK error|Not continuing|memory parity error)",
          "NMI: {what}", find="none", brief=True, literals=("NMI: ",)),
     Form("irq-nobody", Kind.BUG, r"irq (?P<irq>\d+): nobody cared",
          "irq: nobody cared", find="none", literals=("nobody cared",)),
-    Form("aer", Kind.IO_ERROR, r"(?:\S+ \S+ )?AER: (?:Uncorrected|Multiple Uncorrected|Uncorrectable) .{0,20}[Ff]atal",
-         "AER: Uncorrected error", find="none", brief=True, literals=("AER: ",)),
-    Form("fs-error", Kind.IO_ERROR, r"(?P<fs>EXT[234]-fs) error \(device (?P<device>[^)]{1,40})\)(?:: (?P<named>[a-z_]\w+):(?P<lineno>\d+))?",
-         "{fs} error", find="none", brief=True, literals=("-fs error (device",)),
-    Form("fs-error", Kind.IO_ERROR, r"(?P<fs>XFS) \((?P<device>[^)]{1,40})\): (?P<what>Internal error|Corruption|Metadata corruption|Metadata I/O [Ee]rror|log I/O error|Filesystem has been shut down)",
-         "{fs} error", find="none", brief=True, literals=("XFS (",)),
-    Form("fs-error", Kind.IO_ERROR, r"(?P<fs>BTRFS)(?::)? (?:critical|error) \(device (?P<device>[^)]{1,60})\)",
-         "{fs} error", find="none", brief=True, literals=("BTRFS critical (", "BTRFS error (", "BTRFS: critical (", "BTRFS: error (")),
-    Form("io-error", Kind.IO_ERROR, r"(?:blk_update_request: )?(?:critical \w+ error|I/O error), dev (?P<device>\S+), sector",
-         "I/O error", find="none", brief=True, literals=("error, dev ",)),
-    Form("io-error", Kind.IO_ERROR, r"Buffer I/O error on dev(?:ice)? (?P<device>[^,\s]+)",
-         "I/O error", find="none", brief=True, continues=("io-error",), literals=("Buffer I/O error",)),
-    Form("ata-error", Kind.IO_ERROR, r"ata[\d.]+: exception Emask",
-         "ata: exception", find="none", brief=True, literals=("exception Emask",)),
-    Form("nvme-timeout", Kind.IO_ERROR, r"nvme \S+: I/O (?:tag )?\d+ .{0,30}timeout",
-         "nvme: I/O timeout", find="none", brief=True, literals=("nvme ",)),
 
     # --- other ---------------------------------------------------------------------------
     Form("netdev-free", Kind.BUG, r"unregister_netdevice: waiting for (?P<device>\S+) to become free",
@@ -551,6 +542,7 @@ FORMS: tuple[Form, ...] = (
     # --- whatever else calls itself a BUG ------------------------------------------------
     Form("bug", Kind.BUG, r"BUG: (?P<message>[^\s].{0,200})", "BUG: {message}", find="none",
          literals=("BUG:",)),
+    *map(_of_message, messages()),
 )
 
 # Who speaks before the header proper.
@@ -618,6 +610,8 @@ def match_header(text: str) -> Header | None:
         if _SILENT.match(text, at):
             return None
         for form in rows:
+            if at and form.single:
+                continue  # its device stands in front
             match = _pattern(form).match(text, at)
             if match is not None:
                 return Header(form, match)

@@ -67,4 +67,4 @@ def _waits_io(report: Report) -> bool:
 
 def devices_of(report: Report) -> frozenset[str]:
     """Names of the devices, mounts and servers that a report is about."""
-    return frozenset(report.detail.get("device", "").split())
+    return frozenset(report.devices or report.detail.get("device", "").split())

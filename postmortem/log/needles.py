@@ -108,6 +108,18 @@ COARSE = (
     b"Kernel BUG",
 )
 
+
+@cache
+def coarse() -> tuple[bytes, ...]:
+    """What is searched for without hyperscan: as few needles as find every phrase."""
+    left = sorted({p.encode() for p in (*literals(), *EVENTS)}, key=len)
+    chosen = list(COARSE)
+    for phrase in left:
+        if not any(needle in phrase for needle in chosen):
+            chosen.append(phrase)
+    return tuple(chosen)
+
+
 Find = Callable[[bytes], list[int]]
 """Offsets inside all places where a phrase is, in ascending order, some perhaps twice."""
 
@@ -158,7 +170,7 @@ def _quote(phrase: bytes) -> bytes:
 
 def _without_library(data: bytes) -> list[int]:
     found: list[int] = []
-    for needle in COARSE:
+    for needle in coarse():
         at = data.find(needle)
         while at >= 0:
             found.append(at)

@@ -11,6 +11,7 @@ from postmortem.log import mce
 from postmortem.log.body import Body, read_body
 from postmortem.log.guilty import frames_of, main_trace
 from postmortem.log.headers import FORMS, Form
+from postmortem.log.messages import about, message_report
 from postmortem.log.split import Section
 from postmortem.model.findings import Kind, TaskRef
 from postmortem.model.frame import Frame
@@ -51,6 +52,8 @@ def _details(form: Form) -> tuple[re.Pattern[str], ...]:
 def parse_section(section: Section, arch: str | None = None) -> Report:
     """One report. Never fails: what can't be known is absent, and ``corrupted`` says why."""
     form = section.form
+    if form.single:
+        return message_report(section)
     body = read_body(section.records, arch)
     detail = _detail(section)
     kind = _kind(form, body, detail)
@@ -109,6 +112,8 @@ def parse_section(section: Section, arch: str | None = None) -> Report:
         detail=detail,
         corrupted=why,
         truncated=section.interrupted is not None,
+        form=form.name,
+        devices=about(form, detail, section.records[section.at].text),
         signature=signature(
             signed_as,
             sharp_name or _signed(form, detail, title),

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from postmortem.inputs.text import Stream, open_source
 from postmortem.log.link import link
+from postmortem.log.messages import same_event, settle
 from postmortem.log.needles import with_phrases
 from postmortem.log.parse import parse_section
 from postmortem.log.reader import Boot, Reader
@@ -47,7 +48,10 @@ def reports_from_records(records: Iterable[Record], arch: str | None = None) -> 
     """
     messages = list(records)
     sections = sorted(split(messages, with_phrases(messages)), key=lambda section: section.order)
-    return link(parse_section(section, arch) for section in sections)
+    counted = _Counter(merge=False)
+    for section in sections:
+        counted.add(section, arch, [])
+    return link(counted.reports())
 
 
 def scan_file(path: str, arch: str | None = None) -> Scan:
@@ -84,19 +88,23 @@ def scan_stream(stream: Stream, arch: str | None = None) -> Scan:
 class _Counter:
     """Equal reports become one with a count, before they cost memory or parsing."""
 
-    def __init__(self) -> None:
+    def __init__(self, merge: bool = True) -> None:
+        self._merge = merge
+        """Also those with a stack; else only what is said in one line."""
         self._kept: list[Report] = []
         self._orders: list[int] = []
+        self._counts: list[int] = []
+        self._last: list[Record] = []
         self._index: dict[tuple[object, ...], int] = {}
         self.dropped = 0
 
     def add(self, section: Section, arch: str | None, boots: list[Boot]) -> None:
         boot = bisect_right(boots, section.records[0].line, key=lambda boot: boot.line)
         key = (boot, *fingerprint(section))
-        known = self._index.get(key)
+        known = self._index.get(key) if self._merge or section.form.single else None
         if known is not None:
-            report = self._kept[known]
-            self._kept[known] = replace(report, count=report.count + 1)
+            self._counts[known] += 1
+            self._last[known] = section.records[0]
             return
         if len(self._kept) >= MAX_REPORTS:
             self.dropped += 1
@@ -109,18 +117,27 @@ class _Counter:
         self._index[key] = len(self._kept)
         self._kept.append(report)
         self._orders.append(section.order)
+        self._counts.append(1)
+        self._last.append(section.records[0])
 
     def reports(self) -> list[Report]:
-        """In the order in which they began."""
+        """In the order in which they began, those that were mended marked as such."""
         by_order = sorted(range(len(self._kept)), key=self._orders.__getitem__)
-        return [self._kept[index] for index in by_order]
+        return settle([self._counted(index) for index in by_order])
+
+    def _counted(self, index: int) -> Report:
+        report, count = self._kept[index], self._counts[index]
+        if count == 1:
+            return report
+        last = self._last[index]
+        return replace(report, count=count, last_line=last.line, last_time=last.time)
 
 
 def _with_boot(report: Report, number: int, boot: Boot) -> Report:
     detail = {**report.detail, "boot": str(number)}
     if boot.kdump:
         detail["boot_of"] = "kdump kernel"
-    return replace(report, detail=detail, release=report.release or boot.release)
+    return replace(report, detail=detail, boot=number, release=report.release or boot.release)
 
 
 _VARIES = re.compile(r"0x[0-9a-f]+|\b[0-9a-f]{8,16}\b|\d+")
@@ -128,6 +145,8 @@ _VARIES = re.compile(r"0x[0-9a-f]+|\b[0-9a-f]{8,16}\b|\d+")
 
 def fingerprint(section: Section) -> tuple[object, ...]:
     """What two reports have in common if they are the same thing said again."""
+    if section.form.single:
+        return same_event(section)
     header = section.records[section.at].text
     if section.form.find == "hang":  # another task that hangs is another report
         groups = section.header.match.groupdict()

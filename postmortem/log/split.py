@@ -177,6 +177,8 @@ class Splitter:
         if header is None and (phrase or self._half is not None):
             header = self._broken_header(record, stripped)
         if header is not None:
+            if header.form.single:
+                return self._single(record, header)
             return self._header(record, header)
         if _CUT.match(stripped):
             # The header comes after the cut, with a message or two between.
@@ -205,6 +207,12 @@ class Splitter:
         ):
             return match_header(f"{before.text} {text}")
         return None
+
+    def _single(self, record: Record, header: Header) -> list[Section]:
+        """One line that is a report of its own, whoever prints around it."""
+        section = Section(header, [record], 0, record.caller, closed=True, order=self._begun)
+        self._begun += 1
+        return [section]
 
     def _flush(self, caller: str | None) -> None:
         """No header came: what was held back belongs to the open report, if any."""

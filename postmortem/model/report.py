@@ -94,6 +94,17 @@ class Report:
     truncated: bool = False
     count: int = 1
     """How many identical reports this record stands for."""
+    last_line: int | None = None
+    """Where the last of them is (1-based); ``None`` if there is only one."""
+    last_time: float | None = None
+    form: str = ""
+    """Which row of the tables it matched: :data:`postmortem.log.headers.FORMS`,
+    :data:`postmortem.rules.messages.MESSAGES`."""
+    devices: tuple[str, ...] = ()
+    """What it is about, as :mod:`postmortem.log.devices` writes names: disks (not partitions),
+    controllers, PCI addresses, network interfaces, servers, with what the log says of them."""
+    boot: int = 0
+    """Number of the boot that it belongs to, from 1; 0 if the log has no boot banner before it."""
     consequence_of: int | None = None
     """Index in the same list of the report that caused this one."""
     signature: Signature | None = None

@@ -21,6 +21,7 @@ class Family(Enum):
     HANG = "hung"
     LOCKUP = "lockups"
     CHECKER = "checkers"
+    DEVICE = "devices"
 
 
 class Effect(Enum):
@@ -176,7 +177,7 @@ RULES: tuple[KindRule, ...] = (
     ),
     KindRule(
         Kind.MACHINE_CHECK, Family.PANIC, _SERIOUS,
-        "The hardware reported an error that can't be corrected.",
+        "The hardware reported an error.",
         ("Look at the memory or CPU that the error names; run its vendor's test.",),
     ),
     # --- told by plugins/oom.py
@@ -265,10 +266,31 @@ RULES: tuple[KindRule, ...] = (
         Kind.UBSAN, Family.CHECKER, _MILD,
         "UBSAN caught undefined behaviour in {function}.", _CHECK,
     ),
+    # --- told by plugins/devices.py; what a message means is in rules/messages*.py
     KindRule(
-        Kind.IO_ERROR, Family.CHECKER, _MILD,
-        "A device or file system reported errors.",
+        Kind.IO_ERROR, Family.DEVICE, _MILD,
+        "A disk or file system reported errors.",
         ("Look at the device's own messages, its health (SMART) and its cables.",),
+    ),
+    KindRule(
+        Kind.DEVICE_ERROR, Family.DEVICE, _MILD,
+        "A device, its bus or its firmware reported errors.",
+        ("Look at the device's own messages before it, its firmware, power and seat.",),
+    ),
+    KindRule(
+        Kind.THERMAL, Family.DEVICE, _MILD,
+        "The machine was too hot.",
+        ("Look at fans, heat sinks and the sensor itself.",),
+    ),
+    KindRule(
+        Kind.SUSPEND, Family.DEVICE, _MILD,
+        "The machine could not go to sleep or wake up.",
+        ("Look at the task or device that it names.",),
+    ),
+    KindRule(
+        Kind.CLOCK, Family.DEVICE, _MILD,
+        "The machine stood still for a while, or its clock jumped.",
+        ("Look at the host of a virtual machine: load, pauses, migrations.",),
     ),
 )  # fmt: skip
 

@@ -16,11 +16,13 @@ TOLD_BY = {
     Family.MEMORY: "oom allocation-failure memory-leak",
     Family.HANG: "hung-task deadlock",
     Family.LOCKUP: "soft-lockup hard-lockup rcu-stall workqueue-stall",
-    Family.CHECKER: "lockdep kasan kmsan kcsan kfence ubsan io-error",
+    Family.CHECKER: "lockdep kasan kmsan kcsan kfence ubsan",
+    Family.DEVICE: "io-error device-error thermal suspend clock",
 }
 EFFECT = {
     Effect.MILD: "warning user-requested nmi allocation-failure memory-leak rcu-stall"
-    " workqueue-stall lockdep kcsan ubsan io-error",
+    " workqueue-stall lockdep kcsan ubsan io-error"
+    " device-error thermal suspend clock",
     Effect.SERIOUS: "scheduling-while-atomic panic init-killed root-mount machine-check oom"
     " hung-task deadlock soft-lockup hard-lockup",
     Effect.DEADLY: "null-dereference bad-pointer general-protection stack-overflow divide-error"

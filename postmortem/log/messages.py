@@ -1,0 +1,110 @@
+"""A message of a driver, a file system or firmware as a report.
+
+Which messages are failures is in :mod:`postmortem.rules.messages`. A disk that dies says
+so a thousand times: :func:`same_event` tells which lines are one report with a count, and
+:func:`settle` takes out what was mended later in the same boot.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from postmortem.log.devices import by_number, devices_of, names_of
+from postmortem.log.headers import Form
+from postmortem.log.split import Section
+from postmortem.model.findings import Kind
+from postmortem.model.report import Report
+from postmortem.rules.blame import signature
+from postmortem.rules.messages import Layer, fields, row_of
+
+MAX_TITLE = 120
+_GROUPS = ("device", "device2", "device3", "netdev")
+
+
+def same_event(section: Section) -> tuple[object, ...]:
+    """What two lines have in common if they are one failure said again."""
+    match = section.header.match
+    groups = match.groupdict()
+    named = tuple(groups[name] for name in _GROUPS if groups.get(name))
+    varies = groups.get("what") or "" if section.form.name in _BY_WHAT else ""
+    return section.form.name, named or groups.get("number"), varies
+
+
+_BY_WHAT = frozenset({"driver-error"})
+"""Rows so wide that what was said tells one failure from another."""
+
+
+def message_report(section: Section) -> Report:
+    """The report of one line."""
+    record = section.records[0]
+    form = section.form
+    detail = {k: v.strip() for k, v in section.header.match.groupdict().items() if v and v.strip()}
+    devices = about(form, detail, section.header.match[0])
+    title = " ".join(form.title.format_map(fields(detail, devices)).split())
+    return Report(
+        kind=form.kind,
+        title=title[:MAX_TITLE],
+        line=record.line,
+        end_line=record.line,
+        text=(record.text,),
+        time=record.time,
+        detail=detail,
+        form=form.name,
+        devices=devices,
+        signature=signature(form.kind, form.name, ()),
+    )
+
+
+def about(form: Form, detail: dict[str, str], text: str) -> tuple[str, ...]:
+    """The devices that a report is about: those that its form names first."""
+    row = row_of(form.name)
+    named = [detail[key] for key in _GROUPS if key in detail]
+    if row is not None and row.scope:
+        return tuple(f"{row.scope} {name}" for name in named)
+    numbers = [by_number(detail[key]) for key in ("number", "path") if key in detail]
+    if numbers and numbers[0] is not None and row is not None and "device-mapper" in row.text:
+        numbers[0] = f"dm-{detail['number'].partition(':')[2]}" if "number" in detail else None
+    if row is not None and row.layer < Layer.BLOCK and row.kind is not Kind.IO_ERROR and named:
+        return tuple(dict.fromkeys(name for one in named for name in names_of(one)))
+    return devices_of(text, [*named, *filter(None, numbers)])
+
+
+def settle(reports: list[Report]) -> list[Report]:
+    """Without the messages that only say that a failure is over: that failure carries them.
+
+    ``detail["recovered"]`` is what was said, ``detail["recovered_line"]`` where.
+    """
+    if not any(_recovers(report) for report in reports):
+        return reports
+    found: list[Report] = []
+    for report in reports:
+        names = _recovers(report)
+        if not names:
+            found.append(report)
+            continue
+        for index in range(len(found) - 1, -1, -1):
+            before = found[index]
+            if before.boot != report.boot:
+                break
+            if before.form in names and _ends(report, before):
+                detail = {
+                    **before.detail,
+                    "recovered": report.text[0][:200],
+                    "recovered_line": str(report.last_line or report.line),
+                }
+                found[index] = replace(before, detail=detail)
+    return found
+
+
+def _recovers(report: Report) -> tuple[str, ...]:
+    row = row_of(report.form) if report.form else None
+    return row.recovers if row is not None else ()
+
+
+def _ends(report: Report, before: Report) -> bool:
+    """Whether the last word is the recovery's, and about the same device."""
+    last = report.last_line or report.line
+    if last <= (before.last_line or before.line):
+        return False
+    same = not before.devices or not set(before.devices).isdisjoint(report.devices)
+    return same or not report.devices
