@@ -1,7 +1,7 @@
 """Compare the types of global variables with DWARF: ``python -m benchmarks.globals VMLINUX...``.
 
-For every name of the table: is it a variable of this kernel, and do address
-and type agree with what the vmlinux's DWARF says?
+For every name of the table that this kernel has a symbol for: do address and type
+agree with what the vmlinux's DWARF says?
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import drgn
 
 from benchmarks.struct_types import describe as describe_type
 from benchmarks.vmlinux import Image, debug_program
-from postmortem.dump.globals import GLOBALS
+from postmortem.dump.globals_file import VariableFile
+from postmortem.dump.globals_table import GLOBALS
 from postmortem.dump.selfdescribe import describe
 
 
@@ -28,7 +29,7 @@ def compare(path: Path) -> tuple[Counter[str], list[str]]:
     dwarf = debug_program(path)
     outcomes: Counter[str] = Counter()
     lines = []
-    for name in GLOBALS:
+    for name in sorted({*GLOBALS, *VariableFile().names()} & set(image.symbols)):
         outcome, detail = _compare_one(image, dwarf, name)
         outcomes[outcome] += 1
         if detail:
@@ -39,13 +40,13 @@ def compare(path: Path) -> tuple[Counter[str], list[str]]:
 def _compare_one(image: Image, dwarf: drgn.Program, name: str) -> tuple[str, str]:
     truth = _variable(dwarf, name)
     ours = _variable(image.prog, name)
+    where = image.symbols[name]
     if truth is None:
-        return ("not in this kernel", "") if ours is None else ("not in DWARF", str(ours.type_))
+        return ("no variable", "") if ours is None else ("not in DWARF", str(ours.type_))
     if ours is None:
-        where = image.symbols.get(name, [])
-        if not where:
-            return "optimised away", ""
-        return "not found", f"{truth.type_.type_name()}, {len(where)} symbols"
+        if len(where) > 1:
+            return "one of several", ""
+        return "not found", f"{truth.type_.type_name()}, of {where[0][1]} bytes"
     if truth.address_ is not None and truth.address_ != ours.address_:
         # DWARF names one of several of that name, not always the right one.
         return "another of that name", f"{ours.address_:#x}, not {truth.address_:#x}"
@@ -63,7 +64,7 @@ def _without_const(name: str) -> str:
 def _variable(prog: drgn.Program, name: str) -> drgn.Object | None:
     try:
         return prog.variable(name)
-    except LookupError:
+    except (LookupError, drgn.BadDataError):  # drgn can't read a constant of 16 bytes
         return None
 
 

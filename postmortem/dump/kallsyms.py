@@ -12,7 +12,8 @@ from __future__ import annotations
 import bisect
 import struct
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -471,6 +472,7 @@ class ModuleSymbols:
         self._tables: list[list[drgn.Symbol] | None] = [None] * len(modules)
         self._by_address: dict[int, tuple[list[int], list[drgn.Symbol]]] = {}
         self._modules = [module for module, _ in modules[:_MAX_MODULES]]
+        self._numbers: dict[str, int] | None = None
         regions = sorted(
             (start, end, number)
             for number, (_, where) in enumerate(modules[:_MAX_MODULES])
@@ -494,6 +496,25 @@ class ModuleSymbols:
                     if one:
                         return result
         return result
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+    def modules(self) -> Collection[str]:
+        """Names of the modules, in the order of the kernel's list."""
+        if self._numbers is None:
+            self._numbers = {}
+            for number, module in enumerate(self._modules):
+                with suppress(drgn.FaultError, LookupError):
+                    name = module.name.string_().decode("ascii", "replace")
+                    self._numbers[name] = number
+        return self._numbers.keys()
+
+    def of_module(self, module: str, name: str) -> list[drgn.Symbol]:
+        """Symbols of this name in one of the :meth:`modules`."""
+        self.modules()
+        assert self._numbers is not None
+        return [symbol for symbol in self._table(self._numbers[module]) if symbol.name == name]
 
     def _at(self, address: int) -> list[drgn.Symbol]:
         at = bisect.bisect_right(self._starts, address) - 1

@@ -17,7 +17,7 @@ from pathlib import Path
 import drgn
 
 from postmortem.dump.btf import STRUCT, Btf, BtfError, BtfTypes
-from postmortem.dump.globals import global_variable, only_one
+from postmortem.dump.globals import ANY_MODULE, GlobalVariables, Variable, only_one
 from postmortem.dump.kallsyms import (
     ModuleSymbols,
     read_available,
@@ -77,8 +77,9 @@ def describe(prog: drgn.Program, vmcoreinfo: Mapping[str, str]) -> Description:
     prog.cache[_CACHE] = types
     prog.register_type_finder("btf", types.find_type, enable_index=-1)
     prog.register_object_finder("btf", types.find_object, enable_index=-1)
-    modules = _add_modules(prog, problems)
-    return Description(True, True, unwind, modules, tuple(problems))
+    types.modules = _add_modules(prog, problems)
+    count = len(types.modules) if types.modules else 0
+    return Description(True, True, unwind, count, tuple(problems))
 
 
 _CACHE = "postmortem types"
@@ -130,7 +131,7 @@ def _enable_orc(prog: drgn.Program) -> bool:
     return True
 
 
-def _add_modules(prog: drgn.Program, problems: list[Problem]) -> int:
+def _add_modules(prog: drgn.Program, problems: list[Problem]) -> ModuleSymbols | None:
     """Make modules' symbols and ORC known; the list may break off anywhere."""
     found: list[tuple[drgn.Object, list[tuple[int, int]]]] = []
     unreadable: list[str] = []
@@ -146,9 +147,11 @@ def _add_modules(prog: drgn.Program, problems: list[Problem]) -> int:
     if unreadable:
         why = f"{len(unreadable)} modules can't be read, the first because: {unreadable[0]}"
         problems.append(Problem("modules", why))
-    if found:
-        prog.register_symbol_finder("module kallsyms", ModuleSymbols(found), enable_index=-1)
-    return len(found)
+    if not found:
+        return None
+    symbols = ModuleSymbols(found)
+    prog.register_symbol_finder("module kallsyms", symbols, enable_index=-1)
+    return symbols
 
 
 def each_module(prog: drgn.Program) -> Iterator[drgn.Object]:
@@ -210,6 +213,9 @@ class DumpTypes:
         if missing:
             what = f"{missing} of {len(data)} bytes of BTF are missing."
             self.damage = f"{what} {self.damage}".rstrip()
+        self._globals = GlobalVariables(prog, self._vmlinux.constant, self._has_struct)
+        self.modules: ModuleSymbols | None = None
+        """Symbols of the modules, once they are known."""
         self._modules: list[_ModuleBtf] | None = None
         self._objects: dict[tuple[str, int], drgn.Object] = {}
         self._text: list[tuple[int, int]] | None = None
@@ -286,7 +292,7 @@ class DumpTypes:
                 found = self._module_function(types, name)
             if found is not None:
                 return found
-        return None
+        return self._module_variable(name) if flags & drgn.FindObjectFlags.VARIABLE else None
 
     def _at_symbol(
         self, name: str, flags: drgn.FindObjectFlags, symbols: Sequence[drgn.Symbol]
@@ -301,6 +307,20 @@ class DumpTypes:
         if flags & drgn.FindObjectFlags.VARIABLE:
             return self._variable(name, [symbol for symbol in symbols if symbol not in functions])
         return None
+
+    def _module_variable(self, name: str) -> drgn.Object | None:
+        """A variable of the one module that has it: of several, none is meant."""
+        owners = self._globals.owners(name)
+        found: list[Variable] = []
+        for module in self.modules.modules() if owners and self.modules else ():
+            if module in owners or ANY_MODULE in owners:
+                symbols = self.modules.of_module(module, name) if self.modules else []
+                variable = self._globals.find(name, symbols, module)
+                if variable is not None:
+                    found.append(variable)
+        if len(found) != 1:
+            return None
+        return drgn.Object(self._prog, found[0].type, address=found[0].symbol.address)
 
     def _module_function(self, types: BtfTypes, name: str) -> drgn.Object | None:
         found = types.function(name)
@@ -327,15 +347,15 @@ class DumpTypes:
         found = self._vmlinux.variable(name)
         if found is not None:
             symbol = only_one(symbols, drgn.sizeof(found))
+            variable = Variable(found, symbol) if symbol is not None else None
         else:
-            found, symbol = global_variable(self._prog, name, symbols, self._constant_value)
-        if found is None or symbol is None:
+            variable = self._globals.find(name, symbols)
+        if variable is None:
             return None
-        return drgn.Object(self._prog, found, address=symbol.address)
+        return drgn.Object(self._prog, variable.type, address=variable.symbol.address)
 
-    def _constant_value(self, name: str) -> int | None:
-        found = self._vmlinux.constant(name)
-        return None if found is None else int(found.value_())
+    def _has_struct(self, name: str) -> bool:
+        return self._vmlinux.btf.find(STRUCT, name) is not None
 
 
 def _read_btf(prog: drgn.Program) -> tuple[bytes, int]:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import drgn
 import pytest
 
-from postmortem.dump.globals import global_variable, only_one
+from postmortem.dump.globals import GlobalVariables, only_one
+from postmortem.dump.globals_file import Candidate, Marks, VariableFile, write_file, write_line
 from postmortem.dump.globals_table import GLOBALS
+from postmortem.dump.typetext import TypeText
 from tests.dump.synthetic import Memory
 
 AT = 0xFFFFFFFF82000000
 LOCAL, GLOBAL = drgn.SymbolBinding.LOCAL, drgn.SymbolBinding.GLOBAL
+OLD, NEW = 1, 2
+"""Masks of two kernels: only the new one has ``struct maple_tree``."""
 
 
 def symbol(
@@ -19,11 +25,9 @@ def symbol(
     return drgn.Symbol(name, at, size, binding, drgn.SymbolKind.OBJECT)
 
 
-def program(*, with_list: bool = True, data: bytes = b"") -> drgn.Program:
+def program(*, with_list: bool = True) -> drgn.Program:
     """Knows ``struct file_system_type``, with or without the list of newer kernels."""
-    memory = Memory()
-    memory.put(AT, data or bytes(4096))
-    prog = memory.prog
+    prog = Memory().prog
     pointer = prog.pointer_type(prog.void_type())
     known = {
         "hlist_head": prog.struct_type("hlist_head", 8, [drgn.TypeMember(pointer, "first")]),
@@ -36,64 +40,106 @@ def program(*, with_list: bool = True, data: bytes = b"") -> drgn.Program:
     return prog
 
 
+def variables(
+    tmp_path: Path, *candidates: Candidate, structs: tuple[str, ...] = ()
+) -> GlobalVariables:
+    """A table with the variable ``x`` only."""
+    path = tmp_path / "table"
+    marks = Marks(("maple_tree",), (0, 1))
+    path.write_bytes(write_file([write_line("x", candidates)], marks=marks))
+    return GlobalVariables(
+        program(), lambda name: None, lambda name: name in structs, VariableFile(path)
+    )
+
+
 def typed(
-    monkeypatch: pytest.MonkeyPatch, spec: str, *symbols: drgn.Symbol, **given: object
+    tmp_path: Path,
+    *candidates: Candidate,
+    sizes: tuple[int, ...],
+    structs: tuple[str, ...] = (),
+    owner: str = "",
 ) -> str | None:
-    """What the table entry ``spec`` makes of these symbols."""
-    monkeypatch.setitem(GLOBALS, "x", spec)
-    prog = program(**given)  # type: ignore[arg-type]
-    found, _symbol = global_variable(prog, "x", symbols, {"COUNT": 3}.get)
-    return None if found is None else found.type_name()
+    """What these candidates make of symbols of these sizes."""
+    symbols = [symbol(size, AT + 256 * number) for number, size in enumerate(sizes)]
+    found = variables(tmp_path, *candidates, structs=structs).find("x", symbols, owner)
+    return None if found is None else found.type.type_name()
 
 
-def test_a_name_that_is_not_in_the_table_has_no_type() -> None:
-    assert global_variable(program(), "no_such", [symbol(8)], lambda _: None) == (None, None)
+def test_a_name_that_is_not_in_the_table_has_no_type(tmp_path: Path) -> None:
+    assert variables(tmp_path, Candidate("int")).find("no_such", [symbol(8)]) is None
 
 
 @pytest.mark.parametrize(
-    ("spec", "size", "expected"),
+    ("text", "size", "expected"),
     [
         ("int", 4, "int"),
         ("int", 8, "int"),
         ("long", 4, None),
         ("int", 0, "int"),
-        ("int [*]", 20, "int [5]"),
-        ("int [COUNT]", 64, "int [3]"),
-        ("int [NO_SUCH]", 64, None),
-        ("int [2][3] | int [2][2]", 16, "int [2][2]"),
-        ("struct missing | int", 8, "int"),
+        ("[*]int", 20, "int [5]"),
+        ("[*]int", 0, None),
+        ("[*]char", 64 << 20, None),
         ("struct missing", 8, None),
-        ("char []", 8, "char []"),
-        ("char [*]", 64 << 20, "char []"),
+        ("[]char", 8, "char []"),
+        ("[8]int", 16, "int [4]"),
     ],
 )
 def test_a_type_must_exist_and_fit_the_symbol(
-    monkeypatch: pytest.MonkeyPatch, spec: str, size: int, expected: str | None
+    tmp_path: Path, text: str, size: int, expected: str | None
 ) -> None:
-    assert typed(monkeypatch, spec, symbol(size)) == expected
+    assert typed(tmp_path, Candidate(text), sizes=(size,)) == expected
 
 
-def test_padding_at_the_end_of_an_array_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    data = b"\x01\0\0\0" * 3 + bytes(4084)
-    assert typed(monkeypatch, "int [~]", symbol(64), data=data) == "int [3]"
+def test_where_kernels_differ_the_type_is_taken_that_exists(tmp_path: Path) -> None:
+    candidates = (
+        Candidate("struct missing", ("",), NEW),
+        Candidate("struct list_head", ("",), OLD),
+    )
+    assert typed(tmp_path, *candidates, sizes=(16,)) == "struct list_head"
+
+
+@pytest.mark.parametrize(
+    ("structs", "expected"), [((), "struct hlist_head"), (("maple_tree",), "void *")]
+)
+def test_of_types_of_one_size_that_of_the_kernel_most_alike_is_taken(
+    tmp_path: Path, structs: tuple[str, ...], expected: str
+) -> None:
+    candidates = (Candidate("struct hlist_head", ("",), OLD), Candidate("*void", ("",), NEW))
+    assert typed(tmp_path, *candidates, sizes=(8,), structs=structs) == expected
+
+
+def test_padding_does_not_make_a_variable_that_of_another_kernel(tmp_path: Path) -> None:
+    candidates = (Candidate("long", ("",), NEW), Candidate("int", ("",), OLD))
+    assert typed(tmp_path, *candidates, sizes=(8,)) == "int"
+
+
+def test_static_variables_of_one_name_are_told_apart_by_size(tmp_path: Path) -> None:
+    candidates = (Candidate("struct list_head"), Candidate("int"))
+    assert typed(tmp_path, *candidates, sizes=(4, 16)) == "struct list_head"
+
+
+def test_a_module_has_its_own(tmp_path: Path) -> None:
+    candidates = (Candidate("int"), Candidate("long", ("ext4",)))
+    assert typed(tmp_path, *candidates, sizes=(8,), owner="ext4") == "long"
+    assert typed(tmp_path, *candidates, sizes=(8,), owner="xfs") is None
+    assert variables(tmp_path, *candidates).owners("x") == {"ext4"}
+
+
+@pytest.mark.parametrize(("size", "expected"), [(4, "int"), (8, None)])
+def test_symbols_of_modules_have_no_padding(
+    tmp_path: Path, size: int, expected: str | None
+) -> None:
+    assert typed(tmp_path, Candidate("int", ("*",)), sizes=(size,), owner="ext4") == expected
 
 
 @pytest.mark.parametrize(
     ("with_list", "expected"), [(True, "struct hlist_head"), (False, "struct file_system_type *")]
 )
-def test_a_condition_tells_types_of_one_size_apart(
-    monkeypatch: pytest.MonkeyPatch, with_list: bool, expected: str
-) -> None:
-    spec = GLOBALS["file_systems"]
-    assert typed(monkeypatch, spec, symbol(8), with_list=with_list) == expected
-
-
-def test_a_struct_without_a_name_is_laid_out_as_in_c(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(GLOBALS, "x", "struct { char a; long b; int c; }")
-    found, _symbol = global_variable(program(), "x", [symbol(64)], lambda _: None)
+def test_a_condition_tells_types_of_one_size_apart(with_list: bool, expected: str) -> None:
+    known = GlobalVariables(program(with_list=with_list), lambda _: None, lambda _: False)
+    found = known.find("file_systems", [symbol(8)])
     assert found is not None
-    assert [(m.name, m.bit_offset // 8) for m in found.members] == [("a", 0), ("b", 8), ("c", 16)]
-    assert found.size == 24
+    assert found.type.type_name() == expected
 
 
 # --- names that several variables share ---------------------------------------------
@@ -122,28 +168,47 @@ def test_no_symbol_no_variable() -> None:
     assert only_one([], 4) is None
 
 
-# --- the table itself ---------------------------------------------------------------
+# --- the tables themselves -----------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["init_task", "modules", "prb", "slab_caches", "runqueues"])
+@pytest.mark.parametrize(
+    "name", ["init_task", "modules", "prb", "slab_caches", "runqueues", "nf_conntrack_hash"]
+)
 def test_the_table_has_what_every_analysis_needs(name: str) -> None:
-    assert name in GLOBALS
+    assert VariableFile().candidates(name)
 
 
-def test_every_type_in_the_table_is_c() -> None:
-    prog = program()
-    for name, spec in GLOBALS.items():
-        for text in spec.split(" | "):
-            plain = text.split(" if ")[0].replace("[*]", "[1]").replace("[~]", "[1]")
-            declarations = (
-                [part.rpartition(" ")[0] for part in plain[8:-1].split(";") if part.strip()]
-                if plain.startswith("struct {")
-                else [plain.split("[")[0]]
-            )
-            for declaration in declarations:
-                try:
-                    prog.type(declaration.strip())
-                except LookupError:
-                    continue  # C, but of a kernel
-                except SyntaxError as exc:
-                    pytest.fail(f"{name}: {declaration}: {exc}")
+@pytest.mark.parametrize("name", ["event_sched_switch", "__tracepoint_sched_switch"])
+def test_the_table_knows_what_macros_make(name: str) -> None:
+    assert VariableFile().candidates(name)
+
+
+def test_the_table_is_sorted_and_holds_each_name_once() -> None:
+    names = list(VariableFile().names())
+    assert names == sorted(set(names))
+
+
+def test_every_type_in_the_tables_is_one() -> None:
+    prog = Memory().prog
+    word = prog.int_type("int", 4, True)
+
+    def anything(
+        prog: drgn.Program, kinds: drgn.TypeKindSet, name: str, filename: str | None
+    ) -> drgn.Type | None:
+        member = drgn.TypeMember(word, "x")
+        if drgn.TypeKind.STRUCT in kinds:
+            return prog.struct_type(name, 4, [member])
+        if drgn.TypeKind.UNION in kinds:
+            return prog.union_type(name, 4, [member])
+        if drgn.TypeKind.ENUM in kinds:
+            return prog.enum_type(name, word, [drgn.TypeEnumerator("X", 1)])
+        return prog.typedef_type(name, word) if drgn.TypeKind.TYPEDEF in kinds else None
+
+    prog.register_type_finder("anything", anything, enable_index=0)
+    texts = TypeText(prog, lambda name: drgn.Object(prog, word, 1))
+    file = VariableFile()
+    written = {found.type for name in file.names() for found in file.candidates(name)}
+    for spec in GLOBALS.values():
+        written |= {text.split(" if ")[0] for text in spec.split(" | ")}
+    for text in written:
+        texts.type(text, 64)
