@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from postmortem.judge.reports import CHECKER_KINDS, code_block, finding_of, reports_of
 from postmortem.log.blocked import lockdep_circle
-from postmortem.model.findings import Block, Finding
+from postmortem.model.findings import Block, Finding, Holds
 from postmortem.plugin import Context, plugin
 
 
@@ -23,5 +23,5 @@ def checkers(ctx: Context) -> Iterator[Finding]:
             lines = [f"{name}, taken in {function or '?'}" for name, function in circle]
             lines.append(f"{circle[0][0]}: the circle is closed")
             title = "Locks in the circle, each taken with the next one held"
-            blocks.append(Block(title, tuple(lines)))
+            blocks.append(Block(title, tuple(lines), holds=Holds.WAITS))
         yield replace(finding, blocks=tuple(blocks)) if blocks else finding

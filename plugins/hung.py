@@ -26,9 +26,11 @@ from postmortem.model.findings import (
     Evidence,
     Export,
     Finding,
+    Holds,
     Kind,
     Severity,
     Signature,
+    Strength,
     Table,
     TaskRef,
     Unit,
@@ -72,9 +74,9 @@ def hung(ctx: Context) -> Iterator[Finding | Table | Export]:
     for report in reports:
         if report.line not in used:
             yield _told(ctx, report, facts)
-    if ctx.named:
-        if not facts.from_dump:
-            yield from _listed(facts.graph)
+    if ctx.named and not facts.from_dump:
+        yield from _listed(facts.graph)
+    if ctx.named or troubles:
         yield from _drawings(facts.graph, "Who waits for whom")
 
 
@@ -279,7 +281,7 @@ def _finding(ctx: Context, facts: Facts, trouble: Trouble, reports: list[Report]
         caused_by=_died_of(ctx, root),
         next_steps=_next_steps(facts, trouble, culprit),
         signature=reports[0].signature if reports else _signature(first),
-        blocks=(Block("Who waits for whom", lines), *_stacks(graph, trouble)),
+        blocks=(Block("Who waits for whom", lines, holds=Holds.WAITS), *_stacks(graph, trouble)),
         log_line=reports[0].line if reports else None,
         time=reports[0].time if reports else _began(facts, trouble),
     )
@@ -447,15 +449,22 @@ def _evidence(facts: Facts, trouble: Trouble) -> Iterator[Evidence]:
     for edge in (trouble.cycle or _path(graph, trouble))[:_MAX_EDGES]:
         source, target = graph.nodes[edge.source], graph.nodes[edge.target]
         where = f"task {source.pid}" if source.pid is not None else f"{source.address or 0:#x}"
-        since = f" for {seconds_text(source.seconds)}" if edge.label == "waits for" else ""
-        yield Evidence(f"{source.label} {_verb(edge)} {target.label}{since}: {edge.proof}", where)
+        said = f"{source.label} {_verb(edge, source)} {target.label}"
+        if facts.from_dump:
+            proof = f": {edge.proof}" if edge.proof else ""
+            yield Evidence(said + proof, where, Strength.SHOWN)
+        else:
+            yield Evidence(said, edge.proof or where)
     held = facts.holding.get(trouble.root)
     if held is not None:
         frame, proof = held
-        yield Evidence(proof, f"{frame.function}+{frame.offset or 0:#x}")
+        place = f"{frame.function}+{frame.offset or 0:#x}"
+        yield Evidence(proof, place, Strength.PROOF)
 
 
-def _verb(edge: Edge) -> str:
+def _verb(edge: Edge, source: Node) -> str:
+    if edge.label == "waits for" and source.seconds is not None:
+        return f"has waited {seconds_text(source.seconds)} for"
     plain = edge.label.startswith(("waits", "ends", "needs", "perhaps needs"))
     return edge.label if plain else f"is {edge.label}"
 
@@ -494,7 +503,7 @@ def _stacks(graph: Graph, trouble: Trouble) -> Iterator[Block]:
         shown.append(next((node for node in trouble.blocked if node.hung), trouble.blocked[0]))
     for node in shown[:4]:
         if node.stack:
-            yield Block(f"Stack of {node.label}", node.stack)
+            yield Block(f"Stack of {node.label}", node.stack, holds=Holds.STACK)
 
 
 # --- listings ---------------------------------------------------------------------
@@ -572,9 +581,10 @@ def locks(ctx: Context) -> Iterator[Table | Block | Export]:
         tuple(_lock_row(graph, node) for node in objects),
     )
     for cycle in cycles(graph):
-        yield Block("Deadlock", circle(graph, cycle))
+        yield Block("Deadlock", circle(graph, cycle), holds=Holds.WAITS)
     for root in roots(graph):
-        yield Block(f"Root: {node_text(graph.nodes[root])}", tree(graph, root))
+        title = f"Root: {node_text(graph.nodes[root])}"
+        yield Block(title, tree(graph, root), holds=Holds.WAITS)
     yield from _drawings(graph, "Who waits for whom")
 
 

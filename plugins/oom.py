@@ -15,6 +15,7 @@ from postmortem.model.findings import (
     Finding,
     Kind,
     Severity,
+    Strength,
     Table,
     Unit,
 )
@@ -102,7 +103,7 @@ def _with_holder(
         finding,
         confidence=Confidence.CERTAIN,
         explanation=f"{finding.explanation} {said}",
-        evidence=(*finding.evidence, Evidence(said, where)),
+        evidence=(*finding.evidence, Evidence(said, where, Strength.PROOF)),
     )
 
 

@@ -15,7 +15,7 @@ from postmortem.judge.reports import (
     index_of,
     reports_of,
 )
-from postmortem.model.findings import Block, Confidence, Evidence, Finding, Kind
+from postmortem.model.findings import Block, Confidence, Evidence, Finding, Holds, Kind, Strength
 from postmortem.model.report import Report
 from postmortem.plugin import Context, plugin
 from postmortem.rules.poison import poison
@@ -121,7 +121,7 @@ def _code(ctx: Context, fault: Fault) -> Block:
 
     assert ctx.prog is not None
     lines, mark = fault_listing(ctx.prog, fault)
-    return Block("Code at the fault", lines, mark)
+    return Block("Code at the fault", lines, mark, Holds.CODE)
 
 
 def _with_access(ctx: Context, finding: Finding, fault: Fault) -> Finding:
@@ -134,7 +134,7 @@ def _with_access(ctx: Context, finding: Finding, fault: Fault) -> Finding:
         if fault.address is not None:
             verb = "writes to" if _writes(fault) else "reads"
             access += f", so it {verb} {fault.address:#x}"
-        evidence.append(Evidence(access, where))
+        evidence.append(Evidence(access, where, Strength.SHOWN))
     if fault.pointer is not None:
         sentence = _pointer_sentence(fault)
         sentences.append(sentence)
@@ -143,6 +143,7 @@ def _with_access(ctx: Context, finding: Finding, fault: Fault) -> Finding:
                 f"{fault.base} is {fault.pointer.expression}, a pointer to"
                 f" {fault.pointer.type_name}, so {fault.member or 'no member'} is meant",
                 "types of the function's parameters",
+                Strength.SHOWN,
             )
         )
     elif finding.kind is Kind.NULL_DEREFERENCE:
@@ -150,10 +151,18 @@ def _with_access(ctx: Context, finding: Finding, fault: Fault) -> Finding:
     if fault.base_poison is not None:
         sentences.append(f"The pointer is a poison value ({fault.base_poison.meaning}).")
         evidence.append(
-            Evidence(f"{fault.base} = {fault.base_value:#x}: {fault.base_poison.meaning}", where)
+            Evidence(
+                f"{fault.base} = {fault.base_value:#x}: {fault.base_poison.meaning}",
+                where,
+                Strength.SHOWN,
+            )
         )
     evidence += [
-        Evidence(f"{register} -> {found}", "slab allocator")
+        Evidence(
+            f"{register} -> {found}",
+            "slab allocator",
+            Strength.PROOF if found.allocated is False else Strength.SAID,
+        )
         for register, found in fault.objects.items()
         if register in fault.pointers or register == fault.base or found.allocated is False
     ]
@@ -180,6 +189,7 @@ def _candidates(ctx: Context, finding: Finding, fault: Fault) -> Iterator[Eviden
         yield Evidence(
             f"offset {address:#x} with {size} bytes fits {' or '.join(found)}",
             f"structs that {module} declares",
+            Strength.SHOWN,
         )
 
 
@@ -216,7 +226,9 @@ def _with_poison(finding: Finding, report: Report) -> Finding:
     values = {**report.registers, "the address": report.fault_address or 0}
     found = {name: poison(value) for name, value in values.items()}
     evidence = [
-        Evidence(f"{name} = {values[name]:#x}: {item.meaning}", "registers in the log")
+        Evidence(
+            f"{name} = {values[name]:#x}: {item.meaning}", "registers in the log", Strength.SHOWN
+        )
         for name, item in found.items()
         if item is not None
     ]
@@ -266,6 +278,7 @@ def _with_recursion(ctx: Context, finding: Finding, report: Report) -> Finding:
             Evidence(
                 f"return addresses into {found.function} lie {found.count} times on the stack",
                 f"stack of task {task.pid}",
+                Strength.PROOF,
             ),
         ),
     )

@@ -94,7 +94,7 @@ def test_analysed_is_0(fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
 def test_analysed_with_limits_is_1(fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
     fake.result = CRASH
     assert run("analyze", "vmcore") == 1
-    assert "What limits this answer" in capsys.readouterr().out
+    assert "1 thing limits this answer" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

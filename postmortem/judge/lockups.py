@@ -14,6 +14,7 @@ from postmortem.model.findings import (
     Culprit,
     Evidence,
     Finding,
+    Holds,
     Kind,
     Severity,
 )
@@ -333,7 +334,9 @@ def _blocks(root: Root) -> tuple[Block, ...]:
         if lines and state is not root.cpu:
             found.append(
                 Block(
-                    f"CPU {state.number}: {state.cpu.task.comm} {state.cpu.task.pid}", tuple(lines)
+                    f"CPU {state.number}: {state.cpu.task.comm} {state.cpu.task.pid}",
+                    tuple(lines),
+                    holds=Holds.STACK,
                 )
             )
     return tuple(found)

@@ -17,8 +17,10 @@ from postmortem.model.findings import (
     Culprit,
     Evidence,
     Finding,
+    Holds,
     Kind,
     Severity,
+    Strength,
 )
 from postmortem.model.frame import Frame
 from postmortem.model.report import Report
@@ -190,10 +192,12 @@ def log_evidence(report: Report) -> list[Evidence]:
     said = next((text for text in report.text if not text.startswith(_CUT)), report.title)
     found = [Evidence(said, f"log line {report.line}")]
     if report.pc is not None and report.pc.function:
-        found.append(Evidence(f"it happened at {frame_text(report.pc)}", "instruction pointer"))
+        place = f"it happened at {frame_text(report.pc)}"
+        found.append(Evidence(place, "instruction pointer", Strength.CONTEXT))
     callers = _callers(report)
     if callers:
-        found.append(Evidence(f"called from {' < '.join(callers)}", "call trace in the log"))
+        chain = f"called from {' < '.join(callers)}"
+        found.append(Evidence(chain, "call trace in the log", Strength.CONTEXT))
     if report.corrupted:
         found.append(Evidence(f"the report is damaged: {report.corrupted}", "log"))
     return found
@@ -242,4 +246,5 @@ def code_block(report: Report) -> Block | None:
         title="Code at the fault (from the log)",
         lines=tuple(f"{item.offset - report.code.trap:+#6x}:  {item.text}" for item in shown),
         mark=mark - first,
+        holds=Holds.CODE,
     )

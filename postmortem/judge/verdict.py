@@ -20,6 +20,7 @@ from postmortem.model.findings import (
     Kind,
     Severity,
     Verdict,
+    strongest_first,
 )
 from postmortem.rules.causes import Event, History
 
@@ -152,7 +153,7 @@ def _verdict(root: Finding, findings: Sequence[Finding]) -> Verdict:
         confidence=root.confidence,
         culprit=root.culprit,
         signature=root.signature,
-        evidence=root.evidence[:_MAX_EVIDENCE],
+        evidence=strongest_first(root.evidence)[:_MAX_EVIDENCE],
         next_steps=root.next_steps,
         finding=root.id,
     )

@@ -7,6 +7,7 @@ knows a kernel, a dump or a terminal.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -92,6 +93,22 @@ class Confidence(str, Enum):
         return self.value
 
 
+class Strength(str, Enum):
+    """How much a piece of evidence decides, the strongest first."""
+
+    PROOF = "proof"
+    """Memory itself: the object is free, the lock names its owner."""
+    SHOWN = "shown"
+    """Values explained: what the instruction did with which pointer of which type."""
+    SAID = "said"
+    """The kernel said so."""
+    CONTEXT = "context"
+    """Where it was and who had called."""
+
+    def __str__(self) -> str:
+        return self.value
+
+
 @dataclass(frozen=True)
 class Evidence:
     """One thing that was seen, and where, so that a reader can check it."""
@@ -99,6 +116,15 @@ class Evidence:
     what: str
     where: str = ""
     """Log line ("log line 812"), task ("task 345"), address, symbol+offset, member ..."""
+    strength: Strength = Strength.SAID
+
+
+_STRENGTHS = tuple(Strength)
+
+
+def strongest_first(evidence: Iterable[Evidence]) -> tuple[Evidence, ...]:
+    """Ordered by strength; among equals the order stays."""
+    return tuple(sorted(evidence, key=lambda item: _STRENGTHS.index(item.strength)))
 
 
 @dataclass(frozen=True)
@@ -138,6 +164,19 @@ class Signature:
     """Kind and guilty function, readable."""
 
 
+class Holds(str, Enum):
+    """What the lines of a block are."""
+
+    LINES = "lines"
+    CODE = "code"
+    STACK = "stack"
+    WAITS = "waits"
+    """Who waits for whom."""
+
+    def __str__(self) -> str:
+        return self.value
+
+
 @dataclass(frozen=True)
 class Block(Shown):
     """Preformatted lines that belong to a finding: disassembly, a stack, a table.
@@ -149,6 +188,7 @@ class Block(Shown):
     lines: tuple[str, ...]
     mark: int | None = None
     """Index of the line that matters most (the trapping instruction ...)."""
+    holds: Holds = Holds.LINES
 
 
 @dataclass(frozen=True)

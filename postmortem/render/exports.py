@@ -33,6 +33,18 @@ def draw(export: Export, about: str = "") -> str:
     return drawer(export.data, f"{export.title}: {about}" if about else export.title)
 
 
+def draw_for_page(export: Export, about: str = "") -> str:
+    """A picture to stand in a page: no script, no style that reaches beyond it."""
+    from postmortem.render import flame, graph
+
+    title = f"{export.title}: {about}" if about else export.title
+    if isinstance(export.data, FoldedStacks):
+        return flame.svg(export.data.stacks, title, export.data.unit, script=False)
+    if isinstance(export.data, Graph):
+        return graph.svg(export.data, title)
+    raise TypeError(f"{type(export.data).__name__} is no picture")
+
+
 def _drawers() -> dict[tuple[str, type[Any]], Callable[[Any, str], str]]:
     # Imported when something is drawn: most runs draw nothing.
     from postmortem.render import flame, graph

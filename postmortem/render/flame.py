@@ -59,10 +59,13 @@ def folded(stacks: Iterable[FoldedStack]) -> str:
     return "".join(f"{line} {count}\n" for line, count in lines.items())
 
 
-def svg(stacks: Sequence[FoldedStack], title: str, unit: str = "tasks") -> str:
+def svg(
+    stacks: Sequence[FoldedStack], title: str, unit: str = "tasks", *, script: bool = True
+) -> str:
     """The flame graph as one SVG file: click on a box to zoom, on the lowest one to go back.
 
     :param unit: What is counted.
+    :param script: Clicking zooms; without it the picture can stand in a page.
     """
     root = _tree(stacks)
     boxes = list(_boxes(root))
@@ -70,15 +73,17 @@ def svg(stacks: Sequence[FoldedStack], title: str, unit: str = "tasks") -> str:
     height = TOP + (depth + 1) * ROW + MARGIN
     body = "".join(_box(node, x, width, height, root.total, unit) for node, x, width in boxes)
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}"'
-        f' height="{height}" role="img" font-family="ui-monospace, Menlo, Consolas, monospace"'
+        f'<svg class="pm-flame" xmlns="http://www.w3.org/2000/svg"'
+        f' viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" role="img"'
+        ' font-family="ui-monospace, Menlo, Consolas, monospace"'
         f' font-size="11">\n<title>{_text(title)}</title>\n<style>{_STYLE}</style>\n'
         f'<rect width="100%" height="100%" fill="#fff"/>\n'
         f'<text x="{MARGIN}" y="22" font-size="15">{_text(title)}</text>\n'
         f'<text id="hint" x="{MARGIN}" y="42" fill="#555">{root.total} {_text(unit)};'
         " width is number, height is depth of the call; click to zoom</text>\n"
         f'{_legend(stacks)}<g id="boxes">\n{body}</g>\n'
-        f"<script><![CDATA[{_SCRIPT}]]></script>\n</svg>\n"
+        + (f"<script><![CDATA[{_SCRIPT}]]></script>\n" if script else "")
+        + "</svg>\n"
     )
 
 
@@ -165,9 +170,9 @@ def _legend(stacks: Iterable[FoldedStack]) -> str:
 
 
 _STYLE = (
-    "text{fill:#111;pointer-events:none}"
-    "#boxes g{cursor:pointer}"
-    "#boxes g:hover rect{stroke:#000;stroke-width:1}"
+    ".pm-flame text{fill:#111;pointer-events:none}"
+    ".pm-flame g g{cursor:pointer}"
+    ".pm-flame g g:hover rect{stroke:#000;stroke-width:1}"
 )
 
 _SCRIPT = r"""

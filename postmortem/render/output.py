@@ -41,7 +41,7 @@ def writer(
     if suffix in ("html", "htm"):
         from postmortem.render.html import print_html
 
-        return lambda file: print_html(analysis, file)
+        return lambda file: print_html(analysis, file, verbose=verbose, plugin=plugin)
     if suffix in _TEXT:
         return _text_writer(analysis, verbose=verbose, plugin=plugin)
     found = _data_writer(analysis, suffix)

@@ -7,7 +7,8 @@ joined by hand, because a ``-v`` report may have a hundred thousand of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from typing import IO
 
 from rich.console import Console
@@ -68,9 +69,30 @@ class Page:
         self.blank()
         self.line((title, "heading"), *([("  " + aside, "aside")] if aside else []))
 
-    def line(self, *parts: Part) -> None:
-        """One line as it is, never wrapped: a name must not be broken in the middle."""
+    def line(self, *parts: Part, cut: bool = False) -> None:
+        """One line as it is, never wrapped: a name must not be broken in the middle.
+
+        :param cut: It must not be longer than the page is wide.
+        """
+        if cut:
+            parts = tuple(_cut(parts, self.width))
         self._lines.append("".join(self._styled(*_split(part)) for part in parts).rstrip())
+
+    def like(self, width: int) -> Page:
+        """An empty page for the same output, at most ``width`` wide."""
+        page = copy(self)
+        page._lines = []
+        page.width = min(self.width, width)
+        page.measure = min(self.measure, width)
+        return page
+
+    def rows(self) -> list[str]:
+        """What was written so far, for :meth:`row` of another page for the same output."""
+        return list(self._lines)
+
+    def row(self, row: str) -> None:
+        """A line that :meth:`rows` gave."""
+        self._lines.append(row)
 
     def verbatim(self, lines: Iterable[str]) -> None:
         """Lines as they are in a file; a terminal gets no control character but tabs."""
@@ -100,13 +122,13 @@ class Page:
         if not text:
             self.line(first)
 
-    def labelled(self, label: str, *parts: Part, wrap: bool = False) -> None:
+    def labelled(self, label: str, *parts: Part, wrap: bool = False, cut: bool = False) -> None:
         """A value after a right-aligned label, as in crash's banner."""
         before = f"{label:>{LABEL}}{':' if label else ' '} "
         if wrap:
             self.prose(*parts, first=(before, "label"), rest=" " * len(before))
         else:
-            self.line((before, "label"), *parts)
+            self.line((before, "label"), *parts, cut=cut)
 
     def table(
         self,
@@ -166,6 +188,18 @@ def write(text: str, file: IO[str]) -> None:
     """Write to ``file`` whatever its encoding can say; the rest as escapes."""
     encoding = getattr(file, "encoding", None) or "utf-8"
     file.write(text.encode(encoding, "backslashreplace").decode(encoding))
+
+
+def _cut(parts: Iterable[Part], width: int) -> Iterator[Part]:
+    """The parts as far as there is room; what is cut ends in ``~``."""
+    for part in parts:
+        string, style = _split(part)
+        string = clean(string)
+        if len(string) > width:
+            yield string[: max(width - 1, 0)] + "~", style
+            return
+        width -= len(string)
+        yield string, style
 
 
 def _tabbed(line: str) -> str:

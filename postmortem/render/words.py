@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 
 from postmortem.model.findings import Culprit, Finding, TaskRef, Verdict
 from postmortem.model.frame import Frame
+from postmortem.model.report import Report
 from postmortem.model.result import Analysis, System, TaskStack
 
 ABSENT = "-"
@@ -128,33 +129,48 @@ def verdict_finding(analysis: Analysis) -> Finding | None:
     return next((f for f in analysis.findings if f.id == analysis.verdict.finding), None)
 
 
+def verdict_report(analysis: Analysis) -> Report | None:
+    """The kernel's own report of it."""
+    main = verdict_finding(analysis)
+    if main is None or main.log_line is None:
+        return None
+    return next((r for r in analysis.reports if r.line == main.log_line), None)
+
+
 def culprit_stack(analysis: Analysis) -> TaskStack | None:
-    """The stack to read first: that of the culprit's task, else of its CPU."""
+    """The stack to read first: that of the culprit's task, or of its CPU if no task is known.
+
+    A task that left its CPU before the dump was taken is not looked for there.
+    """
     culprit = analysis.verdict.culprit
-    if culprit.task is not None:
-        for stack in analysis.cpus:
-            if stack.task.pid == culprit.task.pid and (
-                culprit.task.pid != 0 or culprit.cpu in (None, stack.cpu)
-            ):
-                return stack
-    if culprit.cpu is not None:
-        return next((s for s in analysis.cpus if s.cpu == culprit.cpu), None)
+    if culprit.task is None:
+        return next((s for s in analysis.cpus if s.cpu == culprit.cpu is not None), None)
+    for stack in analysis.cpus:
+        if stack.task.pid == culprit.task.pid and (
+            culprit.task.pid != 0 or culprit.cpu in (None, stack.cpu)
+        ):
+            return stack
     return None
 
 
-def runs(frames: Iterable[Frame]) -> Iterator[tuple[int, Frame, int]]:
-    """Frames with their number and how often each comes in a row (a recursion)."""
-    previous: Frame | None = None
-    first = count = 0
-    for number, frame in enumerate(frames):
-        if frame == previous:
-            count += 1
-            continue
-        if previous is not None:
-            yield first, previous, count
-        previous, first, count = frame, number, 1
-    if previous is not None:
-        yield first, previous, count
+def report_frames(report: Report) -> tuple[Frame, ...]:
+    """The stack that the kernel printed, from where it trapped."""
+    return (report.pc, *report.frames) if report.pc is not None else report.frames
+
+
+def frame_function(frame: Frame) -> str:
+    return frame.function or frame_name(frame)
+
+
+def readable_title(report: Report) -> str:
+    """The title for a person."""
+    return report.title
+
+
+def signature_lines(verdict: Verdict) -> tuple[str, ...]:
+    """From the most general to the most exact."""
+    found = verdict.signature
+    return (found.coarse, found.frames, found.exact) if found is not None else ()
 
 
 def what_it_did(stack: TaskStack) -> tuple[Frame, ...]:

@@ -127,6 +127,6 @@ def test_verbatim_lines_are_unchanged_in_a_file() -> None:
 
 
 def test_verbatim_lines_are_lines_on_a_page_and_in_json() -> None:
-    assert "<pre>\n  a    b\nc\\x1b[31m" in written(VERBATIM, "x.html")
+    assert ">\n  a    b\nc\\x1b[31m" in written(VERBATIM, "x.html")
     read = json.loads(written(VERBATIM, "x.json"))
     assert read["texts"] == [{"title": "From the kernel", "lines": ["  a\tb", "c\x1b[31m", ""]}]

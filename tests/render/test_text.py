@@ -127,7 +127,7 @@ def test_findings_that_cause_each_other_are_shown_once_each() -> None:
 
 def test_the_stack_of_a_log_comes_from_its_report() -> None:
     text = shown(LOG)
-    assert "Stack  from the log, line 412" in text
+    assert "Stack of sh (pid 312)  from the log, line 412" in text
     assert "#1 trigger_write+0x40 [pm_fault]" in text
     assert "? show_trace_log_lvl" not in text
     assert "? show_trace_log_lvl" in shown(LOG, verbose=True)
@@ -137,7 +137,7 @@ def test_a_recursion_is_one_line() -> None:
     step = Frame("descend", 0x57, address=1)
     frames = (Frame("descend", 0x2D, address=2), *[step] * 52, Frame("write", address=3))
     text = shown(replace(CRASH, cpus=(replace(STACK, frames=frames),)))
-    assert "    #1 descend+0x57  <- 52 times in a row\n   #53 write\n" in text
+    assert "    #1 descend+0x57  <- x 52\n   #53 write\n" in text
 
 
 def test_the_stack_of_an_idle_task_is_that_of_its_cpu() -> None:
@@ -215,7 +215,7 @@ def test_a_cpu_did_what_the_exception_interrupted() -> None:
         Frame("caller", 4, address=3),
     )
     text = shown(replace(CRASH, cpus=(replace(STACK, frames=frames),)))
-    assert re.search(r"CPU 1  sh \(pid 312\) +victim < caller\n", text)
+    assert re.search(r"CPU 1  sh \(pid 312\) \(victim < caller\)\n", text)
 
 
 # --- width

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from postmortem.model.findings import Culprit, TaskRef
-from postmortem.model.frame import Frame
 from postmortem.render import words
 from tests.render.samples import CONSEQUENCE, STACK
 
@@ -90,11 +89,6 @@ def test_a_deep_chain_of_causes_ends() -> None:
     depths = [depth for depth, _ in words.family(chain)]
     assert len(depths) == 5000
     assert max(depths) == words.MAX_DEPTH
-
-
-def test_frames_in_a_row_are_counted() -> None:
-    one, two = Frame("one", address=1), Frame("two", address=2)
-    assert list(words.runs([one, two, two, two, one])) == [(0, one, 1), (1, two, 3), (4, one, 1)]
 
 
 @pytest.mark.parametrize(("comm", "pid", "idle"), [("swapper/3", 0, True), ("swapper/3", 9, False)])

@@ -1,0 +1,194 @@
+"""The answer on one screen: 24 rows of 80 columns that say what a tired engineer needs.
+
+Title, kind, culprit, what happened, the strongest evidence, the culprit's own
+stack, one next step, and one line on what more there is. Each part has its rows;
+what one part does not need the stack gets, and then the evidence.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+
+from postmortem.model.findings import Block, Finding, Holds, Strength
+from postmortem.model.result import Analysis
+from postmortem.render import text, words
+from postmortem.render.frames import FrameLine
+from postmortem.render.page import Page
+from postmortem.render.sections import Frames, main_stack
+
+ROWS = 23
+"""One less than a terminal has: the prompt stands in the last one."""
+COLUMNS = 80
+
+_TITLE = 2
+_SUMMARY = 4
+_SENTENCES = 2
+_FRAMES = 8
+_STEP = 2
+_LEAST_FRAMES = 6
+_CUT = " ..."
+_HEADINGS = 3
+"""Two headings, and an empty row before what happened."""
+
+
+def screen(page: Page, analysis: Analysis) -> None:
+    """Lay out the screen."""
+    part = _Parts(page)
+    found = analysis.verdict
+    head = part.lay(lambda p: p.prose((found.title, text.verdict_style(found))), _TITLE)
+    facts = part.lay(lambda p: _facts(p, analysis))
+    told = part.lay(lambda p: p.prose(_sentences(found.summary), first="  ", rest="  "), _SUMMARY)
+    step = part.lay(lambda p: _next(p, found.next_steps), _STEP)
+    more = part.lay(lambda p: _more(p, analysis))
+    fixed = len(head) + len(facts) + len(told) + len(step) + len(more)
+    stack_title, stack = _stack(part, analysis)
+    evidence = [
+        part.lay(partial(text.points, found=[item]), 2)
+        for item in found.evidence
+        if not (stack and item.strength is Strength.CONTEXT)  # the stack shows it
+    ]
+    room = ROWS - fixed - _HEADINGS
+    proofs, frames = _shared(room, evidence, stack)
+    rows = [head, facts, [""], told]
+    rows += [part.lay(lambda p: p.line(("How we know", "heading"))), proofs] if proofs else []
+    rows += [stack_title, frames] if frames else []
+    rows += [step, more]
+    for row in (row for group in rows for row in group):
+        page.row(row)
+
+
+def _facts(page: Page, analysis: Analysis) -> None:
+    text.facts(page, analysis.verdict, cut=True)
+    system, path = analysis.system, analysis.input.path
+    page.labelled(
+        "FROM", ", ".join(filter(None, (system.nodename, system.release, path))), cut=True
+    )
+
+
+class _Parts:
+    """Lays parts out on pages of their own, so that they can be counted before they are shown."""
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+
+    def lay(self, write: Callable[[Page], object], limit: int | None = None) -> list[str]:
+        """The rows of a part, at most ``limit``: the last one then says that there is more."""
+        rows = self._rows(write, COLUMNS)
+        if limit is None or len(rows) <= limit:
+            return rows
+        rows = self._rows(write, COLUMNS - len(_CUT))
+        return [*rows[: limit - 1], rows[limit - 1] + _CUT]
+
+    def _rows(self, write: Callable[[Page], object], width: int) -> list[str]:
+        page = self._page.like(width)
+        write(page)
+        return page.rows()
+
+
+def _shared(
+    room: int, evidence: Sequence[list[str]], stack: list[str]
+) -> tuple[list[str], list[str]]:
+    """Evidence and stack in ``room`` rows: the first proof, the stack, then more proofs."""
+    wanted = min(len(stack), _FRAMES)
+    least = min(wanted, _LEAST_FRAMES)
+    proofs = _fitting(evidence[:2], room - least)
+    proofs = _fitting(evidence, max(room - wanted, len(proofs)))
+    return proofs, stack[: max(min(wanted, room - len(proofs)), 0)]
+
+
+def _fitting(pieces: Sequence[list[str]], room: int) -> list[str]:
+    """As many whole pieces, the first ones first, as there is room for."""
+    rows: list[str] = []
+    for piece in pieces:
+        if len(rows) + len(piece) > room:
+            break
+        rows += piece
+    return rows
+
+
+def _stack(part: _Parts, analysis: Analysis) -> tuple[list[str], list[str]]:
+    """The heading and the rows of what shows the failure best."""
+    block = _picture_of_waits(words.verdict_finding(analysis))
+    if block is not None:
+        title = part.lay(lambda p: p.line((block.title, "heading"), cut=True))
+        return title, part.lay(lambda p: _cut_lines(p, block.lines))
+    section = next(main_stack(analysis), None)
+    if section is None:
+        return [], []
+    lines = [line for item in section.items if isinstance(item, Frames) for line in item.lines]
+    title = part.lay(
+        lambda p: p.line((section.title, "heading"), (f"  {section.aside}", "aside"), cut=True)
+    )
+    return title, part.lay(lambda p: _frames(p, _from_culprit(lines)))
+
+
+def _picture_of_waits(main: Finding | None) -> Block | None:
+    """Of tasks that wait for each other the chain tells more than any stack."""
+    blocks = main.blocks if main is not None else ()
+    return next((block for block in blocks if block.holds is Holds.WAITS), None)
+
+
+def _cut_lines(page: Page, lines: Sequence[str]) -> None:
+    for line in lines:
+        page.line(f"  {line}", cut=True)
+
+
+def _from_culprit(lines: Sequence[FrameLine]) -> list[FrameLine]:
+    """Without the handling of the failure, which stands above the culprit."""
+    start = next((number for number, line in enumerate(lines) if line.culprit), 0)
+    return [replace(lines[start], enters=""), *lines[start + 1 :]] if lines else []
+
+
+def _frames(page: Page, lines: Sequence[FrameLine]) -> None:
+    """A row each: the place in the source only where there is room for it."""
+    for line in lines:
+        if line.enters:
+            page.line((f"       <{line.enters}>", "aside"))
+        parts = text.frame_parts(line)
+        length = 2 + sum(len(string) for string, _ in parts)
+        if line.where and length + 2 + len(line.where) <= page.width:
+            parts.append((f"  {line.where}", "aside"))
+        page.line("  ", *parts, cut=True)
+
+
+_SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9\"'_a-z])")
+
+
+def _sentences(summary: str) -> str:
+    """The first sentences: what happened. The rest stands in the whole report."""
+    return " ".join(_SENTENCE.split(summary)[:_SENTENCES])
+
+
+def _next(page: Page, steps: Sequence[str]) -> None:
+    if steps:
+        page.prose(steps[0], first=("Next: ", "heading"), rest="      ")
+
+
+def _more(page: Page, analysis: Analysis) -> None:
+    """One line on what more there is, and how to see it."""
+    consequences = sum(
+        analysis.verdict.finding in finding.caused_by for finding in analysis.findings
+    )
+    others = len(analysis.findings) - consequences - (analysis.verdict.finding is not None)
+    counted = [
+        (consequences, "consequence"),
+        (others, "other finding"),
+        (len(analysis.reports), "kernel report"),
+    ]
+    parts = [_counted(count, what) for count, what in counted if count > 0]
+    if analysis.problems:
+        page.line((_limits(len(analysis.problems)), "warn"), cut=True)
+    also = ", ".join(parts) or "the machine and its log"
+    page.line((f"-v: {also}; -o FILE.html: a page", "aside"), cut=True)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def _limits(count: int) -> str:
+    things = "1 thing limits" if count == 1 else f"{count} things limit"
+    return f"{things} this answer: -v says what and why."
