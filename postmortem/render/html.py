@@ -53,6 +53,17 @@ def page(analysis: Analysis, *, verbose: bool = False, plugin: bool = False) -> 
     )
 
 
+def piece(title: str, found: list[Section]) -> str:
+    """A title and sections without a page around them, for a notebook."""
+    template = _environment().get_template("piece.html")
+    return template.render(title=title, sections=_placed(found), draw=_left_out)
+
+
+def _left_out(_export: Export) -> str:
+    """A notebook draws with its own means."""
+    return ""
+
+
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("postmortem.render"),

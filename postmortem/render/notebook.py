@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from postmortem.model.findings import Block, Finding, Table, Verdict
 from postmortem.model.result import Analysis
-from postmortem.render import html as page
+from postmortem.render.html import piece
+from postmortem.render.sections import Section, limits, of_block, of_finding, of_verdict, tables
+
+Drawn = tuple[str, list[Section]]
 
 
 def html(value: Any) -> str:
@@ -15,33 +18,26 @@ def html(value: Any) -> str:
     draw = _DRAW.get(type(value))
     if draw is None:
         return html(value.analyze())
-    return "\n".join(draw(value))
+    return piece(*draw(value))
 
 
-def _analysis(value: Analysis) -> Iterable[str]:
-    yield f"<h3>{page._esc(value.verdict.title)}</h3>"
-    yield from page._verdict(value)
-    yield from page._tables(value.tables)
-    yield from page._limits(value)
+def _analysis(value: Analysis) -> Drawn:
+    title, found = _verdict(value.verdict)
+    return title, [*found, *tables(value.tables), *limits(value)]
 
 
-def _finding(value: Finding) -> Iterable[str]:
-    yield f"<h3>{page._esc(value.title)} {page._aside(value)}</h3>"
-    yield f"<p>{page._esc(value.explanation)}</p>"
-    yield from page._evidence(value.evidence)
-    yield from page._blocks(value.blocks)
-    yield from page._tables(value.tables)
+def _finding(value: Finding) -> Drawn:
+    return value.title, [of_finding(value)]
 
 
-def _verdict(value: Verdict) -> Iterable[str]:
-    yield f"<h3>{page._esc(value.title)}</h3><p>{page._esc(value.summary)}</p>"
-    yield from page._evidence(value.evidence)
+def _verdict(value: Verdict) -> Drawn:
+    return value.title, of_verdict(value)
 
 
-_DRAW: dict[type[Any], Callable[[Any], Iterable[str]]] = {
+_DRAW: dict[type[Any], Callable[[Any], Drawn]] = {
     Analysis: _analysis,
     Finding: _finding,
     Verdict: _verdict,
-    Table: lambda value: page._tables((value,)),
-    Block: lambda value: page._blocks((value,)),
+    Table: lambda value: (value.title, list(tables((value,)))),
+    Block: lambda value: (value.title, [of_block(value)]),
 }

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from postmortem.graph.model import Graph
 from postmortem.model.findings import (
     Block,
     Column,
@@ -23,9 +24,11 @@ from postmortem.model.findings import (
     Table,
     Text,
     Unit,
+    Verdict,
 )
 from postmortem.model.report import Report
 from postmortem.model.result import Analysis
+from postmortem.model.stacks import FoldedStacks
 from postmortem.render import words
 from postmortem.render.frames import FrameLine, frame_lines
 
@@ -154,8 +157,8 @@ def sections(analysis: Analysis, verbose: bool = False) -> list[Section]:
     main = words.verdict_finding(analysis)
     report = words.verdict_report(analysis)
     found = [
-        *_evidence(analysis, verbose),
-        *_next_steps(analysis, verbose),
+        *_evidence(analysis.verdict, verbose),
+        *_next_steps(analysis.verdict, verbose),
         machine(analysis, verbose),
         *(_blocks(main.blocks, verbose) if main else ()),
         *main_stack(analysis, verbose),
@@ -180,10 +183,7 @@ def sections(analysis: Analysis, verbose: bool = False) -> list[Section]:
 def of_plugin(analysis: Analysis, verbose: bool = False) -> list[Section]:
     """What a plugin that was run by its name had to say: all rows, no machine."""
     found = [
-        *(
-            Section("finding", finding.title, _finding_body(finding, verbose=True))
-            for finding in analysis.findings
-        ),
+        *map(of_finding, analysis.findings),
         *_blocks(analysis.blocks, verbose),
         *tables(analysis.tables, verbose, whole=True),
         *texts(analysis.texts),
@@ -192,18 +192,35 @@ def of_plugin(analysis: Analysis, verbose: bool = False) -> list[Section]:
     return [*found, *limits(analysis, verbose)]
 
 
+def of_verdict(verdict: Verdict, verbose: bool = False) -> list[Section]:
+    """What happened, how we know, what to look at next."""
+    told = Section("summary", "What happened", (Prose(verdict.summary),))
+    found = [told, *_evidence(verdict, verbose), *_next_steps(verdict, verbose)]
+    return [section for section in found if section.items]
+
+
+def of_finding(finding: Finding) -> Section:
+    """A finding with all that belongs to it."""
+    return Section("finding", finding.title, _finding_body(finding, verbose=True))
+
+
+def of_block(block: Block) -> Section:
+    """A block, whole."""
+    return Section("block", block.title, _block(block, verbose=True))
+
+
 # --- the verdict's own ---------------------------------------------------------
 
 
-def _evidence(analysis: Analysis, verbose: bool) -> Iterator[Section]:
-    evidence = analysis.verdict.evidence
+def _evidence(verdict: Verdict, verbose: bool) -> Iterator[Section]:
+    evidence = verdict.evidence
     shown, more = _cut(evidence, MAX_EVIDENCE, verbose, "piece of evidence")
     if shown:
         yield Section("evidence", "How we know", (Points(shown), *more))
 
 
-def _next_steps(analysis: Analysis, verbose: bool) -> Iterator[Section]:
-    steps = tuple(Evidence(step) for step in analysis.verdict.next_steps)
+def _next_steps(verdict: Verdict, verbose: bool) -> Iterator[Section]:
+    steps = tuple(Evidence(step) for step in verdict.next_steps)
     shown, more = _cut(steps, MAX_STEPS, verbose, "step")
     if shown:
         yield Section("next", "What to look at next", (Points(shown, numbered=True), *more))
@@ -282,7 +299,7 @@ def _registers(report: Report | None) -> Iterator[Section]:
 def pictures(analysis: Analysis) -> Iterator[Section]:
     """What can be drawn; forms for other programs are no pictures."""
     for export in analysis.exports:
-        if export.suffix == "svg" and not isinstance(export.data, str):
+        if export.suffix == "svg" and isinstance(export.data, Graph | FoldedStacks):
             yield Section("picture", export.title, (Picture(export),))
 
 

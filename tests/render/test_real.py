@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -50,4 +51,5 @@ def test_its_page_is_well_formed(real: Analysis) -> None:
 def test_its_document_reads_back_as_it_was(real: Analysis) -> None:
     out = io.StringIO()
     print_json(real, out)
-    assert read_json(out.getvalue()) == real
+    # What was drawn comes back as the drawing, not as what it was drawn from.
+    assert replace(read_json(out.getvalue()), exports=()) == replace(real, exports=())
