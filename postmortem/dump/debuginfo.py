@@ -162,6 +162,8 @@ class DebugInfo:
         if module.build_id is None and self.build_id:
             module.build_id = bytes.fromhex(self.build_id)
         module.try_file(self.vmlinux, force=True)
+        rest = [name for name in program.enabled_type_finders() if name != "dwarf"]
+        program.set_enabled_type_finders(["dwarf", *rest])
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 :func:`describe` is all that the rest of the house calls: afterwards
 ``prog["init_task"]``, ``prog.symbol()``, ``prog.stack_trace()`` and nearly all
-of ``drgn.helpers.linux`` work without any debug file. DWARF, when it is loaded
-later, is asked first and BTF fills what it lacks.
+of ``drgn.helpers.linux`` work without any debug file. DWARF of vmlinux, when it is
+loaded later, is asked first and BTF fills what it lacks; that of modules adds to BTF.
 """
 
 from __future__ import annotations
@@ -75,7 +75,10 @@ def describe(prog: drgn.Program, vmcoreinfo: Mapping[str, str]) -> Description:
     if types.damage:
         problems.append(Problem("types", types.damage))
     prog.cache[_CACHE] = types
-    prog.register_type_finder("btf", types.find_type, enable_index=-1)
+    # Before DWARF: that of a module only declares what lies behind the kernel's pointers,
+    # and drgn completes a declaration from DWARF alone. That of vmlinux goes first when
+    # it comes (DebugInfo.attach).
+    prog.register_type_finder("btf", types.find_type, enable_index=0)
     prog.register_object_finder("btf", types.find_object, enable_index=-1)
     types.modules = _add_modules(prog, problems)
     count = len(types.modules) if types.modules else 0

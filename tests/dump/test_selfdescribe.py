@@ -266,3 +266,18 @@ def test_a_function_of_a_module_lies_in_its_regions(path: Path) -> None:
     }
     inside = [n for n, found in regions.items() if any(a <= address < b for a, b in found)]
     assert inside == ["pm_fault"]
+
+
+def test_a_declaration_in_the_dwarf_of_a_module_hides_no_type_of_the_kernel() -> None:
+    memory, lines = machine()
+    prog = memory.prog
+    declared = prog.struct_type("list_head")
+
+    def of_module(
+        prog: drgn.Program, kinds: drgn.TypeKindSet, name: str, filename: str | None
+    ) -> drgn.Type | None:
+        return declared if name == "list_head" else None
+
+    prog.register_type_finder("dwarf of a module", of_module, enable_index=0)
+    describe(prog, lines)
+    assert prog.type("struct list_head").is_complete()
