@@ -5,6 +5,7 @@
 # make test-captures  tests of dump formats on them
 # make exam      analyse all captures, compare with the truth about each
 # make live      boot a guest and analyse its /proc/kcore inside it
+# make drgn-tests  drgn's own tests of a kernel, in a guest, on our program
 # make fuzz      feed the log half with mutated input
 # make bench     speed and memory beside other tools
 
@@ -26,7 +27,7 @@ export POSTMORTEM_CACHE
 bin := $(VENV)/bin
 pip := $(bin)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-captures lint captures exam live fuzz bench clean
+.PHONY: demo test test-captures lint captures exam live drgn-tests fuzz bench clean
 
 demo: $(VENV)/.installed
 	$(bin)/postmortem analyze $(DEMO)
@@ -51,6 +52,11 @@ exam: $(VENV)/.installed-dev
 # Inside a guest, on its own /proc/kcore: Python under emulation takes a minute or two.
 live: $(VENV)/.installed-dev
 	$(bin)/python -m corpus.live --kernel 6.12
+
+# drgn's source package from PyPI has the tests. DRGN_TESTS=helpers.test_mm runs some.
+DRGN_TESTS ?=
+drgn-tests: $(VENV)/.installed-dev
+	$(bin)/python -m corpus.drgn_tests --kernel 6.12 $(DRGN_TESTS)
 
 fuzz: $(VENV)/.installed-dev
 	$(bin)/python tests/fuzz/fuzz_log.py -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=4096

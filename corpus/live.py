@@ -54,8 +54,11 @@ sleep 60
 """
 
 
-def python_disk(disk: Path, scratch: Path) -> None:
-    """An ext4 image with the running Python and everything that postmortem imports."""
+def python_disk(disk: Path, scratch: Path, *more: Path) -> None:
+    """An ext4 image with the running Python and everything that postmortem imports.
+
+    :param more: Folders and files that Python shall find beside the packages.
+    """
     root = scratch / "root"
     for name in ("proc", "sys", "dev", "tmp", SITE):
         (root / name).mkdir(parents=True)
@@ -65,6 +68,13 @@ def python_disk(disk: Path, scratch: Path) -> None:
     shutil.copytree(stdlib, root / stdlib.relative_to("/"), ignore=ignore)
     for package in PACKAGES:
         _copy_package(package, root / SITE)
+    for path in more:
+        if path.is_dir():
+            shutil.copytree(
+                path, root / SITE / path.name, ignore=shutil.ignore_patterns("__pycache__")
+            )
+        else:
+            shutil.copy(path, root / SITE)
     python = Path(sys.executable).resolve()
     _copy(python, root)
     programs = [python, *root.rglob("*.so*")]

@@ -65,13 +65,18 @@ def build(tree: Tree, btf: bool = True) -> Path:
     newest = max(source.stat().st_mtime for source in sources)
     if target.exists() and target.stat().st_mtime > newest:
         return target
+    return make(tree, SOURCES, NAME, target, btf=btf)
+
+
+def make(tree: Tree, sources: Path, name: str, target: Path, *, btf: bool = True) -> Path:
+    """Build the module *name* out of a folder of sources into *target*, and ``.debug`` beside."""
     with tempfile.TemporaryDirectory(prefix="pm-") as scratch:
-        folder = Path(scratch) / NAME
-        shutil.copytree(SOURCES, folder)
+        folder = Path(scratch) / name
+        shutil.copytree(sources, folder)
         # The host's gcc serves all kernels, whatever compiler they were built with.
         command = ["make", "-C", str(tree.headers), f"M={folder}", f"CC={tree.kernel.cross}gcc"]
         _run([*command, "CONFIG_DEBUG_INFO_BTF_MODULES=", "modules"])
-        built = folder / f"{NAME}.ko"
+        built = folder / f"{name}.ko"
         if btf:
             command = ["pahole", "-J", "--btf_base", str(_btf_base(tree)), str(built)]
             _run(command, tree.kernel.cross)

@@ -1,0 +1,84 @@
+"""Inside a guest: drgn's tests of a running kernel, on a Program that postmortem made.
+
+Each test is told on a line of its own as soon as it is over.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import unittest
+from pathlib import Path
+
+import drgn
+
+from postmortem.dump.core import open_core
+from postmortem.dump.selfdescribe import describe
+from tests import linux_kernel
+
+PACKAGE = "tests.linux_kernel"
+
+
+class Result(unittest.TestResult):
+    """Tells outcomes as they come."""
+
+    def _tell(self, outcome: str, test: unittest.TestCase, why: str = "") -> None:
+        print(f"drgn-test: {outcome} {test.id().removeprefix(PACKAGE + '.')} {why}".rstrip())
+        sys.stdout.flush()
+
+    def addSuccess(self, test):
+        self._tell("ok", test)
+
+    def addFailure(self, test, err):
+        self._tell("FAIL", test, _one_line(err))
+
+    def addError(self, test, err):
+        self._tell("ERROR", test, _one_line(err))
+
+    def addSkip(self, test, reason):
+        self._tell("skip", test, reason)
+
+    def addExpectedFailure(self, test, err):
+        self._tell("ok", test)
+
+    def addSubTest(self, test, subtest, err):
+        if err is not None:
+            self._tell("FAIL", test, _one_line(err))
+
+
+def _one_line(err) -> str:
+    return f"{err[0].__name__}: {' '.join(str(err[1]).split())[:300]}"
+
+
+def program() -> drgn.Program:
+    """The running kernel without debug information, and the DWARF of the test module."""
+    core = open_core("/proc/kcore")
+    prog = core.program
+    described = describe(prog, dict(core.info.vmcoreinfo))
+    print(f"drgn-test-program: {described}")
+    file = os.environ.get("DRGN_TEST_KMOD")
+    for module in prog.modules():
+        if file and module.name == "drgn_test":
+            module.try_file(file, force=True)
+    return prog
+
+
+def names() -> list[str]:
+    """Modules with tests, those for a crash kernel's /proc/vmcore left out."""
+    root = Path(linux_kernel.__file__).parent
+    files = (path.relative_to(root) for path in sorted(root.rglob("test_*.py")))
+    return [".".join(file.with_suffix("").parts) for file in files if file.parts[0] != "vmcore"]
+
+
+def main() -> None:
+    case = linux_kernel.LinuxKernelTestCase
+    case.prog = program()
+    modules = Path("/proc/modules").read_text().splitlines()
+    case.loaded_modules = {line.split()[0] for line in modules}
+    for name in sys.argv[1:] or names():
+        suite = unittest.defaultTestLoader.loadTestsFromName(f"{PACKAGE}.{name}")
+        suite.run(Result())
+
+
+if __name__ == "__main__":
+    main()
