@@ -171,6 +171,8 @@ def severity_of(ctx: Context, report: Report) -> Severity:
     index = index_of(ctx)
     if report.is_panic or index.ended_by is report or index.panics_after(report):
         return Severity.FATAL
+    if "boot_of" in report.detail:
+        return Severity.INFO  # a crash kernel's trouble is not what the machine died of
     said = message_severity(report)
     if said is not None:
         return said

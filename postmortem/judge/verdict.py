@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from postmortem.judge.boots import by_boot, earlier_sentence
 from postmortem.judge.reports import index_of
 from postmortem.log.link import event_of
 from postmortem.model.findings import (
@@ -37,11 +38,19 @@ def diagnose(findings: Sequence[Finding], ctx: Context) -> tuple[tuple[Finding, 
     """
     linked = _linked(findings, ctx)
     origin = _origins(linked)
-    root = _root(linked, origin)
+    boots = by_boot(linked, ctx)
+    root = _root(boots[0], origin) if boots else None
     if root is None:
         return tuple(linked), _calm(ctx)
     ordered = sorted(linked, key=lambda item: _rank(item, root, origin))
-    return tuple(ordered), _verdict(root, ordered)
+    others = [_root(part, origin) for part in boots[1:] if not _in_crash_kernel(part[0], ctx)]
+    verdict = _verdict(root, ordered)
+    return tuple(ordered), replace(verdict, summary=verdict.summary + earlier_sentence(others))
+
+
+def _in_crash_kernel(finding: Finding, ctx: Context) -> bool:
+    report = index_of(ctx).by_line.get(finding.log_line or 0)
+    return report is not None and "boot_of" in report.detail
 
 
 def _linked(findings: Sequence[Finding], ctx: Context) -> list[Finding]:
@@ -140,12 +149,20 @@ def _rank(
     return first, _SEVERITIES.index(finding.severity), _when(finding)
 
 
+def _followed(finding: Finding) -> str:
+    """A consequence in words: of a task that hangs its name says more than where it waits."""
+    task = finding.culprit.task
+    if finding.kind is Kind.HUNG_TASK and task is not None:
+        return f"task {task.comm} ({task.pid}) hangs"
+    return finding.title
+
+
 def _verdict(root: Finding, findings: Sequence[Finding]) -> Verdict:
     consequences = [item for item in findings if root.id in item.caused_by and item.id != root.id]
     summary = root.explanation
     if consequences:
         last = max(consequences, key=_when)
-        summary += f" What followed from it: {last.title}."
+        summary += f" What followed from it: {_followed(last)}."
     return Verdict(
         kind=root.kind,
         title=root.title,

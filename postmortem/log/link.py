@@ -9,6 +9,7 @@ from postmortem.log.since import began, idles
 from postmortem.model.findings import Kind
 from postmortem.model.report import Report
 from postmortem.rules.causes import Event, History
+from postmortem.rules.messages import row_of
 from postmortem.rules.waits import How, WaitKind
 
 
@@ -32,6 +33,7 @@ def link(reports: Iterable[Report]) -> list[Report]:
 
 def event_of(report: Report) -> Event:
     """A report, as the rules see it."""
+    row = row_of(report.form) if report.form else None
     return Event(
         kind=report.kind,
         line=report.line,
@@ -42,9 +44,15 @@ def event_of(report: Report) -> Event:
         function=report.function,
         panic=report.panic,
         waits_for=_owner(report),
-        waits_io=report.kind is Kind.HUNG_TASK and _waits_io(report),
+        waits_io=report.kind is Kind.HUNG_TASK and _waits_for(report, _IO_WAITS),
+        waits_remote=report.kind in _WAITING and _waits_for(report, _REMOTE),
         idle=idles(report),
-        devices=devices_of(report),
+        devices=frozenset(report.devices),
+        above=frozenset(report.above),
+        form=report.form,
+        layer=row.layer if row is not None else None,
+        driver=report.detail.get("driver", report.module or ""),
+        ended=_ended(report),
         boot=report.detail.get("boot", ""),
     )
 
@@ -60,11 +68,16 @@ _IO_WAITS = frozenset(
 )
 
 
-def _waits_io(report: Report) -> bool:
-    how = How([frame.function or "?" for frame in report.frames if frame.reliable])
-    return how.reason in _IO_WAITS or how.primitive in _IO_WAITS
+_REMOTE = frozenset({WaitKind.RPC})
+_WAITING = frozenset({Kind.HUNG_TASK, Kind.SUSPEND})
 
 
-def devices_of(report: Report) -> frozenset[str]:
-    """Names of the devices, mounts and servers that a report is about."""
-    return frozenset(report.devices or report.detail.get("device", "").split())
+def _waits_for(report: Report, what: frozenset[WaitKind]) -> bool:
+    frames = report.frames or next((stack.frames for stack in report.stacks), ())
+    how = How([frame.function or "?" for frame in frames if frame.reliable])
+    return how.reason in what or how.primitive in what
+
+
+def _ended(report: Report) -> int | None:
+    line = report.detail.get("recovered_line", "")
+    return int(line) if line.isdigit() and len(line) < 12 else None

@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from functools import cache
 
+from postmortem.log import boots
 from postmortem.log.headers import literals
 from postmortem.model.report import Record
 
@@ -19,6 +20,7 @@ EVENTS = (
     "Starting crashdump kernel",
     "Kernel Offset: 0x",
     "INFO: task ",
+    *boots.PHRASES,
 )
 """Phrases that are no report but tell something about those around them."""
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import chain
 
 from postmortem.inputs.text import Stream
+from postmortem.log import boots as boot_facts
+from postmortem.log.boots import Boot
 from postmortem.log.headers import match_header
 from postmortem.log.lines import records_of_line
 from postmortem.log.needles import finder
@@ -29,19 +30,6 @@ LINE_BYTES = 1 << 17
 
 _LINUX = re.compile(r"Linux version (?P<release>\S+)")
 _OFFSET = re.compile(r"Kernel Offset: 0x(?P<offset>[0-9a-f]{1,16})")
-
-
-@dataclass
-class Boot:
-    """One run of a kernel in the capture."""
-
-    line: int
-    release: str | None = None
-    version: str | None = None
-    kdump: bool = False
-    """The kernel that only saves the dump."""
-    offset: int | None = None
-    """KASLR: how far the kernel was moved, bytes."""
 
 
 class Reader:
@@ -71,6 +59,8 @@ class Reader:
         self._noted = -1
         """The last line that :meth:`_note` kept something of."""
         self.boots: list[Boot] = []
+        self.head = Boot(1)
+        """What comes before the first banner."""
 
     @property
     def size(self) -> int:
@@ -251,14 +241,23 @@ class Reader:
             offset = _OFFSET.search(text)
             if offset is not None:
                 self.boots[-1].offset = int(offset["offset"], 16)
-        else:
+        elif boot_facts.is_separator(text):
+            self._separated(self._number(start))
+        elif not boot_facts.note(
+            self.boots[-1] if self.boots else self.head, text, self._number(start)
+        ):
             return
         self._noted = start
+
+    def _separated(self, line: int) -> None:
+        """journalctl says that another boot begins; its banner may follow."""
+        self.boots.append(Boot(line, kdump=self._crashdump))
+        self._crashdump = False
 
     def _boot(self, line: int, text: str) -> None:
         match = _LINUX.search(text)
         if match is not None and self.boots and self.boots[-1].release is None:
-            boot = self.boots[-1]  # arm says "Booting Linux" first
+            boot = self.boots[-1]  # arm says "Booting Linux" first, a journal has its separator
         else:
             boot = Boot(line, kdump=self._crashdump)
             self._crashdump = False

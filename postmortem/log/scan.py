@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from postmortem.inputs.text import Stream, open_source
+from postmortem.log.boots import Boot
+from postmortem.log.devices import Relations
 from postmortem.log.link import link
 from postmortem.log.messages import same_event, settle
 from postmortem.log.needles import with_phrases
 from postmortem.log.parse import parse_section
-from postmortem.log.reader import Boot, Reader
+from postmortem.log.reader import Reader
 from postmortem.log.split import Section, split
 from postmortem.model.findings import Problem
 from postmortem.model.report import Record, Report
@@ -47,11 +49,15 @@ def reports_from_records(records: Iterable[Record], arch: str | None = None) -> 
         else it is told from the registers.
     """
     messages = list(records)
-    sections = sorted(split(messages, with_phrases(messages)), key=lambda section: section.order)
+    phrases = with_phrases(messages)
+    sections = sorted(split(messages, phrases), key=lambda section: section.order)
     counted = _Counter(merge=False)
     for section in sections:
         counted.add(section, arch, [])
-    return link(counted.reports())
+    relations = Relations()
+    for index in sorted(phrases):
+        relations.note(messages[index].text)
+    return link(_placed(counted.reports(), [relations]))
 
 
 def scan_file(path: str, arch: str | None = None) -> Scan:
@@ -75,7 +81,8 @@ def scan_stream(stream: Stream, arch: str | None = None) -> Scan:
     for section in reader.sections():
         counted.add(section, arch, reader.boots)
     scan.boots = reader.boots
-    scan.reports = link(counted.reports())
+    known = [reader.head, *reader.boots]
+    scan.reports = link(_placed(counted.reports(), [boot.relations for boot in known]))
     scan.size = reader.size
     scan.problems = [Problem(what, why) for what, why in stream.problems]
     if counted.dropped:
@@ -83,6 +90,15 @@ def scan_stream(stream: Stream, arch: str | None = None) -> Scan:
             Problem("keep all reports", f"{counted.dropped} more than {MAX_REPORTS}")
         )
     return scan
+
+
+def _placed(reports: list[Report], relations: Sequence[Relations]) -> list[Report]:
+    """The reports with what their devices hang on, as the log of their boot says."""
+    found = []
+    for report in reports:
+        above = relations[report.boot].above(report.devices) if report.devices else ()
+        found.append(replace(report, above=above) if above else report)
+    return found
 
 
 class _Counter:

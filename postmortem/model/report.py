@@ -103,6 +103,8 @@ class Report:
     devices: tuple[str, ...] = ()
     """What it is about, as :mod:`postmortem.log.devices` writes names: disks (not partitions),
     controllers, PCI addresses, network interfaces, servers, with what the log says of them."""
+    above: tuple[str, ...] = ()
+    """What those hang on, nearest first, as far as the log says it."""
     boot: int = 0
     """Number of the boot that it belongs to, from 1; 0 if the log has no boot banner before it."""
     consequence_of: int | None = None

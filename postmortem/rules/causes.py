@@ -52,8 +52,20 @@ class Event:
     """A task that waits for I/O."""
     idle: bool = False
     """A stall of a CPU that does nothing: nothing on it caused or suffers anything."""
+    waits_remote: bool = False
+    """A task that waits for a server."""
     devices: frozenset[str] = frozenset()
     """Names of block devices, PCI functions, interfaces, mounts, servers."""
+    above: frozenset[str] = frozenset()
+    """What those hang on, as the log says: controllers, ports, bridges."""
+    form: str = ""
+    """Row of rules/messages.py or log/headers.py."""
+    layer: int | None = None
+    """Of a message (:class:`postmortem.rules.messages.Layer`)."""
+    driver: str = ""
+    """Of a message's device, or the module of the culprit."""
+    ended: int | None = None
+    """Line at which the log says that it is over."""
     boot: str = ""
     """Which run of the kernel: nothing crosses a reboot."""
 
@@ -90,6 +102,56 @@ class Rule:
     holds: Callable[[Event, Event], bool] = lambda earlier, later: True
 
 
+def _stands_under(earlier: Event, later: Event) -> bool:
+    """A failure of what the later one's device stands on, or an earlier one of the same layer."""
+    if earlier.layer is None or later.layer is None or earlier.form == later.form:
+        return False
+    return earlier.layer <= later.layer
+
+
+_DISK_SAYS = frozenset({"io-error", "lost-write", "buffer-error", "scsi-sense", "scsi-result",
+                        "scsi-rejecting", "scsi-offline", "multipath"})  # fmt: skip
+_OVER_NETWORK = frozenset({"nfs-silent", "cifs-silent", "ceph", "iscsi", "nvme-fabric", "nbd",
+                           "lustre-lost", "drbd", "rpc-error"})  # fmt: skip
+_BESIDE: tuple[tuple[frozenset[str], frozenset[str], str, float], ...] = (
+    (frozenset({"ata-error", "ata-media", "ata-cable", "ata-unplugged", "ata-disabled"}),
+     _DISK_SAYS, "sd", 30.0),
+    (frozenset({"mmc-error", "mmc-removed"}), _DISK_SAYS, "mmcblk", 30.0),
+    (frozenset({"hba-fault", "iscsi-lost", "iscsi", "fc-lost", "fc-link", "xhci-dead"}),
+     _DISK_SAYS, "sd", 60.0),
+    (frozenset({"link-down", "bond-down", "tx-hang", "tx-timeout", "nic-firmware", "pci-gone"}),
+     _OVER_NETWORK, "", 300.0),
+)  # fmt: skip
+"""Failures that no line ties to a device, but that drivers print right before what follows:
+who fails first, what follows, how its device is named, seconds between."""
+_MADE_OF_DISKS = ("dm-", "md", "pool ")
+
+
+def _beside(earlier: Event, later: Event) -> bool:
+    if earlier.layer is None or later.layer is None or earlier.time is None or later.time is None:
+        return False
+    seconds = later.time - earlier.time
+    for first, then, named, near in _BESIDE:
+        if earlier.form in first and later.form in then and seconds <= near:
+            return any(device.startswith(named) for device in later.devices)
+    under = 3 >= earlier.layer < later.layer and earlier.form in _DISK_SAYS
+    return under and seconds <= 60 and any(d.startswith(_MADE_OF_DISKS) for d in later.devices)
+
+
+def _same_driver(earlier: Event, later: Event) -> bool:
+    return earlier.layer is not None and bool(earlier.driver) and earlier.driver == later.driver
+
+
+_ASSERTS = frozenset({"spl-assert", "lustre-assert"})
+"""Assertions that put their task to sleep for ever."""
+_SILENT = ("server ", "ceph ", "target ")
+
+
+def _server(earlier: Event, later: Event) -> bool:
+    return later.waits_remote and any(d.startswith(_SILENT) for d in earlier.devices)
+
+
+_FAILS = frozenset({Kind.IO_ERROR, Kind.DEVICE_ERROR, Kind.THERMAL})
 _ALL = frozenset(Kind)
 _STOPS = frozenset({Kind.PANIC, Kind.INIT_KILLED, Kind.ROOT_MOUNT, Kind.NMI, Kind.MACHINE_CHECK})
 _LOOPS = frozenset({Kind.SOFT_LOCKUP, Kind.HARD_LOCKUP})
@@ -174,9 +236,9 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "a device failed under a panic",
-        frozenset({Kind.IO_ERROR}), frozenset({Kind.PANIC, Kind.INIT_KILLED, Kind.ROOT_MOUNT}),
+        _FAILS, frozenset({Kind.PANIC, Kind.INIT_KILLED, Kind.ROOT_MOUNT}),
         "the device had failed before it ({cause})",
-        Same.DEVICE, panic=ANY_PANIC, near=None,
+        Same.DEVICE, panic=ANY_PANIC, near=None, first=True,
     ),
     # --- a crash that somebody asked for
     Rule(
@@ -210,10 +272,40 @@ RULES: tuple[Rule, ...] = (
         "a task went to sleep with preemption off before it ({cause})",
     ),
     Rule(
+        "an assertion sleeps with its locks",
+        frozenset({Kind.BUG}), STUCK | {Kind.SUSPEND},
+        "a task stopped for ever before it ({cause}), with its locks",
+        near=None, first=True, holds=lambda earlier, later: earlier.form in _ASSERTS,
+    ),
+    Rule(
+        "the server is silent",
+        frozenset({Kind.IO_ERROR}), frozenset({Kind.HUNG_TASK, Kind.SUSPEND}),
+        "the server it waits for does not answer ({cause})",
+        near=None, first=True, holds=_server,
+    ),
+    Rule(
         "the disk did not answer",
-        frozenset({Kind.IO_ERROR}), frozenset({Kind.HUNG_TASK, Kind.DEADLOCK}),
+        _FAILS, frozenset({Kind.HUNG_TASK, Kind.DEADLOCK, Kind.SUSPEND}),
         "the device had failed before it ({cause})",
-        Same.DEVICE, near=None,
+        Same.DEVICE, near=None, first=True,
+    ),
+    Rule(
+        "the driver's device had failed",
+        frozenset({Kind.DEVICE_ERROR, Kind.IO_ERROR}), STUCK,
+        "a device of that driver had failed before it ({cause})",
+        near=600.0, first=True, holds=_same_driver,
+    ),
+    Rule(
+        "the bus was cut off",
+        frozenset({Kind.DEVICE_ERROR}), LOCKUPS,
+        "an adapter was cut off the bus before it ({cause})",
+        holds=lambda earlier, later: earlier.form == "eeh",
+    ),
+    Rule(
+        "the machine stood still",
+        frozenset({Kind.CLOCK}), LOCKUPS,
+        "the machine stood still before it ({cause})",
+        holds=lambda earlier, later: earlier.form == "clock-jump",
     ),
     Rule(
         "the task waits for I/O that failed",
@@ -252,6 +344,25 @@ RULES: tuple[Rule, ...] = (
         Same.TASK,
     ),
     Rule(
+        "what it stands on failed",
+        _FAILS, frozenset({Kind.IO_ERROR, Kind.DEVICE_ERROR}),
+        "what it stands on had failed before it ({cause})",
+        Same.DEVICE, near=None, first=True, holds=_stands_under,
+    ),
+    Rule(
+        "a failure printed right before it",
+        frozenset({Kind.IO_ERROR, Kind.DEVICE_ERROR}),
+        frozenset({Kind.IO_ERROR, Kind.DEVICE_ERROR}),
+        "it follows at once what failed below it ({cause})",
+        near=300.0, first=True, holds=_beside,
+    ),
+    Rule(
+        "a device failed to sleep",
+        frozenset({Kind.SUSPEND}), frozenset({Kind.SUSPEND}),
+        "a device had refused before it ({cause})",
+        near=60.0, first=True, holds=_stands_under,
+    ),
+    Rule(
         "one device",
         frozenset({Kind.IO_ERROR, Kind.MACHINE_CHECK}),
         frozenset({Kind.IO_ERROR, Kind.SOFT_LOCKUP, Kind.HARD_LOCKUP}),
@@ -268,7 +379,7 @@ class History:
     _events: list[Event] = field(default_factory=list)
     _by_kind: dict[tuple[str, Kind], deque[int]] = field(default_factory=dict)
     _by_task: dict[tuple[str, Kind, int], int] = field(default_factory=dict)
-    _by_device: dict[tuple[str, Kind, str], int] = field(default_factory=dict)
+    _by_device: dict[tuple[str, Kind, str], list[int]] = field(default_factory=dict)
 
     def add(self, event: Event) -> None:
         """Append an event; events come in their order."""
@@ -281,7 +392,11 @@ class History:
         if event.pid is not None:
             self._by_task[boot, kind, event.pid] = number
         for device in event.devices:
-            self._by_device[boot, kind, device] = number
+            same = self._by_device.setdefault((boot, kind, device), [])
+            if len(same) < MAX_CANDIDATES:
+                same.append(number)
+            else:
+                same[-1] = number  # the first ones and the last
 
     def cause(self, later: Event) -> tuple[int, Rule] | None:
         """Number of the event that explains ``later``, and the rule that says so."""
@@ -300,6 +415,8 @@ class History:
         """Of one sort, the newest first: the nearest that fits, or all of them."""
         for number in candidates:
             earlier = self._events[number]
+            if _over(earlier, later):
+                continue
             if precedes(earlier, later, rule.near) and rule.holds(earlier, later):
                 yield number
                 if not rule.first:
@@ -311,8 +428,8 @@ class History:
             if rule.same is Same.NOTHING:
                 yield reversed(self._by_kind.get((boot, kind), ()))
             elif rule.same is Same.DEVICE:
-                found = (self._by_device.get((boot, kind, device)) for device in later.devices)
-                yield [number for number in found if number is not None]
+                for device in later.devices | later.above:
+                    yield reversed(self._by_device.get((boot, kind, device), ()))
             else:
                 pid = later.pid if rule.same is Same.TASK else later.waits_for
                 number = None if pid is None else self._by_task.get((boot, kind, pid))
@@ -335,6 +452,13 @@ _STANDING = {
 _PLAIN = {
     kind: tuple(rule for rule in RULES if not rule.panic and kind in rule.later) for kind in Kind
 }
+
+
+def _over(earlier: Event, later: Event) -> bool:
+    """Whether the log says that the earlier one had ended by then."""
+    if earlier.ended is None:
+        return False
+    return later.line is not None and later.line > earlier.ended
 
 
 def precedes(earlier: Event, later: Event, near: float | None) -> bool:

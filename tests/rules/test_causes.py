@@ -108,6 +108,39 @@ CASES: dict[str, tuple[Event, Event]] = {
     ),
     "a task died with its locks": (at(20, Kind.BUG, pid=7), at(150, Kind.HUNG_TASK, began=30.0)),
     "a task slept with a spinlock held": (at(20, Kind.SCHEDULING_WHILE_ATOMIC), at(45, LOOPS)),
+    "an assertion sleeps with its locks": (
+        at(20, Kind.BUG, form="spl-assert"),
+        at(9000, Kind.HUNG_TASK, began=8880.0),
+    ),
+    "the server is silent": (
+        at(20, Kind.IO_ERROR, devices=frozenset({"server filer9"})),
+        at(9000, Kind.HUNG_TASK, began=8880.0, waits_remote=True),
+    ),
+    "the driver's device had failed": (
+        at(20, Kind.DEVICE_ERROR, layer=2, driver="acmenet"),
+        at(30, Kind.SOFT_LOCKUP, driver="acmenet"),
+    ),
+    "the bus was cut off": (
+        at(20, Kind.DEVICE_ERROR, layer=1, form="eeh"),
+        at(30, Kind.HARD_LOCKUP),
+    ),
+    "the machine stood still": (
+        at(20, Kind.CLOCK, layer=0, form="clock-jump"),
+        at(21, Kind.RCU_STALL, began=20.5),
+    ),
+    "what it stands on failed": (
+        at(20, Kind.DEVICE_ERROR, layer=1, form="aer", devices=frozenset({"0000:03:00.0"})),
+        at(9000, Kind.IO_ERROR, layer=3, form="io-error", devices=DISK,
+           above=frozenset({"0000:03:00.0"})),
+    ),
+    "a failure printed right before it": (
+        at(20, Kind.IO_ERROR, layer=2, form="ata-error", devices=frozenset({"ata5"})),
+        at(21, Kind.IO_ERROR, layer=3, form="io-error", devices=frozenset({"sdq"})),
+    ),
+    "a device failed to sleep": (
+        at(20, Kind.SUSPEND, layer=2, form="pm-callback"),
+        at(21, Kind.SUSPEND, layer=6, form="suspend-failed"),
+    ),
     "the disk did not answer": (
         at(20, Kind.IO_ERROR, devices=DISK),
         at(9000, Kind.HUNG_TASK, devices=DISK),

@@ -1,0 +1,85 @@
+"""What lines tell about a boot: that it is only a crash kernel's, what became of the dump.
+
+A crash kernel (kexec, kdump) is told by ``elfcorehdr=`` on its command line: its boot is no
+boot of the machine, and its errors are not what the machine died of.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from postmortem.log import devices
+from postmortem.log.devices import Relations
+
+PHRASES = (
+    *devices.PHRASES,
+    "elfcorehdr=",
+    "vmcore",
+    "makedumpfile",
+    "dumpfile is saved",
+    "-- Boot ",
+    "-- Reboot --",
+)
+"""What to stop at besides banners and headers."""
+
+_COMMAND_LINE = re.compile(r"(?:Kernel c|C)ommand line: ")
+_SEPARATOR = re.compile(r"-- (?:Boot [0-9a-f]{32}|Reboot) --$")
+_FAILED = re.compile(
+    r"makedumpfile:? failed|saving vmcore(?:-dmesg\.txt)? failed"
+    r"|failed to (?:save|dump) .{0,20}vmcore"
+    r"|can't (?:save|dump) .{0,20}vmcore|vmcore.{0,30}(?:not saved|could not be saved)",
+    re.I,
+)
+_SAVED = re.compile(
+    r"saving vmcore complete|makedumpfile completed|dumpfile is saved to|saved vmcore"
+    r"|vmcore (?:has been )?saved",
+    re.I,
+)
+
+
+@dataclass
+class Boot:
+    """One run of a kernel in the capture."""
+
+    line: int
+    release: str | None = None
+    version: str | None = None
+    kdump: bool = False
+    """The kernel that only saves the dump."""
+    offset: int | None = None
+    """KASLR: how far the kernel was moved, bytes."""
+    dump: str | None = None
+    """What a crash kernel says of the dump: ``saved`` or ``failed``; ``None`` if nothing."""
+    dump_said: str = ""
+    """In which words."""
+    dump_line: int | None = None
+    relations: Relations = field(default_factory=Relations)
+    """What its devices hang on."""
+
+
+def is_separator(text: str) -> bool:
+    """Whether ``journalctl`` says here that another boot begins."""
+    return _SEPARATOR.match(text) is not None
+
+
+def note(boot: Boot, text: str, line: int) -> bool:
+    """Keep what a message says about its boot; whether it said anything."""
+    if "elfcorehdr=" in text and _COMMAND_LINE.search(text):
+        boot.kdump = True
+        return True
+    if "dump" in text or "vmcore" in text:
+        result = "failed" if _FAILED.search(text) else "saved" if _SAVED.search(text) else None
+        if result is not None and boot.dump != "failed":
+            boot.dump, boot.dump_said, boot.dump_line = result, text[:200], line
+        return result is not None
+    return boot.relations.note(text)
+
+
+def dump_sentence(boot: Boot) -> str:
+    """What became of the dump, if the crash kernel says so."""
+    if boot.dump == "failed":
+        return f"it could not save the dump (log line {boot.dump_line}: {boot.dump_said})"
+    if boot.dump == "saved":
+        return f"it saved the dump (log line {boot.dump_line})"
+    return ""

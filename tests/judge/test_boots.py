@@ -1,0 +1,57 @@
+"""Several boots in one log: the last that failed is the verdict, the others are listed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from postmortem.log.boots import Boot
+from postmortem.model.findings import Kind, Verdict
+
+BANNER = "[    0.000000] Linux version 6.6.1 (acme@acme) #1 SMP\n"
+
+
+def oops(function: str, at: int = 10) -> str:
+    return (
+        f"[{at:5d}.000000] BUG: kernel NULL pointer dereference, address: 0000000000000008\n"
+        f"[{at:5d}.000001] Oops: 0000 [#1] PREEMPT SMP\n"
+        f"[{at:5d}.000002] CPU: 1 PID: 77 Comm: acmed Not tainted 6.6.1 #1\n"
+        f"[{at:5d}.000003] RIP: 0010:{function}+0x12/0x80 [acme]\n"
+        f"[{at:5d}.000004] Call Trace:\n"
+        f"[{at:5d}.000005]  acme_ioctl+0x33/0x70 [acme]\n"
+        f"[{at:5d}.000006] ---[ end trace 0000000000000000 ]---\n"
+    )
+
+
+def verdict(tmp_path: Path, text: str) -> Verdict:
+    import postmortem
+
+    path = tmp_path / "console.log"
+    path.write_text(text)
+    return postmortem.open(path).analyze().verdict
+
+
+def test_the_last_boot_that_failed_is_shown_and_earlier_ones_listed(tmp_path: Path) -> None:
+    found = verdict(tmp_path, BANNER + oops("acme_old") + BANNER + oops("acme_new") + BANNER)
+    assert found.culprit.function == "acme_new"
+    assert "Other boots in this log failed too" in found.summary and "acme_old" in found.summary
+
+
+def test_a_warning_of_the_last_boot_does_not_hide_the_failure_before_it(tmp_path: Path) -> None:
+    disk = "[   30.000000] Buffer I/O error on dev sdq2, logical block 0, async page read\n"
+    found = verdict(tmp_path, BANNER + oops("acme_old") + BANNER + disk)
+    assert found.culprit.function == "acme_old"
+
+
+def test_what_a_crash_kernel_meets_is_not_the_verdict(tmp_path: Path) -> None:
+    crash = BANNER + "[    0.000000] Command line: elfcorehdr=0x3b000000\n"
+    found = verdict(tmp_path, BANNER + oops("acme_read") + crash + oops("acme_probe", 3))
+    assert found.culprit.function == "acme_read" and "acme_probe" not in found.summary
+
+
+@pytest.mark.parametrize("line", ["EDAC MC0: 2 CE memory read error on DIMM_A1 (channel:1 slot:0)"])
+def test_one_boot_says_nothing_of_others(tmp_path: Path, line: str) -> None:
+    found = verdict(tmp_path, BANNER + f"[    9.000000] {line}\n")
+    assert found.kind in (Kind.MACHINE_CHECK, Kind.NONE) and "Other boots" not in found.summary
+    assert Boot(1).kdump is False

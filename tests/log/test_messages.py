@@ -1,0 +1,170 @@
+"""Messages of drivers and file systems as reports: counted by device, mended, in chains."""
+
+from __future__ import annotations
+
+import pytest
+
+from postmortem.log.scan import scan_bytes
+from postmortem.model.report import Report
+
+
+def reports(*lines: str) -> list[Report]:
+    text = "".join(f"[{10 + n:5d}.000000] {line}\n" for n, line in enumerate(lines))
+    return scan_bytes(text.encode()).reports
+
+
+def test_a_message_is_one_report_per_device_with_a_count() -> None:
+    said = "I/O error, dev {}, sector 8 op 0x0:(READ) flags 0x0 phys_seg 1 prio class 2"
+    first, second = reports(said.format("sdq"), said.format("sdr"), said.format("sdq"))
+    assert (first.devices, first.count, first.line, first.last_line) == (("sdq",), 2, 1, 3)
+    assert (second.devices, second.count, second.last_line) == (("sdr",), 1, None)
+
+
+def test_partitions_of_one_disk_are_one_device() -> None:
+    text = "EXT4-fs ({}): Remounting filesystem read-only"
+    assert (
+        len({report.devices for report in reports(text.format("sdq1"), text.format("sdq2"))}) == 1
+    )
+
+
+def test_a_recovery_is_told_with_the_failure_that_it_ends() -> None:
+    (report,) = reports(
+        "nfs: server filer3 not responding, still trying",
+        "nfs: server filer4 OK",
+        "nfs: server filer3 OK",
+    )
+    assert report.detail["recovered_line"] == "3"
+
+
+def test_a_failure_after_the_recovery_is_not_mended() -> None:
+    (report,) = reports(
+        "nfs: server filer3 not responding, still trying",
+        "nfs: server filer3 OK",
+        "nfs: server filer3 not responding, still trying",
+    )
+    assert report.count == 2 and "recovered" not in report.detail
+
+
+def test_a_message_neither_cuts_nor_joins_the_report_around_it() -> None:
+    found = reports(
+        "BUG: kernel NULL pointer dereference, address: 0000000000000008",
+        "Oops: 0000 [#1] PREEMPT SMP NOPTI",
+        "CPU: 1 PID: 77 Comm: acmed Not tainted 6.6.1 #1",
+        "RIP: 0010:acme_read+0x12/0x80 [acme]",
+        "nvme nvme3: I/O tag 12 (100c) QID 2 timeout, aborting",
+        "Call Trace:",
+        " <TASK>",
+        " acme_ioctl+0x33/0x70 [acme]",
+        " </TASK>",
+        "---[ end trace 0000000000000000 ]---",
+    )
+    assert [report.form for report in found] == ["null-deref", "nvme-timeout"]
+    assert [frame.function for frame in found[0].frames] == ["acme_ioctl"]
+    assert found[0].corrupted is None
+
+
+STACK = [
+    "CPU: 3 PID: 77 Comm: acmed Tainted: P           O       6.6.1 #1",
+    "Call Trace:",
+    " <TASK>",
+    " dump_stack_lvl+0x5d/0x90",
+    " {printer}+0xf4/0x10b [{owner}]",
+    " acme_check+0x98/0xa0 [acmefs]",
+    " acme_sync+0x10/0x20 [acmefs]",
+    " </TASK>",
+]
+
+
+@pytest.mark.parametrize(
+    ("form", "head", "printer", "owner"),
+    [
+        (
+            "spl-assert",
+            ["VERIFY0(acme_check(a)) failed (0 == 5)", "PANIC at acme.c:77:acme_check()"],
+            "spl_panic",
+            "spl",
+        ),
+        (
+            "lustre-assert",
+            ["LustreError: 77:0:(acme.c:77:acme_check()) ASSERTION( a != NULL ) failed: "],
+            "lbug_with_loc",
+            "libcfs",
+        ),
+        (
+            "fs-assert",
+            ["XFS: Assertion failed: a != NULL, file: fs/xfs/acme.c, line: 77"],
+            "asswarn",
+            "xfs",
+        ),
+    ],
+)
+def test_a_failed_assertion_names_place_task_and_who_made_it(
+    form: str, head: list[str], printer: str, owner: str
+) -> None:
+    (report,) = reports(*head, *(line.format(printer=printer, owner=owner) for line in STACK))
+    assert (report.form, str(report.kind)) == (form, "bug")
+    assert (report.function, report.module) == ("acme_check", "acmefs")
+    assert report.detail["lineno"] == "77"
+    assert report.task is not None and report.task.pid == 77
+
+
+def test_a_task_that_does_not_freeze_is_the_task_of_the_report() -> None:
+    (report,) = reports(
+        "PM: suspend entry (deep)",
+        "Freezing user space processes failed after 20.008 seconds "
+        "(1 tasks refusing to freeze, wq_busy=0):",
+        "task:acmed           state:D stack:0     pid:77    ppid:2      flags:0x00004006",
+        "Call Trace:",
+        " <TASK>",
+        " __schedule+0xfd/0x6e0",
+        " schedule+0x2a/0x6d0",
+        " acmefs_wait_answer+0x36/0x67 [acmefs]",
+        " </TASK>",
+    )
+    assert str(report.kind) == "suspend" and report.detail["seconds"] == "20.008"
+    assert report.task is not None and (report.task.comm, report.task.pid) == ("acmed", 77)
+    assert report.function == "acmefs_wait_answer"
+
+
+def test_a_device_that_does_not_go_to_sleep_is_named() -> None:
+    (report,) = reports("acmehci 0000:00:14.0: **** DPM device timeout ****")
+    assert (report.form, report.devices) == ("dpm-timeout", ("0000:00:14.0",))
+
+
+# Chains: what is at the end comes from the first line.
+CHAINS = {
+    "link, controller, disk, file system": [
+        "pcieport 0000:00:1c.0: AER: Uncorrected (Fatal) error received: 0000:01:00.0",
+        "nvme nvme3: controller is down; will reset: CSTS=0xffffffff, PCI_STATUS=0x10",
+        "I/O error, dev nvme3n1, sector 8 op 0x1:(WRITE) flags 0x0 phys_seg 1 prio class 2",
+        "XFS (nvme3n1p2): log I/O error -5",
+        "XFS (nvme3n1p2): Filesystem has been shut down due to log error (0x2).",
+    ],
+    "port, disk, file system": [
+        "ata5.00: exception Emask 0x0 SAct 0x0 SErr 0x0 action 0x6 frozen",
+        "I/O error, dev sdq, sector 8 op 0x1:(WRITE) flags 0x0 phys_seg 1 prio class 2",
+        "Aborting journal on device sdq2-8.",
+        "EXT4-fs (sdq2): Remounting filesystem read-only",
+    ],
+    "adapter, server": [
+        "acmenet 0000:03:00.0 eth4: Detected Tx Unit Hang",
+        "nfs: server filer3 not responding, still trying",
+    ],
+}
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_a_chain_goes_back_to_its_first_line(name: str) -> None:
+    boot = ["nvme nvme3: pci function 0000:01:00.0"]
+    found = reports(*boot, *CHAINS[name])
+    assert [report.consequence_of for report in found] == [None, *[0] * (len(found) - 1)]
+    assert len(found) == len(CHAINS[name])
+
+
+def test_another_disk_is_no_cause() -> None:
+    found = reports(
+        "nvme nvme4: controller is down; will reset: CSTS=0xffffffff, PCI_STATUS=0x10",
+        "I/O error, dev nvme3n1, sector 8 op 0x1:(WRITE) flags 0x0 phys_seg 1 prio class 2",
+        "Aborting journal on device sdq2-8.",
+    )
+    assert [report.consequence_of for report in found] == [None] * 3
