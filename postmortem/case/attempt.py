@@ -16,10 +16,10 @@ def attempt(problems: Problems, what: str, read: Callable[[], T]) -> T | None:
     Only what a dump can cause is caught: anything else is a defect of the caller's
     and is not hidden.
     """
-    from postmortem.kernel.damage import DAMAGED
+    from postmortem.dump.damage import damage
 
     try:
         return read()
-    except DAMAGED as exc:
+    except damage() as exc:
         problems.say(what, str(exc).partition("\n")[0] or type(exc).__name__)
         return None

@@ -22,6 +22,7 @@ import drgn
 
 from postmortem.dump import elf
 from postmortem.dump.core import Core
+from postmortem.dump.damage import damage
 from postmortem.errors import UnreadableInputError, UsageError
 from postmortem.inputs.compressed import detect
 from postmortem.inputs.source import PlainFile, shown
@@ -93,7 +94,7 @@ class DebugInfo:
         if found is None:
             try:
                 places = list(self.program.source_location(address))
-            except (LookupError, ValueError, drgn.FaultError):
+            except damage():
                 places = []
             found = tuple(
                 SourceLine(
@@ -296,7 +297,7 @@ def kernel_build_id(core: Core) -> str | None:
             for note in elf.parse_notes(core.program.read(start, size)):
                 if note.name == b"GNU" and note.type == elf.NT_GNU_BUILD_ID:
                     return note.desc.hex()
-    except (LookupError, drgn.FaultError):
+    except damage():
         pass
     return core.info.build_id
 

@@ -19,6 +19,8 @@ from itertools import pairwise
 
 import drgn
 
+from postmortem.dump.damage import damage
+
 _TOKENS = 256
 _PER_BLOCK = 256
 """Names between two markers."""
@@ -423,7 +425,7 @@ def vmlinux_symbols(prog: drgn.Program, vmcoreinfo: Mapping[str, str]) -> Vmlinu
     for table in tables_by_shape(prog, stext, _line(vmcoreinfo, "init_uts_ns")):
         try:
             return VmlinuxSymbols(Kallsyms(prog, table, stext))
-        except (LookupError, drgn.FaultError):
+        except damage():
             continue
     raise LookupError("nothing in the kernel image looks like one")
 
@@ -541,7 +543,7 @@ class ModuleSymbols:
         if table is None:
             try:
                 table = _module_table(self._modules[number])
-            except (drgn.FaultError, LookupError, ValueError):
+            except damage():
                 table = []
             self._tables[number] = table
         return table

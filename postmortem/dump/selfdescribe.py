@@ -17,6 +17,7 @@ from pathlib import Path
 import drgn
 
 from postmortem.dump.btf import STRUCT, Btf, BtfError, BtfTypes
+from postmortem.dump.damage import damage, tolerated
 from postmortem.dump.globals import ANY_MODULE, GlobalVariables, Variable, only_one
 from postmortem.dump.kallsyms import (
     ModuleSymbols,
@@ -28,15 +29,6 @@ from postmortem.model.findings import Problem
 _MAX_BTF_BYTES = 64 << 20
 _LIVE_BTF = Path("/sys/kernel/btf/vmlinux")
 SymbolFinder = Callable[[drgn.Program, "str | None", "int | None", bool], Sequence[drgn.Symbol]]
-_DAMAGE = (
-    drgn.FaultError,
-    LookupError,  # no such type, symbol, page table
-    AttributeError,  # a struct without the member
-    TypeError,
-    ValueError,
-    OverflowError,
-)
-"""What drgn raises when data makes no sense."""
 _MAX_MODULES = 4096
 
 
@@ -69,7 +61,7 @@ def describe(prog: drgn.Program, vmcoreinfo: Mapping[str, str]) -> Description:
     unwind = _enable_orc(prog)
     try:
         types = DumpTypes(prog, symbols)
-    except _DAMAGE as exc:
+    except damage() as exc:
         problems.append(Problem("types", f"no BTF in the dump: {exc}"))
         return Description(True, False, unwind, 0, tuple(problems))
     if types.damage:
@@ -101,11 +93,11 @@ def _find_symbols(
     """The symbols in memory; of a running kernel those that it tells root, if need be."""
     try:
         symbols = vmlinux_symbols(prog, vmcoreinfo)
-    except _DAMAGE as exc:
+    except damage() as exc:
         if _is_live(prog):
             from drgn.helpers.linux.kallsyms import load_vmlinux_kallsyms
 
-            with suppress(OSError, *_DAMAGE):
+            with tolerated():
                 told: SymbolFinder = load_vmlinux_kallsyms(prog)
                 return told
         problems.append(Problem("symbols", f"the symbol table (kallsyms) can't be read: {exc}"))
@@ -143,9 +135,9 @@ def _add_modules(prog: drgn.Program, problems: list[Problem]) -> ModuleSymbols |
             try:
                 found.append((module, module_regions(module)))
                 _add_unwind_range(prog, module)
-            except _DAMAGE as exc:
+            except damage() as exc:
                 unreadable.append(str(exc))
-    except _DAMAGE as exc:
+    except damage() as exc:
         problems.append(Problem("module list", f"breaks off after {len(found)}: {exc}"))
     if unreadable:
         why = f"{len(unreadable)} modules can't be read, the first because: {unreadable[0]}"
@@ -410,5 +402,5 @@ def _module_btfs(prog: drgn.Program) -> Iterator[_ModuleBtf]:
             if 0 < size <= _MAX_BTF_BYTES:
                 name = entry.name.string_().decode("ascii", "replace")
                 yield _ModuleBtf(prog, name, prog.read(entry.data.value_(), size))
-    except (*_DAMAGE, RecursionError):
+    except damage():
         return

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import drgn
 
+from postmortem.dump.damage import damage
+from postmortem.kernel.memo import fact
 from postmortem.kernel.tasks.tasks import Task, all_tasks
 
 _MAX_DISKS = 1 << 12
@@ -76,22 +78,19 @@ class Device:
         return max((item.seconds or 0.0 for item in self.requests), default=0.0)
 
 
+@fact
 def devices(prog: drgn.Program, now: float | None) -> dict[str, Device]:
-    """Every disk by its name; cached.
+    """Every disk by its name.
 
     :param now: Seconds since boot.
     """
-    cached = prog.cache.get("postmortem devices")
-    if isinstance(cached, dict):
-        return cached
     found: dict[str, Device] = {}
     try:
         for disk in _disks(prog):
             device = _device(prog, disk, now)
             found[device.name] = device
-    except (LookupError, drgn.FaultError, AttributeError, TypeError, ValueError):
+    except damage():
         pass
-    prog.cache["postmortem devices"] = found
     return found
 
 
@@ -119,12 +118,12 @@ def _mapped(prog: drgn.Program, disk: drgn.Object) -> tuple[str, bool]:
     try:
         device = drgn.cast("struct mapped_device *", disk.private_data)
         suspended = bool(device.flags.value_() & _SUSPENDED)
-    except (LookupError, drgn.FaultError, AttributeError):
+    except damage():
         return "", False
     try:
         cell = drgn.cast("struct hash_cell *", device.interface_ptr)
         return cell.name.string_().decode("utf-8", "replace"), suspended
-    except (LookupError, drgn.FaultError, AttributeError):
+    except damage():
         return "", suspended
 
 
@@ -137,7 +136,7 @@ def _in_flight(prog: drgn.Program, disk: drgn.Object, now: float | None) -> list
             found.append(_request(request, now))
             if len(found) >= _MAX_REQUESTS:
                 break
-    except (LookupError, drgn.FaultError, AttributeError, TypeError, ValueError):
+    except damage():
         pass
     return sorted(found, key=lambda item: -(item.seconds or 0.0))
 
@@ -162,7 +161,7 @@ def device_of_super_block(prog: drgn.Program, block: int) -> str | None:
     try:
         device = drgn.Object(prog, "struct super_block *", block).s_bdev
         return disk_name(device) if device else None
-    except (LookupError, drgn.FaultError, AttributeError):
+    except damage():
         return None
 
 
@@ -193,7 +192,7 @@ def device_of_bio_wait(prog: drgn.Program, completion: int, words: Iterator[int]
             if kind.has_member("bi_bdev"):
                 return disk_name(bio.bi_bdev)
             return str(bio.bi_disk.disk_name.string_().decode("utf-8", "replace"))
-        except (drgn.FaultError, AttributeError):
+        except damage():
             continue
     return None
 
@@ -232,7 +231,7 @@ def fuse_request(prog: drgn.Program, queue: int) -> FuseRequest | None:
             link, member, block = request.fm.fc, "fc", request.fm.sb.value_()
         else:
             link, member, block = request.fc, "fc", 0
-    except (LookupError, drgn.FaultError, AttributeError):
+    except damage():
         return None
     return FuseRequest(block, tuple(_daemons(prog, link.value_(), member)))
 
@@ -242,7 +241,7 @@ def _first_mount(connection: drgn.Object) -> int:
     try:
         mount = drgn.container_of(connection.mounts.next, "struct fuse_mount", "fc_entry")
         return int(mount.sb.value_())
-    except (LookupError, drgn.FaultError, AttributeError):
+    except damage():
         return 0
 
 
@@ -272,5 +271,5 @@ def _daemons(prog: drgn.Program, link: int, member: str) -> Iterator[Task]:
                 if device.member_(member).value_() == link:
                     yield task
                     break
-        except (LookupError, drgn.FaultError, AttributeError):
+        except damage():
             continue

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import drgn
 
-from postmortem.kernel.damage import DAMAGED
+from postmortem.dump.damage import damage, tolerated
+from postmortem.kernel.memo import fact
 from postmortem.kernel.tasks.stacks import Symbolizer
 from postmortem.rules.poison import poison
 
@@ -33,14 +34,13 @@ class SlabObject:
 
 def slab_object(prog: drgn.Program, address: int) -> SlabObject | None:
     """The slab object that holds ``address``, ``None`` if none does or it can't be told."""
-    from drgn.helpers import ValidationError
     from drgn.helpers.linux.slab import slab_object_info
 
     if not address >> 63:
         return None
     try:
         info = slab_object_info(prog, address)
-    except (*DAMAGED, ValidationError):
+    except damage():
         # A corrupted free list is what one looks for here; the object can't be told.
         return None
     if info is None or not info.slab_cache:
@@ -48,7 +48,7 @@ def slab_object(prog: drgn.Program, address: int) -> SlabObject | None:
     try:
         name = info.slab_cache.name.string_().decode("utf-8", "replace")
         size = int(info.slab_cache.object_size.value_())
-    except DAMAGED:
+    except damage():
         return None
     return SlabObject(name, info.address, size, info.allocated, address - info.address)
 
@@ -82,24 +82,21 @@ def _task_stack(prog: drgn.Program, value: int) -> str | None:
     return None
 
 
+@fact
 def stack_ranges(prog: drgn.Program) -> list[tuple[int, int, int]]:
-    """``(task address, lowest byte, end)`` of every task's kernel stack; cached."""
-    cached = prog.cache.get("postmortem stacks")
-    if not isinstance(cached, list):
-        from postmortem.kernel.tasks.tasks import all_tasks
+    """``(task address, lowest byte, end)`` of every task's kernel stack."""
+    from postmortem.kernel.tasks.tasks import all_tasks
 
-        cached = []
-        try:
-            offset = drgn.offsetof(prog.type("struct task_struct"), "stack")
-            size = int(prog["THREAD_SIZE"])
-            for task in all_tasks(prog).tasks:
+    found: list[tuple[int, int, int]] = []
+    with tolerated():
+        offset = drgn.offsetof(prog.type("struct task_struct"), "stack")
+        size = int(prog["THREAD_SIZE"])
+        for task in all_tasks(prog).tasks:
+            with tolerated():
                 low = prog.read_u64(task.address + offset)
                 if low:
-                    cached.append((task.address, low, low + size))
-        except DAMAGED:
-            pass
-        prog.cache["postmortem stacks"] = cached
-    return cached
+                    found.append((task.address, low, low + size))
+    return found
 
 
 def members_at(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import drgn
 
-from postmortem.kernel.damage import DAMAGED
+from postmortem.dump.damage import damage, member
 from postmortem.kernel.tasks.tasks import all_tasks
 from postmortem.model.findings import TaskRef
 
@@ -77,7 +77,7 @@ def _total(prog: drgn.Program, page: int) -> int | None:
 
     try:
         return int(totalram_pages(prog)) * page
-    except DAMAGED:
+    except damage():
         return None
 
 
@@ -86,7 +86,7 @@ def _counter(prog: drgn.Program, table: str, names: tuple[str, ...], unit: int) 
         try:
             index = prog.constant(name).value_()
             value = int(prog[table][index].counter.value_())
-        except DAMAGED:
+        except damage():
             continue
         # Per-CPU parts that are not folded in yet can make a sum negative.
         return max(value, 0) * unit
@@ -120,7 +120,7 @@ def slab_caches(prog: drgn.Program) -> list[SlabCache]:
                     bytes=int(slabs * (page << int(slab_cache_order(cache)))),
                 )
             )
-        except DAMAGED:
+        except damage():
             continue
     return sorted(result, key=lambda cache: cache.bytes, reverse=True)
 
@@ -132,11 +132,11 @@ def _nodes(cache: drgn.Object) -> list[drgn.Object]:
     prog = cache.prog_
     result = []
     for number in for_each_online_node(prog):
-        try:
-            # v7.1 put node and barn into one array element per node.
-            node = cache.per_node[number].node
-        except AttributeError:
-            node = cache.node[number]
+        # v7.1 put node and barn into one array element per node.
+        nodes = member(cache, "per_node", "node")
+        node = nodes[number]
+        if node.type_.unaliased_kind() == drgn.TypeKind.STRUCT:
+            node = node.node
         if node:
             result.append(node)
     return result
@@ -153,7 +153,7 @@ def largest_tasks(prog: drgn.Program, count: int = 10) -> list[TaskMemory]:
             continue
         try:
             rss = task_rss(drgn.Object(prog, "struct task_struct *", task.address))
-        except DAMAGED:
+        except damage():
             continue
         found.append(TaskMemory(task.ref, max(rss.total, 0) * page, max(rss.swap, 0) * page))
     found.sort(key=lambda item: item.rss_bytes, reverse=True)

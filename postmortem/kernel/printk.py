@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import drgn
 
+from postmortem.dump.damage import damage
 from postmortem.model.report import Record
 
 _MAX_RECORD_BITS = 20
@@ -108,7 +109,7 @@ def _read(prog: drgn.Program, address: int, size: int) -> bytes:
     """Read memory of which some pages may be missing: those become zeroes."""
     try:
         return bytes(prog.read(address, size))
-    except drgn.FaultError:
+    except damage():
         parts = []
         missing = 0
         at = address
@@ -116,7 +117,7 @@ def _read(prog: drgn.Program, address: int, size: int) -> bytes:
             step = min(4096 - at % 4096, address + size - at)
             try:
                 parts.append(prog.read(at, step))
-            except drgn.FaultError:
+            except damage():
                 parts.append(bytes(step))
                 missing += step
             at += step

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import drgn
 
-from postmortem.kernel.damage import DAMAGED
+from postmortem.dump.damage import damage
 from postmortem.kernel.tasks.tasks import TaskList
 from postmortem.model.findings import Problem
 from postmortem.model.result import ModuleInfo, System
@@ -29,7 +29,7 @@ class _Facts:
     def read(self, what: str, read: Callable[[], T]) -> T | None:
         try:
             return read()
-        except DAMAGED as exc:
+        except damage() as exc:
             self.problems.append(Problem(what, str(exc) or type(exc).__name__))
             return None
 
@@ -141,6 +141,6 @@ def modules(prog: drgn.Program) -> tuple[ModuleInfo, ...]:
                     base=regions[0][0] if regions else None,
                 )
             )
-    except DAMAGED:
+    except damage():
         pass  # opening the dump has said so already
     return tuple(found)

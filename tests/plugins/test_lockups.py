@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import drgn
 import pytest
 from postmortem_plugins.lockups import lockups
 
@@ -77,7 +78,7 @@ def told(
         "postmortem.kernel.cpu.workqueues.waiting_pools", lambda prog, clock: waiting
     )
     monkeypatch.setattr("postmortem.kernel.cpu.rcu.grace_period", lambda prog, clock: period)
-    prog: Any = object()
+    prog = drgn.Program()
     ctx = Context.given(
         Input("x", "vmcore", "ELF", 1, True),
         System(),

@@ -9,7 +9,7 @@ from typing import Any
 
 import drgn
 
-from postmortem.kernel.damage import DAMAGED
+from postmortem.dump.damage import damage
 from postmortem.kernel.tasks.stacks import Symbolizer
 
 _MAX_FUNCTION = 64 << 10
@@ -135,7 +135,7 @@ def function_code(prog: drgn.Program, pc: int) -> FunctionCode | None:
         size = min(size, symbol.size)
     try:
         data = prog.read(start, max(size, symbol.offset + 1))
-    except DAMAGED:
+    except damage():
         return None
     instructions = tuple(decode(data, start))
     for index, instruction in enumerate(instructions):

@@ -8,7 +8,7 @@ from itertools import islice
 
 import drgn
 
-from postmortem.kernel.damage import DAMAGED
+from postmortem.dump.damage import damage
 from postmortem.kernel.tasks.stacks import pt_regs
 
 _FRAMES = 6
@@ -71,5 +71,5 @@ def _text(frame: drgn.StackFrame, name: str) -> str | None:
         if resolved in (drgn.TypeKind.STRUCT, drgn.TypeKind.UNION, drgn.TypeKind.ARRAY):
             return None  # long, and the shell shows it
         return str(value.format_(dereference=False, symbolize=True, string=True))[:_MAX_TEXT]
-    except DAMAGED:
+    except damage():
         return None

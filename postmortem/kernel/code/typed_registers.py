@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 import drgn
 
+from postmortem.dump.damage import damage
 from postmortem.kernel.code.disassembly import FunctionCode, Instruction, MemoryOperand
 from postmortem.kernel.identify import member_at, type_at
 from postmortem.kernel.tasks.stacks import Symbolizer
@@ -106,7 +107,7 @@ def _parameters(prog: drgn.Program, code: FunctionCode) -> State:
 def _function_type(prog: drgn.Program, name: str) -> drgn.Type | None:
     try:
         found = prog.function(name).type_
-    except (LookupError, drgn.FaultError):
+    except damage():
         return None
     return found if found.kind == drgn.TypeKind.FUNCTION else None
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import drgn
 
+from postmortem.dump.damage import damage
 from postmortem.kernel.cpu.percpu import variable
 
 NSEC = 1_000_000_000
@@ -79,7 +80,7 @@ def _rq_clocks(prog: drgn.Program, cpus: list[int]) -> Iterator[int]:
     for cpu in cpus:
         try:
             value = int(variable(prog, "runqueues", cpu, "struct rq").clock.value_())
-        except (LookupError, AttributeError, drgn.FaultError):
+        except damage():
             continue
         if value < _MAX_NS:
             yield value
@@ -92,7 +93,7 @@ def _timekeeper(prog: drgn.Program) -> drgn.Object | None:
             return prog["tk_core"].timekeeper.read_()
         except LookupError:
             return prog["timekeeper_data"][0].timekeeper.read_()
-    except (LookupError, AttributeError, drgn.FaultError):
+    except damage():
         return None
 
 
@@ -108,7 +109,7 @@ def _idle_entries(prog: drgn.Program, cpus: list[int]) -> Iterator[int]:
         try:
             sched = variable(prog, "tick_cpu_sched", cpu, "struct tick_sched")
             value = int(sched.idle_entrytime.value_())
-        except (LookupError, AttributeError, drgn.FaultError):
+        except damage():
             continue
         if 0 < value < _MAX_NS:
             yield value
@@ -119,7 +120,7 @@ def _next_timer(prog: drgn.Program, cpu: int) -> int | None:
     try:
         base = variable(prog, "hrtimer_bases", cpu, "struct hrtimer_cpu_base")
         value = int(base.expires_next.value_())
-    except (LookupError, AttributeError, drgn.FaultError):
+    except damage():
         return None
     return value if 0 < value < _MAX_NS else None
 
@@ -130,6 +131,6 @@ def _hz(keeper: drgn.Object | None) -> int:
         return _DEFAULT_HZ
     try:
         hz = round(NSEC / (keeper.xtime_interval.value_() >> keeper.tkr_mono.shift.value_()))
-    except (AttributeError, ValueError, ZeroDivisionError):
+    except damage():
         return _DEFAULT_HZ
     return min(_COMMON_HZ, key=lambda common: abs(common - hz)) if 50 < hz < 2000 else _DEFAULT_HZ

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import drgn
 
+from postmortem.dump.damage import damage
 from postmortem.kernel.cpu.percpu import variable
-from postmortem.kernel.damage import DAMAGED
+from postmortem.kernel.memo import fact
 from postmortem.kernel.tasks.stacks import describe_trace
 from postmortem.kernel.tasks.tasks import TaskReader
 from postmortem.model.findings import TaskRef
@@ -41,34 +42,31 @@ class Cpu:
         return TaskStack(self.task, self.state, self.number, self.stack, self.note)
 
 
+@fact
 def cpus(prog: drgn.Program) -> tuple[Cpu, ...]:
-    """Every CPU; cached in the program.
+    """Every CPU.
 
     :raises LookupError: the CPU mask or the types are missing.
     :raises drgn.FaultError: the CPU mask is not in the dump.
     """
-    cached = prog.cache.get("postmortem cpus")
-    if not isinstance(cached, tuple):
-        from postmortem.kernel.system import present_cpus
+    from postmortem.kernel.system import present_cpus
 
-        reader = TaskReader(prog)
-        found = (_cpu(prog, reader, number) for number in present_cpus(prog))
-        cached = tuple(cpu for cpu in found if cpu is not None)
-        prog.cache["postmortem cpus"] = cached
-    return cached
+    reader = TaskReader(prog)
+    found = (_cpu(prog, reader, number) for number in present_cpus(prog))
+    return tuple(cpu for cpu in found if cpu is not None)
 
 
 def _cpu(prog: drgn.Program, reader: TaskReader, number: int) -> Cpu | None:
     try:
         current = variable(prog, "runqueues", number, "struct rq").curr.read_()
         task, _raw = reader.read(current.value_())
-    except DAMAGED:
+    except damage():
         return None
     trace: drgn.StackTrace | None = None
     note = ""
     try:
         trace = prog.stack_trace(current)
-    except DAMAGED as exc:
+    except damage() as exc:
         note = f"no registers: {exc}"
     stack = describe_trace(prog, trace) if trace is not None else ()
     return Cpu(number, task.ref, task.address, task.state, stack, trace, note)
@@ -84,7 +82,7 @@ def panic_cpu(prog: drgn.Program) -> int | None:
         try:
             value = prog[name]
             number = value.counter.value_() if name == "panic_cpu" else value.value_()
-        except (LookupError, AttributeError, drgn.FaultError):
+        except damage():
             continue
         if number != _NOBODY and 0 <= number < 1 << 16:
             return int(number)

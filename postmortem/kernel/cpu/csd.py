@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import drgn
 
+from postmortem.dump.damage import damage, member
 from postmortem.kernel.cpu.percpu import variable
 from postmortem.kernel.tasks.stacks import Symbolizer
 
@@ -41,7 +42,7 @@ def pending_calls(prog: drgn.Program, cpus: list[int]) -> list[Call]:
     for cpu in cpus:
         try:
             found += _queued(prog, cpu)
-        except (LookupError, AttributeError, drgn.FaultError):
+        except damage():
             continue
     return found
 
@@ -65,12 +66,10 @@ def _queued(prog: drgn.Program, cpu: int) -> Iterator[Call]:
 
 
 def _flags(call: drgn.Object) -> tuple[int, int | None]:
-    """``node.u_flags`` and ``node.src`` since v5.11 (545b8c8df41f), ``flags`` before."""
+    """``node.u_flags`` and ``node.src`` since v5.11 (545b8c8df41f), members
+    of the call itself before."""
+    flags = member(call, "node.u_flags", "flags").value_()
     try:
-        return call.node.u_flags.value_(), call.node.src.value_()
-    except AttributeError:
-        pass
-    try:
-        return call.flags.value_(), call.src.value_()
-    except AttributeError:
-        return call.flags.value_(), None
+        return flags, member(call, "node.src", "src").value_()
+    except LookupError:
+        return flags, None

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import drgn
 
+from postmortem.dump.damage import damage
+
 _MAX_IRQS = 1 << 16
 UNHANDLED = 10_000
 """So many of the last 100,000 that nobody claimed are trouble; at 99,900 the kernel gives up."""
@@ -52,7 +54,7 @@ def interrupts(prog: drgn.Program, seconds: float) -> list[Interrupt]:
             total = _total(desc)
             name = _name(desc)
             unhandled = int(desc.irqs_unhandled.value_())
-        except (LookupError, AttributeError, drgn.FaultError):
+        except damage():
             continue
         if total:
             rate = total / seconds if seconds > 0 else 0.0

@@ -5,12 +5,12 @@ Facts only: no judgement whether that is wrong (plugins/lockups.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import drgn
 
+from postmortem.dump.damage import damage, integer, readable, tolerated
 from postmortem.kernel.cpu.clock import Clock, read_clock
 from postmortem.kernel.cpu.cpus import Cpu, cpus
 from postmortem.kernel.cpu.percpu import number, variable
@@ -215,10 +215,7 @@ def lockups(prog: drgn.Program, panic_ns: int | None = None) -> Lockups:
 
 
 def _integer(prog: drgn.Program, name: str) -> int | None:
-    try:
-        return int(prog[name].value_())
-    except (LookupError, TypeError, drgn.FaultError):
-        return None
+    return readable(lambda: integer(prog[name]))
 
 
 _WATCH_SOFTLOCKUP = 0x2
@@ -239,7 +236,7 @@ def _state(
     current = drgn.Object(prog, "struct task_struct *", cpu.address)
     now = clock.now_ns
     count = None
-    with suppress(LookupError, AttributeError, drgn.FaultError):
+    with tolerated():
         count = _preempt_count(prog, cpu.number)
     return CpuState(
         cpu=cpu,
@@ -249,28 +246,21 @@ def _state(
         in_user=not frames and bool(registers.get("cs", 0) & 3),
         interrupts_on=None if flags is None else bool(flags & INTERRUPT_FLAG),
         preempt_count=count,
-        running_ns=_since(now, _read(lambda: current.sched_info.last_arrival.value_())),
+        running_ns=_since(now, readable(lambda: current.sched_info.last_arrival.value_())),
         silent_ns=clock.overdue_ns.get(cpu.number),
-        policy=_POLICIES.get(_read(lambda: current.policy.value_()) or 0, "?"),
-        runnable=_read(lambda: rq.nr_running.value_()) if rq is not None else None,
+        policy=_POLICIES.get(readable(lambda: current.policy.value_()) or 0, "?"),
+        runnable=readable(lambda: rq.nr_running.value_()) if rq is not None else None,
         waiting=waiting,
-        rt_throttled=bool(_read(lambda: rq.rt.rt_throttled.value_()) if rq is not None else 0),
+        rt_throttled=bool(readable(lambda: rq.rt.rt_throttled.value_()) if rq is not None else 0),
         watchdog_ns=_watchdog_ns(prog, cpu.number, now) if watched else None,
         hrtimer_interrupts=_hrtimer_interrupts(prog, cpu.number),
     )
 
 
-def _read(value: Callable[[], int]) -> int | None:
-    try:
-        return int(value())
-    except (LookupError, AttributeError, TypeError, drgn.FaultError):
-        return None
-
-
 def _rq(prog: drgn.Program, cpu: int) -> drgn.Object | None:
     try:
         return variable(prog, "runqueues", cpu, "struct rq").read_()
-    except (LookupError, drgn.FaultError):
+    except damage():
         return None
 
 
@@ -368,7 +358,7 @@ def _runnable(prog: drgn.Program, clock: Clock) -> Iterator[Waiting]:
             # On a run queue (TASK_ON_RQ_QUEUED), not on the way from one to another.
             if pointer.on_rq.value_() != 1 or not queued or _is_throttled(pointer):
                 continue
-        except (LookupError, AttributeError, drgn.FaultError):
+        except damage():
             continue
         wait = _since(clock.now_ns, queued)
         if wait is not None and policy != _SCHED_IDLE:
@@ -379,5 +369,5 @@ def _is_throttled(task: drgn.Object) -> bool:
     """Its cgroup has used up its time (CONFIG_CFS_BANDWIDTH): it waits by order."""
     try:
         return bool(task.se.cfs_rq.throttle_count.value_())
-    except (AttributeError, drgn.FaultError):
+    except damage():
         return False

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import drgn
 
+from postmortem.dump.damage import damage, integer
+
 
 def variable(prog: drgn.Program, name: str, cpu: int, c_type: str | None = None) -> drgn.Object:
     """The variable ``name`` of a CPU.
@@ -31,8 +33,6 @@ def number(prog: drgn.Program, name: str, cpu: int, c_type: str = "unsigned long
     """
     try:
         found = variable(prog, name, cpu, c_type)
-        if found.type_.unaliased().kind == drgn.TypeKind.STRUCT:
-            found = found.counter
-        return int(found.value_())
-    except (LookupError, AttributeError, TypeError, drgn.FaultError):
+        return integer(found)
+    except damage():
         return None

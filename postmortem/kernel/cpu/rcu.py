@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import drgn
 
+from postmortem.dump.damage import damage
 from postmortem.kernel.cpu.clock import Clock
 from postmortem.kernel.cpu.percpu import variable
 from postmortem.kernel.tasks.tasks import Task, all_tasks
@@ -67,7 +68,7 @@ def grace_period(prog: drgn.Program, clock: Clock) -> GracePeriod | None:
 def _timeout(prog: drgn.Program) -> int:
     try:
         value = int(prog["rcu_cpu_stall_timeout"].value_())
-    except (LookupError, drgn.FaultError):
+    except damage():
         return 21
     return value if 0 < value < 10_000 else 21
 
@@ -94,7 +95,7 @@ def _is_leaf(prog: drgn.Program, node: drgn.Object) -> bool:
     try:
         first = variable(prog, "rcu_data", node.grplo.value_(), "struct rcu_data")
         return bool(first.mynode.level.value_() == node.level.value_())
-    except (LookupError, AttributeError, drgn.FaultError):
+    except damage():
         return True
 
 
@@ -104,7 +105,7 @@ def _blocked(prog: drgn.Program, node: drgn.Object) -> list[Task]:
         at = node.gp_tasks.value_()
         head = node.blkd_tasks.address_of_().value_()
         offset = drgn.offsetof(prog.type("struct task_struct"), "rcu_node_entry")
-    except (LookupError, AttributeError, drgn.FaultError):
+    except damage():
         return []
     found: list[Task] = []
     known = all_tasks(prog).by_address
@@ -116,7 +117,7 @@ def _blocked(prog: drgn.Program, node: drgn.Object) -> list[Task]:
             found.append(task)
         try:
             at = prog.read_u64(at)
-        except drgn.FaultError:
+        except damage():
             break
     return found
 
@@ -131,6 +132,6 @@ def _callbacks(prog: drgn.Program) -> int | None:
             if length.type_.unaliased().kind == drgn.TypeKind.STRUCT:
                 length = length.counter
             total += length.value_()
-    except (LookupError, AttributeError, drgn.FaultError):
+    except damage():
         return None
     return total

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import drgn
 
+from postmortem.dump.damage import damage, tolerated
+from postmortem.kernel.memo import fact
 from postmortem.kernel.tasks.stacks import Symbolizer
 from postmortem.kernel.tasks.tasks import Task, all_tasks
 
@@ -53,25 +55,22 @@ def kthread_of(prog: drgn.Program, task: Task) -> int | None:
         if kind.has_member(member):
             try:
                 found = prog.read_u64(task.address + drgn.offsetof(kind, member))
-            except drgn.FaultError:
+            except damage():
                 continue
             if found >> 63:
                 return int(found)
     return None
 
 
+@fact
 def busy_workers(prog: drgn.Program) -> list[Worker]:
-    """Every worker that executes work; cached."""
-    cached = prog.cache.get("postmortem busy workers")
-    if isinstance(cached, list):
-        return cached
+    """Every worker that executes work."""
     found: list[Worker] = []
     try:
         kthread_data = drgn.offsetof(prog.type("struct kthread"), "data")
         worker_type = prog.type("struct worker *")
         scheduled = drgn.offsetof(worker_type.type, "scheduled")
     except LookupError:
-        prog.cache["postmortem busy workers"] = found
         return found
     for task in all_tasks(prog).tasks:
         if not task.comm.startswith("kworker/"):
@@ -85,9 +84,8 @@ def busy_workers(prog: drgn.Program) -> list[Worker]:
             if worker.task.value_() != task.address or not worker.current_work:
                 continue
             found.append(_worker(prog, task, worker, address + scheduled))
-        except (drgn.FaultError, LookupError):
+        except damage():
             continue
-    prog.cache["postmortem busy workers"] = found
     return found
 
 
@@ -97,7 +95,7 @@ def _worker(prog: drgn.Program, task: Task, worker: drgn.Object, scheduled: int)
     try:
         queue = worker.current_pwq.wq.value_()
         name = worker.current_pwq.wq.name.string_().decode("utf-8", "replace")
-    except drgn.FaultError:
+    except damage():
         pass
     return Worker(
         task,
@@ -131,24 +129,23 @@ def flushed_by(prog: drgn.Program, barrier: int) -> Worker | None:
         seen.add(node)
         try:
             node = prog.read_u64(node)
-        except drgn.FaultError:
+        except damage():
             return None
     return None
 
 
 def queue_flushed_by(prog: drgn.Program, flusher: int) -> Flusher | None:
     """The workqueue that has this ``struct wq_flusher`` on its lists."""
-    cached = prog.cache.get("postmortem flushers")
-    if not isinstance(cached, dict):
-        cached = {}
-        try:
-            for address, known in _flushers(prog):
-                cached.setdefault(address, known)
-        except (LookupError, drgn.FaultError, AttributeError):
-            pass  # what was read before the list broke off is kept
-        prog.cache["postmortem flushers"] = cached
-    found = cached.get(flusher)
-    return found if isinstance(found, Flusher) else None
+    return _all_flushers(prog).get(flusher)
+
+
+@fact
+def _all_flushers(prog: drgn.Program) -> dict[int, Flusher]:
+    found: dict[int, Flusher] = {}
+    with tolerated():  # what was read before the list broke off is kept
+        for address, known in _flushers(prog):
+            found.setdefault(address, known)
+    return found
 
 
 def _flushers(prog: drgn.Program) -> Iterator[tuple[int, Flusher]]:

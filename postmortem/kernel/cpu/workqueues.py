@@ -6,11 +6,11 @@ Source: kernel/workqueue.c, workqueue_internal.h.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 
 import drgn
 
+from postmortem.dump.damage import damage, integer, member, tolerated
 from postmortem.kernel.cpu.clock import Clock
 from postmortem.kernel.tasks.stacks import Symbolizer
 from postmortem.kernel.tasks.tasks import Task, all_tasks
@@ -83,7 +83,7 @@ def waiting_pools(prog: drgn.Program, clock: Clock) -> Pools:
             break
         try:
             read = _pool(prog, pool, clock)
-        except (drgn.FaultError, LookupError, AttributeError):
+        except damage():
             continue
         if read is not None:
             found.append(read)
@@ -95,7 +95,7 @@ def _thresh(prog: drgn.Program) -> int:
     try:
         symbol = prog.symbol("wq_watchdog_thresh")
         value = prog.read_u64(symbol.address)
-    except (LookupError, drgn.FaultError):
+    except damage():
         return 30
     return value if 0 < value < 100_000 else 30
 
@@ -108,11 +108,8 @@ def _pool(prog: drgn.Program, pool: drgn.Object, clock: Clock) -> Pool | None:
     pending, functions = _pending(prog, head)
     cpu = pool.cpu.value_()
     nice = None
-    with suppress(drgn.FaultError, AttributeError):
+    with tolerated():
         nice = pool.attrs.nice.value_()
-    running = pool.nr_running
-    if running.type_.unaliased().kind == drgn.TypeKind.STRUCT:
-        running = running.counter  # atomic_t before bc35f7ef9628 (early 2022)
     return Pool(
         id=pool.id.value_(),
         cpu=cpu if cpu >= 0 else None,
@@ -123,16 +120,13 @@ def _pool(prog: drgn.Program, pool: drgn.Object, clock: Clock) -> Pool | None:
         busy=tuple(_busy(prog, pool, clock)),
         workers=pool.nr_workers.value_(),
         idle=pool.nr_idle.value_(),
-        running=running.value_(),
+        running=integer(pool.nr_running),  # atomic_t before bc35f7ef9628 (early 2022)
     )
 
 
 def _progress(pool: drgn.Object) -> int:
     """Jiffies when a pool last took up work: ``last_progress_ts``, older ``watchdog_ts``."""
-    try:
-        return int(pool.last_progress_ts.value_())
-    except AttributeError:
-        return int(pool.watchdog_ts.value_())
+    return int(member(pool, "last_progress_ts", "watchdog_ts").value_())
 
 
 def _function(prog: drgn.Program, address: int) -> tuple[str | None, str | None]:
@@ -158,7 +152,7 @@ def _pending(prog: drgn.Program, head: int) -> tuple[int, tuple[str, ...]]:
                 if name is not None and name != "wq_barrier_func":
                     names[name] = None
             node = prog.read_u64(node)
-    except drgn.FaultError:
+    except damage():
         pass
     return count, tuple(names)
 
@@ -193,7 +187,7 @@ def _busy(prog: drgn.Program, pool: drgn.Object, clock: Clock) -> Iterator[Worke
 def _workqueue(worker: drgn.Object) -> str | None:
     try:
         name: bytes = worker.current_pwq.wq.name.string_()
-    except (drgn.FaultError, AttributeError, ValueError):
+    except damage():
         return None
     return name.decode("ascii", "replace") or None
 
@@ -203,6 +197,6 @@ def _seconds(worker: drgn.Object, clock: Clock) -> float | None:
     when a worker goes idle: neither says when work began. Newer kernels do (``current_start``)."""
     try:
         start = worker.current_start.value_()
-    except AttributeError:
+    except damage():
         return None
     return clock.jiffies_ago(start) if start else None

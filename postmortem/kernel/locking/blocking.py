@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 
 import drgn
 
+from postmortem.dump.damage import damage
 from postmortem.graph.model import Edge, Graph, Node, NodeKind
 from postmortem.kernel.cpu.cpus import Cpu, cpus
 from postmortem.kernel.devices import Device, device_of_super_block, devices
 from postmortem.kernel.locking import locks
 from postmortem.kernel.locking.holders import Holders
 from postmortem.kernel.locking.waits import Wait, Waits, waits
+from postmortem.kernel.memo import fact
 from postmortem.kernel.tasks.tasks import Task, TaskReader, all_tasks
 from postmortem.model.findings import Confidence, Kind, Problem
 from postmortem.model.frame import Frame
@@ -84,19 +86,16 @@ class Blocking:
     problems: list[Problem] = field(default_factory=list)
 
 
+@fact
 def blocking(
     prog: drgn.Program, reported: Iterable[int] = (), log_time: float | None = None
 ) -> Blocking:
-    """Who blocks whom; cached.
+    """Who blocks whom.
 
     :param reported: Pids that khungtaskd has complained about.
     :raises LookupError: types are missing.
     """
-    cached = prog.cache.get("postmortem blocking")
-    if not isinstance(cached, Blocking):
-        cached = _Builder(prog, waits(prog, log_time), frozenset(reported)).build()
-        prog.cache["postmortem blocking"] = cached
-    return cached
+    return _Builder(prog, waits(prog, log_time), frozenset(reported)).build()
 
 
 def task_node(task: int) -> str:
@@ -123,7 +122,7 @@ class _Builder:
     def build(self) -> Blocking:
         try:
             self._cpus = {cpu.address: cpu for cpu in cpus(self._prog)}
-        except (drgn.FaultError, LookupError) as exc:
+        except damage() as exc:
             self._result.problems.append(Problem("CPUs", str(exc)))
         blocked = [wait for wait in self._waits.waits if self._counts(wait)]
         by_object: dict[str, list[Wait]] = {}
@@ -152,7 +151,7 @@ class _Builder:
             return None
         try:
             return locks.owner(self._prog, wait.kind, wait.address)
-        except (drgn.FaultError, LookupError, AttributeError) as exc:
+        except damage() as exc:
             self._result.problems.append(Problem(f"owner of {wait.object}", str(exc)))
             return None
 
@@ -455,7 +454,7 @@ class _Builder:
         """An owner that is on no list of tasks: it has exited, or the word is no owner."""
         try:
             old, _raw = TaskReader(self._prog).read(address)
-        except (drgn.FaultError, LookupError):
+        except damage():
             return Node(
                 task_node(address),
                 NodeKind.UNKNOWN,

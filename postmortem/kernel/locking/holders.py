@@ -17,6 +17,7 @@ from functools import lru_cache
 
 import drgn
 
+from postmortem.dump.damage import damage
 from postmortem.kernel.code.disassembly import Instruction, decode
 from postmortem.kernel.tasks.stacks import Symbolizer
 from postmortem.kernel.tasks.tasks import Task
@@ -152,7 +153,7 @@ class Holders:
     def _before(self, start: int, size: int) -> Iterable[Instruction]:
         try:
             data = self._prog.read(start, size)
-        except drgn.FaultError:
+        except damage():
             return ()
         return decode(data, start)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import drgn
 
+from postmortem.dump.damage import damage
 from postmortem.kernel.identify import member_at, slab_object
 from postmortem.kernel.tasks.stacks import Symbolizer
 from postmortem.kernel.tasks.tasks import all_tasks
@@ -114,7 +115,7 @@ class Names:
         for find in roads:
             try:
                 found = find(address)
-            except (LookupError, drgn.FaultError, ValueError, AttributeError, TypeError):
+            except damage():
                 continue
             if found is not None:
                 return found
@@ -144,7 +145,7 @@ class Names:
             try:
                 for item in self._each_super_block():
                     self._mounts.append(item)
-            except (LookupError, drgn.FaultError, AttributeError):
+            except damage():
                 pass
         return self._mounts
 
@@ -178,7 +179,7 @@ class Names:
                 return ""
             path = d_path(mount.mnt.address_of_(), mount.mnt.mnt_root)
             return str(path.decode("utf-8", "replace"))
-        except (LookupError, drgn.FaultError, AttributeError, ValueError, TypeError):
+        except damage():
             return ""
 
     def _in_super_block(self, address: int) -> Name | None:
@@ -213,7 +214,7 @@ class Names:
                 return 0
             info = drgn.cast("struct ext4_sb_info *", found.s_fs_info)
             return int(info.s_journal.value_())
-        except (LookupError, drgn.FaultError, AttributeError):
+        except damage():
             return 0
 
     # --- slab objects
@@ -273,13 +274,13 @@ class Names:
             if found:
                 block = dict(self.super_blocks()).get(inode.i_sb.value_(), "")
                 return found.decode("utf-8", "replace") + (f" ({block})" if block else "")
-        except (LookupError, drgn.FaultError, AttributeError, ValueError):
+        except damage():
             pass
         try:
             device = inode.i_sb.s_id.string_().decode("utf-8", "replace")
             block = dict(self.super_blocks()).get(inode.i_sb.value_(), device)
             return f"inode {inode.i_ino.value_()} of {block}"
-        except (LookupError, drgn.FaultError, AttributeError):
+        except damage():
             return f"inode at {inode.value_():#x}"
 
     def _on_stack(self, address: int) -> Name | None:

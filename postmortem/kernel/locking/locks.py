@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import drgn
 
+from postmortem.dump.damage import damage, member
 from postmortem.rules.waits import WaitKind
 
 _FLAGS = 7
@@ -80,11 +81,8 @@ def _rt_mutex(prog: drgn.Program, address: int) -> Owner:
 
 def _mutex(prog: drgn.Program, address: int) -> Owner:
     lock = drgn.Object(prog, "struct mutex", address=address)
-    try:
-        word = lock.owner.counter.value_()
-    except AttributeError:
-        # PREEMPT_RT: the mutex is an rt_mutex.
-        word = lock.rtmutex.owner.value_()
+    # PREEMPT_RT: the mutex is an rt_mutex.
+    word = member(lock, "owner.counter", "rtmutex.owner").value_()
     word &= (1 << 64) - 1
     task = word & ~_FLAGS
     return Owner(task, True, "held" if task else "free", f"mutex.owner = {word:#x}")
@@ -113,7 +111,7 @@ def _semaphore(prog: drgn.Program, address: int) -> Owner:
     try:
         # Since v6.16 (CONFIG_DETECT_HUNG_TASK_BLOCKER).
         task = lock.last_holder.value_() & ~_FLAGS
-    except AttributeError:
+    except damage():
         return Owner(0, False, state, f"semaphore.count = {count}")
     return Owner(task, False, state, f"semaphore.last_holder = {task:#x}")
 
@@ -148,7 +146,7 @@ def blocker(prog: drgn.Program, task: int) -> tuple[WaitKind, int] | None:
             word = prog.read_u64(task + drgn.offsetof(kind, "blocked_on"))
             if word >> 63 and not word & _FLAGS:
                 return WaitKind.MUTEX, word
-    except drgn.FaultError:
+    except damage():
         return None
     return None
 
@@ -167,5 +165,5 @@ def rt_mutex_waited_for(prog: drgn.Program, task: int) -> int | None:
         if found.task.value_() != task:
             return None
         return int(found.lock.value_()) or None
-    except (LookupError, drgn.FaultError):
+    except damage():
         return None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import drgn
 
+from postmortem.dump.damage import damage
 from postmortem.kernel.tasks.tasks import Task
 
 _NS = 1e9
@@ -93,7 +94,7 @@ class Clock:
         """How long a task that is on no CPU has slept."""
         try:
             raw = self._prog.read(task.address + self._first, self._span)
-        except drgn.FaultError:
+        except damage():
             return Since(None, None, None, task.state == "D")
         read = dict(zip(self._names, self._format.unpack(raw), strict=True))
         slept = None
@@ -151,7 +152,7 @@ def _hz(prog: drgn.Program) -> int | None:
 def _read(prog: drgn.Program, name: str) -> int | None:
     try:
         return int(prog[name].value_())
-    except (LookupError, drgn.FaultError, TypeError, ValueError):
+    except damage():
         return None
 
 
@@ -169,8 +170,8 @@ def _run_queue_clock(prog: drgn.Program) -> float | None:
                 break
             try:
                 latest = max(latest, int(per_cpu(queues, cpu).clock.value_()))
-            except (drgn.FaultError, struct.error):
+            except damage():
                 continue
-    except (LookupError, drgn.FaultError):
+    except damage():
         return None
     return latest / _NS if latest else None

@@ -13,17 +13,18 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 import drgn
 
+from postmortem.dump.damage import damage, tolerated
 from postmortem.kernel.code.disassembly import Instruction, decode, function_code
 from postmortem.kernel.code.typed_registers import typed_registers
 from postmortem.kernel.cpu.lockups import CpuState
 from postmortem.kernel.cpu.percpu import variable
 from postmortem.kernel.identify import SlabObject, slab_object
 from postmortem.kernel.locking.lock_names import Names, outer_member
+from postmortem.kernel.memo import fact
 from postmortem.kernel.tasks.stacks import Symbolizer
 from postmortem.kernel.tasks.tasks import Task
 from postmortem.model.frame import Frame
@@ -155,7 +156,7 @@ def spins(prog: drgn.Program, state: CpuState) -> Spin | None:
 def _value(prog: drgn.Program, address: int) -> QSpinlock | None:
     try:
         return QSpinlock(prog.read_u32(address))
-    except drgn.FaultError:
+    except damage():
         return None
 
 
@@ -195,10 +196,11 @@ _TOP_BYTES = 512
 def _top_of_stack(prog: drgn.Program, state: CpuState) -> bytes:
     try:
         return bytes(prog.read(state.registers["rsp"], _TOP_BYTES))
-    except (KeyError, drgn.FaultError):
+    except damage():
         return b""
 
 
+@fact
 def _nodes(prog: drgn.Program) -> dict[int, tuple[int, int, int]]:
     """The MCS nodes in use: address to CPU, level and address of the next in the queue.
 
@@ -207,19 +209,15 @@ def _nodes(prog: drgn.Program) -> dict[int, tuple[int, int, int]]:
     """
     from drgn.helpers.linux.cpumask import for_each_possible_cpu
 
-    cached = prog.cache.get("postmortem mcs nodes")
-    if isinstance(cached, dict):
-        return cached
     found: dict[int, tuple[int, int, int]] = {}
     for cpu in for_each_possible_cpu(prog):
         if cpu >= _MAX_QUEUE:
             break
-        with suppress(LookupError, AttributeError, drgn.FaultError):
+        with tolerated():
             nodes = variable(prog, "qnodes", cpu, "struct qnode [4]")
             for level in range(min(nodes[0].mcs.count.value_(), _NESTED)):
                 node = nodes[level].mcs
                 found[node.address_of_().value_()] = (cpu, level, node.next.value_())
-    prog.cache["postmortem mcs nodes"] = found
     return found
 
 
@@ -306,7 +304,7 @@ def _before(prog: drgn.Program, return_address: int) -> list[Instruction]:
     start = return_address - symbol.offset
     try:
         data = prog.read(start, min(symbol.offset, 1 << 16))
-    except drgn.FaultError:
+    except damage():
         return []
     return list(decode(data, start))
 
@@ -462,7 +460,7 @@ def _stack_words(prog: drgn.Program, state: CpuState) -> set[int]:
         size = int(prog["THREAD_SIZE"])
         end = (sp | (size - 1)) + 1
         found.update(_words(prog.read(sp, min(end - sp, _STACK_WORDS * 8))))
-    except (LookupError, drgn.FaultError):
+    except damage():
         pass
     return found
 

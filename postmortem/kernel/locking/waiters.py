@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 
 import drgn
 
+from postmortem.dump.damage import damage
+from postmortem.kernel.memo import fact
 from postmortem.kernel.tasks.stacks import Symbolizer
 from postmortem.kernel.tasks.unwind import SleepingStack, SleepingStacks
 
@@ -53,11 +55,9 @@ class Ring:
     """Why the walk ended early."""
 
 
+@fact
 def layouts(prog: drgn.Program) -> dict[str, Layout]:
-    """Layouts of the kernel's waiting structures by C type of the lock; cached."""
-    cached = prog.cache.get("postmortem waiter layouts")
-    if isinstance(cached, dict):
-        return cached
+    """Layouts of the kernel's waiting structures by C type of the lock."""
     found: dict[str, Layout] = {}
     for waiter, links, task, lock, head in (
         ("struct mutex_waiter", "list", "task", "struct mutex", "wait_list"),
@@ -69,7 +69,6 @@ def layouts(prog: drgn.Program) -> dict[str, Layout]:
         layout = _layout(prog, waiter, links, task, lock, head)
         if layout is not None:
             found[lock] = layout
-    prog.cache["postmortem waiter layouts"] = found
     return found
 
 
@@ -143,7 +142,7 @@ class Waiters:
                 return None
             if self._prog.read_u64(previous) != here:
                 return None
-        except drgn.FaultError:
+        except damage():
             return None
         return following, previous
 
@@ -181,7 +180,7 @@ class Waiters:
             while True:
                 try:
                     link = self._prog.read_u64(link + 8 * direction)
-                except drgn.FaultError as exc:
+                except damage() as exc:
                     ring.broken = ring.broken or f"the waiter list breaks off at {link:#x}: {exc}"
                     break
                 if link in seen:
@@ -206,7 +205,7 @@ class Waiters:
                 if not self._is_text(function):
                     return None
             task = self._prog.read_u64(waiter + layout.task)
-        except drgn.FaultError:
+        except damage():
             return None
         stack = self._stacks.by_task.get(task)
         if stack is not None:
@@ -235,6 +234,6 @@ class Waiters:
             try:
                 if self._prog.read_u64(value + layout.first) in ring.waiters:
                     return value
-            except drgn.FaultError:
+            except damage():
                 continue
         return None

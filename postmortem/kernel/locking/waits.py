@@ -13,12 +13,14 @@ from dataclasses import dataclass, replace
 
 import drgn
 
+from postmortem.dump.damage import damage, integer, member
 from postmortem.kernel import devices
 from postmortem.kernel.cpu import workers
 from postmortem.kernel.locking import locks
 from postmortem.kernel.locking.lock_names import Name, Names
 from postmortem.kernel.locking.since import Clock, Since
 from postmortem.kernel.locking.waiters import Layout, Ring, Waiters
+from postmortem.kernel.memo import fact
 from postmortem.kernel.tasks.tasks import Task, all_tasks
 from postmortem.kernel.tasks.unwind import Shape, SleepingStack, SleepingStacks, sleeping_stacks
 from postmortem.model.findings import Kind, Problem
@@ -118,17 +120,14 @@ def guilty(shape: Shape) -> Frame | None:
     return guilty_frame(shape.frames, Kind.HUNG_TASK)
 
 
+@fact
 def waits(prog: drgn.Program, log_time: float | None = None) -> Waits:
-    """Every task that sleeps and what it waits for; cached.
+    """Every task that sleeps and what it waits for.
 
     :param log_time: Seconds since boot of the log's last message.
     :raises LookupError: types are missing.
     """
-    cached = prog.cache.get("postmortem waits")
-    if not isinstance(cached, Waits):
-        cached = WaitReader(prog, log_time).read_all()
-        prog.cache["postmortem waits"] = cached
-    return cached
+    return WaitReader(prog, log_time).read_all()
 
 
 class WaitReader:
@@ -205,7 +204,7 @@ class WaitReader:
         if read is not None:
             try:
                 target = read(self, stack, how) or target
-            except (drgn.FaultError, LookupError, AttributeError) as exc:
+            except damage() as exc:
                 target = replace(target, proof=f"not found: {exc}")
         if target.address is None and self._blocker:
             said = locks.blocker(self._prog, stack.task.address)
@@ -290,7 +289,7 @@ class WaitReader:
     def _points_to(self, address: int, task: Task) -> bool:
         try:
             return bool(self._prog.read_u64(address) == task.address)
-        except drgn.FaultError:
+        except damage():
             return False
 
     # --- completions and what is built on them
@@ -377,8 +376,8 @@ class WaitReader:
                 if kthread is not None:
                     self._kthreads[kthread] = task
         assert target.address is not None
-        for member, verb in (("exited", "end"), ("parked", "park")):
-            offset = self._offset("struct kthread", member)
+        for field_name, verb in (("exited", "end"), ("parked", "park")):
+            offset = self._offset("struct kthread", field_name)
             if offset is None:
                 continue
             thread = self._kthreads.get(target.address - offset)
@@ -399,7 +398,7 @@ class WaitReader:
             return ""
         try:
             symbol = self._prog.symbol(self._prog.read_u64(kthread + offset))
-        except (LookupError, drgn.FaultError):
+        except damage():
             return ""
         return str(symbol.name)
 
@@ -413,7 +412,7 @@ class WaitReader:
             for task in all_tasks(self._prog).tasks:
                 try:
                     done = 0 if task.kthread else self._prog.read_u64(task.address + offset)
-                except drgn.FaultError:
+                except damage():
                     continue
                 if done:
                     self._children[done] = task
@@ -486,7 +485,7 @@ class WaitReader:
                 index = page.index.value_()
                 name = f"{flag} of {self._names.path(inode)} page {index}"
                 device = self._disk(inode)
-        except (drgn.FaultError, AttributeError):
+        except damage():
             pass
         return Target(
             WaitKind.PAGE,
@@ -510,7 +509,7 @@ class WaitReader:
             head = drgn.Object(self._prog, "struct buffer_head", address=target.address)
             block = head.b_blocknr.value_()
             device = _device_name(head.b_bdev)
-        except (drgn.FaultError, LookupError, AttributeError):
+        except damage():
             return target
         return replace(
             target,
@@ -554,7 +553,7 @@ class WaitReader:
         """``struct task_struct *`` of the thread that commits a journal."""
         try:
             found = drgn.Object(self._prog, "struct journal_s *", journal).j_task.value_()
-        except (LookupError, drgn.FaultError, AttributeError):
+        except damage():
             return 0
         return int(found)
 
@@ -573,12 +572,9 @@ def _device_name(bdev: drgn.Object) -> str:
     disk = bdev.bd_disk.disk_name.string_().decode("utf-8", "replace")
     try:
         # Partitions have a number of their own (v5.11, cb8432d650e2).
-        part = bdev.bd_partno.value_()
-    except AttributeError:
-        try:
-            part = bdev.__bd_flags.counter.value_() & 0xFF
-        except AttributeError:
-            part = 0
+        part = integer(member(bdev, "bd_partno", "__bd_flags")) & 0xFF
+    except damage():
+        part = 0
     return f"{disk}{part}" if part else str(disk)
 
 

@@ -12,6 +12,8 @@ from functools import cached_property
 
 import drgn
 
+from postmortem.dump.damage import damage
+from postmortem.kernel.memo import fact
 from postmortem.kernel.tasks.tasks import Task, all_tasks
 from postmortem.kernel.tasks.unwind import sleeping_stacks
 from postmortem.model.findings import Problem, TaskRef
@@ -70,19 +72,12 @@ class Stacks:
     problems: list[Problem] = field(default_factory=list)
 
 
+@fact
 def all_stacks(prog: drgn.Program) -> Stacks:
-    """Unwind and group all tasks' kernel stacks, idle tasks of idle CPUs included; cached.
+    """Unwind and group all tasks' kernel stacks, idle tasks of idle CPUs included.
 
     :raises LookupError: the dump has no types.
     """
-    cached = prog.cache.get("postmortem all stacks")
-    if not isinstance(cached, Stacks):
-        cached = _collect(prog)
-        prog.cache["postmortem all stacks"] = cached
-    return cached
-
-
-def _collect(prog: drgn.Program) -> Stacks:
     found = Stacks()
     sleeping = sleeping_stacks(prog)
     running = list(_on_cpus(prog, found))
@@ -110,7 +105,7 @@ def _on_cpus(prog: drgn.Program, found: Stacks) -> Iterator[TaskFrames]:
         for cpu in cpus(prog):
             task = known.get(cpu.address) or _idle_task(cpu.address, cpu.task, cpu.number)
             yield TaskFrames(task, cpu.stack, True, "" if cpu.stack else cpu.note)
-    except (LookupError, drgn.FaultError) as exc:
+    except damage() as exc:
         found.problems.append(Problem("stacks of the CPUs", str(exc)))
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 
 import drgn
 
-from postmortem.kernel.damage import DAMAGED
+from postmortem.dump.damage import damage
+from postmortem.kernel.memo import fact
 from postmortem.model.frame import Frame
 
 _MAX_FRAMES = 256
@@ -33,14 +34,10 @@ class Symbolizer:
         self._prog = prog
         self._known: dict[int, Symbol | None] = {}
 
-    @classmethod
-    def of(cls, prog: drgn.Program) -> Symbolizer:
+    @staticmethod
+    def of(prog: drgn.Program) -> Symbolizer:
         """The symbolizer of this program."""
-        cached = prog.cache.get("postmortem symbolizer")
-        if not isinstance(cached, cls):
-            cached = cls(prog)
-            prog.cache["postmortem symbolizer"] = cached
-        return cached
+        return _symbolizer(prog)
 
     def symbol(self, address: int) -> Symbol | None:
         """The function that holds ``address``, ``None`` for what is no kernel text."""
@@ -71,8 +68,23 @@ class Symbolizer:
         return Symbol(found.name, address - found.address, found.size, module)
 
 
+@fact
+def _symbolizer(prog: drgn.Program) -> Symbolizer:
+    return Symbolizer(prog)
+
+
 def describe_trace(prog: drgn.Program, trace: Iterable[drgn.StackFrame]) -> tuple[Frame, ...]:
     """Turn a drgn stack trace into plain frames, innermost first, up to user space."""
+    frames, last = _described(prog, trace)
+    if last is not None and frames[-1].interrupted and frames[-1].function is None:
+        frames += _behind_a_wild_call(prog, last)
+    return segmented(frames)
+
+
+def _described(
+    prog: drgn.Program, trace: Iterable[drgn.StackFrame]
+) -> tuple[list[Frame], drgn.StackFrame | None]:
+    """The frames, and drgn's of the outermost."""
     symbolizer = Symbolizer.of(prog)
     frames: list[Frame] = []
     last: drgn.StackFrame | None = None
@@ -100,9 +112,7 @@ def describe_trace(prog: drgn.Program, trace: Iterable[drgn.StackFrame]) -> tupl
         if len(frames) >= _MAX_FRAMES:
             break
         last = frame
-    if last is not None and frames[-1].interrupted and frames[-1].function is None:
-        frames += _behind_a_wild_call(prog, last)
-    return segmented(frames)
+    return frames, last
 
 
 def _behind_a_wild_call(prog: drgn.Program, frame: drgn.StackFrame) -> list[Frame]:
@@ -117,9 +127,9 @@ def _behind_a_wild_call(prog: drgn.Program, frame: drgn.StackFrame) -> list[Fram
             return []
         regs = pt_regs(prog, values)
         trace = prog.stack_trace(regs)
-    except DAMAGED:
+    except damage():
         return []
-    found = list(describe_trace(prog, trace))
+    found, _last = _described(prog, trace)
     # Its innermost address is a return address, not an interrupted one.
     if found:
         caller = Symbolizer.of(prog).caller(found[0].pc)
@@ -216,7 +226,7 @@ def recursion(prog: drgn.Program, task_address: int) -> Recursion | None:
     try:
         size = int(prog["THREAD_SIZE"])
         data = prog.read(task.stack.value_(), size)
-    except DAMAGED:
+    except damage():
         return None
     words = Counter(word for (word,) in struct.iter_unpack("<Q", data) if word >> 47 == 0x1FFFF)
     symbolizer = Symbolizer.of(prog)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 import drgn
 
-from postmortem.kernel.damage import DAMAGED
+from postmortem.dump.damage import damage
+from postmortem.kernel.memo import fact
 from postmortem.model.findings import Problem, TaskRef
 
 _MAX_TASKS = 1 << 22
@@ -69,20 +70,9 @@ class TaskList:
         return next((task for task in self.tasks if task.pid == pid), None)
 
 
+@fact
 def all_tasks(prog: drgn.Program) -> TaskList:
-    """Every task: by ``init_task.tasks``, by the pid tree if that breaks, by run queue at last.
-
-    The result is cached in the program.
-    """
-    cached = prog.cache.get("postmortem tasks")
-    if isinstance(cached, TaskList):
-        return cached
-    found = _collect(prog)
-    prog.cache["postmortem tasks"] = found
-    return found
-
-
-def _collect(prog: drgn.Program) -> TaskList:
+    """Every task: by ``init_task.tasks``, by the pid tree if that breaks, by run queue at last."""
     found = TaskList()
     reader = TaskReader(prog)
     _take(found, "task list (init_task.tasks)", reader.by_list(found))
@@ -109,7 +99,7 @@ def _take(found: TaskList, road: str, tasks: Iterator[Task]) -> None:
             found.add(task)
             if len(found.tasks) >= _MAX_TASKS:
                 raise LookupError("more tasks than there can be")
-    except DAMAGED as exc:
+    except damage() as exc:
         found.complete = False
         found.problems.append(Problem(road, f"breaks off after {len(found.tasks)} tasks: {exc}"))
 
@@ -117,7 +107,7 @@ def _take(found: TaskList, road: str, tasks: Iterator[Task]) -> None:
 def _nr_threads(prog: drgn.Program) -> int | None:
     try:
         value = int(prog["nr_threads"].value_())
-    except (LookupError, drgn.FaultError):
+    except damage():
         return None
     return value if 0 < value < _MAX_TASKS else None
 
@@ -233,7 +223,7 @@ class TaskReader:
         for task in for_each_task(self._prog):
             try:
                 yield self.read(task.value_())[0]
-            except DAMAGED:
+            except damage():
                 continue
 
     def by_run_queue(self) -> Iterator[Task]:

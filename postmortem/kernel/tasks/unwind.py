@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 
 import drgn
 
+from postmortem.dump.damage import damage
+from postmortem.kernel.memo import fact
 from postmortem.kernel.tasks.stacks import describe_trace
 from postmortem.kernel.tasks.tasks import Task, all_tasks
 from postmortem.model.findings import Problem
@@ -97,19 +99,12 @@ class SleepingStacks:
         return {stacks[0].shape: stacks for stacks in ordered}
 
 
+@fact
 def sleeping_stacks(prog: drgn.Program) -> SleepingStacks:
-    """Stacks of all tasks that are on no CPU; cached in the program.
+    """Stacks of all tasks that are on no CPU.
 
     :raises LookupError: types are missing.
     """
-    cached = prog.cache.get("postmortem sleeping stacks")
-    if not isinstance(cached, SleepingStacks):
-        cached = _read_all(prog)
-        prog.cache["postmortem sleeping stacks"] = cached
-    return cached
-
-
-def _read_all(prog: drgn.Program) -> SleepingStacks:
     found = SleepingStacks()
     unwinder = Unwinder(prog)
     for task in all_tasks(prog).tasks:
@@ -118,7 +113,7 @@ def _read_all(prog: drgn.Program) -> SleepingStacks:
             if task.on_cpu or not base[0]:
                 continue
             found.by_task[task.address] = unwinder.unwind(task, base)
-        except (drgn.FaultError, LookupError, ValueError) as exc:
+        except damage() as exc:
             found.unreadable[task.address] = str(exc)
     if found.unreadable:
         why = next(iter(found.unreadable.values()))

@@ -1,0 +1,31 @@
+"""Facts that are read once for a program and kept in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Concatenate, ParamSpec, TypeVar
+
+import drgn
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+def fact(
+    read: Callable[Concatenate[drgn.Program, P], T],
+) -> Callable[Concatenate[drgn.Program, P], T]:
+    """Keep what ``read(prog, ...)`` gave the first time; what it raised is not kept.
+
+    Further parameters are those of the first call.
+    """
+    key = f"postmortem {read.__module__}.{read.__qualname__}"
+
+    @wraps(read)
+    def reader(prog: drgn.Program, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        if key not in prog.cache:
+            prog.cache[key] = read(prog, *args, **kwargs)
+        found: T = prog.cache[key]
+        return found
+
+    return reader
