@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from postmortem.judge.stuck import Root
     from postmortem.kernel.cpu.lockups import CpuState, Lockups
     from postmortem.kernel.cpu.rcu import GracePeriod
-    from postmortem.kernel.cpu.workqueues import Pool, Worker
+    from postmortem.kernel.cpu.workqueues import Pool, PoolWorker
 
 
 @plugin("lockups", needs=())
@@ -266,7 +266,7 @@ class _Story:
             tables=(_pool_table(stalled),),
         )
 
-    def _hog(self, pool: Pool) -> Worker | None:
+    def _hog(self, pool: Pool) -> PoolWorker | None:
         """A worker that counts as running and never sleeps."""
         busy = [w for w in pool.busy if w.counts and w.task is not None and w.task.state == "R"]
         busy.sort(key=lambda worker: not (worker.task and worker.task.on_cpu))
@@ -359,7 +359,7 @@ def _more(known: Culprit, own: Culprit) -> Culprit:
 # --- tables ---------------------------------------------------------------------
 
 
-def _worker(worker: Worker) -> str:
+def _worker(worker: PoolWorker) -> str:
     return f"{worker.task.comm} ({worker.task.pid})" if worker.task is not None else "a worker"
 
 

@@ -23,7 +23,7 @@ from postmortem.model.report import Report
 from postmortem.plugin import Context, plugin
 
 if TYPE_CHECKING:
-    from postmortem.kernel.memory import Memory, SlabCache, TaskMemory
+    from postmortem.kernel.memory import MemoryTotals, SlabCache, TaskMemory
 
 _LEAK_SHARE = 0.25
 """A slab cache that holds this part of all memory is named as the holder."""
@@ -111,7 +111,7 @@ def _mib(size: int) -> str:
     return f"{size / (1 << 20):.1f} MiB"
 
 
-def _totals_table(totals: Memory) -> Table:
+def _totals_table(totals: MemoryTotals) -> Table:
     named = {
         "total": totals.total,
         "free": totals.free,

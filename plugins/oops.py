@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -102,6 +101,7 @@ def _context(report: Report) -> str:
 
 
 def _fault(ctx: Context, report: Report) -> Fault | None:
+    from postmortem.arch import arch_of
     from postmortem.kernel.code.fault import fault_at, text_address
 
     place = report.pc
@@ -111,8 +111,8 @@ def _fault(ctx: Context, report: Report) -> Fault | None:
     pc = text_address(prog, place.function, place.offset, place.size, place.module)
     if pc is None:
         return None
-    # The kernel pads the numbers of registers: R08.
-    registers = {re.sub(r"^r0(?=\d$)", "r", name): v for name, v in report.registers.items()}
+    arch = arch_of(prog)
+    registers = {arch.register_name(name): value for name, value in report.registers.items()}
     return ctx.attempt("code at the fault", lambda: fault_at(prog, pc, registers))
 
 

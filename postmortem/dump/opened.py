@@ -10,6 +10,7 @@ from pathlib import Path
 
 import drgn
 
+from postmortem.arch import SUPPORTED
 from postmortem.dump import elf, kdump, vmcoreinfo
 from postmortem.dump.memory import Memory, PhysicalRange
 from postmortem.errors import UnknownInputError
@@ -23,7 +24,6 @@ os.environ.setdefault("DRGN_DISABLE_PLUGINS", "*")
 # Its warnings would go to stderr, which belongs to the user.
 logging.getLogger("drgn").addHandler(logging.NullHandler())
 
-SUPPORTED_ARCHITECTURES = ("x86_64",)
 _PRSTATUS_BYTES = {336: "x86_64", 392: "aarch64", 376: "riscv64"}
 """sizeof(struct elf_prstatus): tells the machine when the header does not."""
 
@@ -156,10 +156,10 @@ def set_core(program: drgn.Program, source: PlainFile) -> None:
 
 
 def require_architecture(arch: str, name: str) -> None:
-    if arch not in SUPPORTED_ARCHITECTURES:
+    if arch not in SUPPORTED:
         raise UnknownInputError(
             f"{name} is a dump of {shown(arch)}, which is not supported yet"
-            f" (only {', '.join(SUPPORTED_ARCHITECTURES)} is): open it with drgn or crash"
+            f" (only {', '.join(SUPPORTED)} is): open it with drgn or crash"
         )
 
 

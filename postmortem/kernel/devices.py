@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import drgn
 
+from postmortem.arch import arch_of
 from postmortem.dump.damage import damage
 from postmortem.kernel.memo import fact
 from postmortem.kernel.tasks.tasks import Task, all_tasks
@@ -181,8 +182,9 @@ def device_of_bio_wait(prog: drgn.Program, completion: int, words: Iterator[int]
         private = drgn.offsetof(kind, "bi_private")
     except LookupError:
         return None
+    is_pointer = arch_of(prog).is_pointer
     for word in words:
-        if not word >> 63 or word & 7:
+        if not is_pointer(word, 8):
             continue
         try:
             if prog.read_u64(word + private) != completion:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import drgn
 
+from postmortem.arch import arch_of
 from postmortem.dump.damage import damage, tolerated
 from postmortem.kernel.memo import fact
 from postmortem.kernel.tasks.stacks import Symbolizer
@@ -36,7 +37,7 @@ def slab_object(prog: drgn.Program, address: int) -> SlabObject | None:
     """The slab object that holds ``address``, ``None`` if none does or it can't be told."""
     from drgn.helpers.linux.slab import slab_object_info
 
-    if not address >> 63:
+    if not arch_of(prog).is_kernel(address):
         return None
     try:
         info = slab_object_info(prog, address)
@@ -60,7 +61,7 @@ def identify(prog: drgn.Program, value: int) -> str | None:
     found = poison(value)
     if found is not None:
         return found.meaning
-    if not value >> 63:
+    if not arch_of(prog).is_kernel(value):
         return None
     symbol = Symbolizer.of(prog).symbol(value)
     if symbol is not None:

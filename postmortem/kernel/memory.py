@@ -38,7 +38,7 @@ class TaskMemory:
 
 
 @dataclass(frozen=True)
-class Memory:
+class MemoryTotals:
     """Totals in bytes; ``None`` where a counter does not exist or can't be read."""
 
     total: int | None
@@ -53,10 +53,10 @@ class Memory:
     vmalloc: int | None = None
 
 
-def memory(prog: drgn.Program) -> Memory:
+def memory(prog: drgn.Program) -> MemoryTotals:
     """Read the machine-wide counters (``vm_zone_stat``, ``vm_node_stat``)."""
     page = int(prog["PAGE_SIZE"])
-    return Memory(
+    return MemoryTotals(
         total=_total(prog, page),
         free=_counter(prog, "vm_zone_stat", ("NR_FREE_PAGES",), page),
         anonymous=_counter(prog, "vm_node_stat", ("NR_ANON_MAPPED",), page),

@@ -16,7 +16,7 @@ from postmortem.judge.verdict import diagnose
 from postmortem.kernel.cpu.clock import NSEC
 from postmortem.kernel.cpu.csd import Call
 from postmortem.kernel.cpu.rcu import GracePeriod
-from postmortem.kernel.cpu.workqueues import Pool, Pools, Worker
+from postmortem.kernel.cpu.workqueues import Pool, Pools, PoolWorker
 from postmortem.kernel.locking.spinlocks import Holder, QSpinlock, Spin
 from postmortem.kernel.tasks.tasks import Task
 from postmortem.model.findings import Finding, Kind, Severity, Table, TaskRef
@@ -196,7 +196,7 @@ def test_healthy_machine_has_no_finding(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def pool(**changes: Any) -> Pools:
-    worker = Worker(task(51, 1), "reindex", "driver", 0x1, "events", True, None)
+    worker = PoolWorker(task(51, 1), "reindex", "driver", 0x1, "events", True, None)
     members: dict[str, Any] = {
         "id": 2, "cpu": 1, "nice": 0, "stalled_seconds": 40.0, "pending": 2,
         "waiting": ("quick",), "busy": (worker,), "workers": 3, "idle": 2, "running": 1,

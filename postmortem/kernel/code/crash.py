@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import drgn
 
+from postmortem.arch import arch_of
+from postmortem.arch.model import Code
 from postmortem.kernel.code.fault import Fault, fault_at
 from postmortem.kernel.cpu.cpus import Cpu, cpus, panic_cpu
 from postmortem.kernel.cpu.registers import InterruptedFrame, interrupted_frames
@@ -14,17 +16,6 @@ from postmortem.model.frame import Frame
 from postmortem.rules.poison import is_canonical
 
 _NULL_PAGE = 4096
-
-# What the entry code of an exception says about the fault (arch/x86/include/asm/idtentry.h).
-_ENTRIES = {
-    "asm_exc_page_fault": Kind.BAD_POINTER,
-    "asm_exc_general_protection": Kind.GENERAL_PROTECTION,
-    "asm_exc_divide_error": Kind.DIVIDE_ERROR,
-    "asm_exc_invalid_op": Kind.BUG,
-    "asm_exc_double_fault": Kind.STACK_OVERFLOW,
-    "asm_exc_stack_segment": Kind.BAD_POINTER,
-    "asm_exc_machine_check": Kind.MACHINE_CHECK,
-}
 
 # Functions that call panic() for a reason of their own.
 _CALLERS = {
@@ -66,7 +57,10 @@ def crash(prog: drgn.Program) -> Crash | None:
     cpu = next((cpu for cpu in cpus(prog) if cpu.number == number), None)
     if cpu is None or cpu.trace is None:
         return None
-    faults = [item for item in interrupted_frames(cpu.trace) if item.entry in _ENTRIES]
+    exceptions = arch_of(prog).exceptions
+    faults = [
+        item for item in interrupted_frames(cpu.trace, arch_of(prog)) if item.entry in exceptions
+    ]
     if faults and not _panicked_on_purpose(cpu, faults[-1]):
         return _exception(prog, cpu, faults[-1])
     if cpu.stack and not any(frame.function in _STOPPING for frame in cpu.stack):
@@ -90,23 +84,28 @@ def _exception(prog: drgn.Program, cpu: Cpu, interrupted: InterruptedFrame) -> C
     fault = fault_at(prog, interrupted.pc, interrupted.registers)
     start = next((n for n, f in enumerate(cpu.stack) if f.pc == interrupted.pc), 0)
     above = [frame.function for frame in cpu.stack[:start]]
-    kind = _kind(fault, _ENTRIES.get(interrupted.entry or ""), warned="__warn" in above)
+    kind = _kind(
+        fault,
+        arch_of(prog).exceptions.get(interrupted.entry or ""),
+        code=arch_of(prog).code,
+        warned="__warn" in above,
+    )
     return Crash(cpu, kind, interrupted, fault, cpu.stack[start:])
 
 
-def _kind(fault: Fault | None, entry: Kind | None, *, warned: bool) -> Kind:
+def _kind(fault: Fault | None, entry: Kind | None, *, code: Code, warned: bool) -> Kind:
     """What the exception and the instruction together say."""
     if fault is None:
         return Kind.BAD_EXECUTION if entry in (None, Kind.BAD_POINTER) else entry
     mnemonic = fault.instruction.mnemonic
-    if entry is Kind.BUG or (entry is None and mnemonic == "ud2"):
-        # ud2 is how BUG() and WARN() trap; any other undefined opcode is just that.
-        if mnemonic != "ud2":
+    if entry is Kind.BUG or (entry is None and mnemonic in code.bug):
+        # Any other undefined opcode is just that.
+        if mnemonic not in code.bug:
             return Kind.INVALID_OPCODE
         return Kind.WARNING if warned else Kind.BUG
     if fault.base_poison is not None and fault.base_poison.freed:
         return Kind.USE_AFTER_FREE
-    if entry is None and mnemonic.startswith(("div", "idiv")):
+    if entry is None and mnemonic.startswith(code.divides):
         return Kind.DIVIDE_ERROR
     if entry in (None, Kind.BAD_POINTER) and fault.address is not None:
         if fault.address < _NULL_PAGE:

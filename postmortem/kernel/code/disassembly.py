@@ -1,18 +1,22 @@
-"""Kernel code as it lies in the dump, disassembled (x86-64, in AT&T syntax)."""
+"""Kernel code as it lies in the dump, disassembled."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import drgn
 
+from postmortem.arch import arch_of
+from postmortem.arch.model import Arch, engine
 from postmortem.dump.damage import damage
 from postmortem.kernel.tasks.stacks import Symbolizer
 
 _MAX_FUNCTION = 64 << 10
+_WORD = (1 << 64) - 1
 _AFTER = 48
 """Bytes that are shown behind the instruction in question."""
 
@@ -20,27 +24,6 @@ _AFTER = 48
 _SMALL = re.compile(r"(^|,|-)(\d)\(")
 
 _LARGE = re.compile(r"\$(\d{10,})")
-
-_WIDE = {
-    part: whole
-    for whole, parts in {
-        "rax": "eax ax al ah",
-        "rbx": "ebx bx bl bh",
-        "rcx": "ecx cx cl ch",
-        "rdx": "edx dx dl dh",
-        "rsi": "esi si sil",
-        "rdi": "edi di dil",
-        "rbp": "ebp bp bpl",
-        "rsp": "esp sp spl",
-        **{f"r{n}": f"r{n}d r{n}w r{n}b" for n in range(8, 16)},
-    }.items()
-    for part in [whole, *parts.split()]
-}
-
-
-def whole_register(name: str) -> str:
-    """The 64-bit register that ``name`` is a part of: ``eax`` is ``rax``."""
-    return _WIDE.get(name, name)
 
 
 @dataclass(frozen=True)
@@ -55,18 +38,21 @@ class MemoryOperand:
     size: int
     """Bytes that are accessed."""
     written: bool
+    from_pc: int | None = None
+    """Where the program counter is then, if the base is that."""
 
-    def address(self, registers: dict[str, int], next_address: int) -> int | None:
+    def address(self, registers: Mapping[str, int]) -> int | None:
         """Effective address without segment; ``None`` if a register is not known."""
         value = self.displacement
         for name, scale in ((self.base, 1), (self.index, self.scale)):
             if name is None:
                 continue
-            content = next_address if name == "rip" else registers.get(name)
+            base = self.from_pc if name == self.base else None
+            content = registers.get(name) if base is None else base
             if content is None:
                 return None
             value += content * scale
-        return value & (1 << 64) - 1
+        return value & _WORD
 
 
 @dataclass(frozen=True)
@@ -85,24 +71,15 @@ class Instruction:
     immediate: int | None
     target: int | None
     """Where a direct call or jump goes."""
+    is_call: bool
+    is_jump: bool
+    ends_flow: bool
+    """Nothing runs on from here."""
 
     @property
     def text(self) -> str:
         """``mov    %rax,0x18(%rdi)``"""
         return f"{self.mnemonic:<6} {self.operands}".rstrip()
-
-    @property
-    def is_call(self) -> bool:
-        return self.mnemonic.startswith("call")
-
-    @property
-    def is_jump(self) -> bool:
-        return self.mnemonic.startswith("j")
-
-    @property
-    def ends_flow(self) -> bool:
-        """Nothing runs on from here."""
-        return self.mnemonic.startswith(("jmp", "ret", "ud2", "iret", "int3"))
 
 
 @dataclass(frozen=True)
@@ -137,73 +114,110 @@ def function_code(prog: drgn.Program, pc: int) -> FunctionCode | None:
         data = prog.read(start, max(size, symbol.offset + 1))
     except damage():
         return None
-    instructions = tuple(decode(data, start))
+    instructions = tuple(decode(data, start, arch_of(prog)))
     for index, instruction in enumerate(instructions):
         if instruction.address == pc:
             return FunctionCode(symbol.function, start, instructions, index)
     return None
 
 
-def decode(data: bytes, address: int) -> Iterator[Instruction]:
+def decode(data: bytes, address: int, arch: Arch) -> Iterator[Instruction]:
     """Disassemble ``data`` that lies at ``address``, up to the first byte that is no code."""
-    import capstone
-    from capstone import x86
-
-    engine = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
-    engine.syntax = capstone.CS_OPT_SYNTAX_ATT
-    engine.detail = True
-    for insn in engine.disasm(data, address):
-        yield _instruction(insn, x86)
+    reader = _reader(arch)
+    for insn in reader.engine.disasm(data, address):
+        yield reader.instruction(insn)
 
 
-def _instruction(insn: Any, x86: Any) -> Instruction:
-    memory = None
-    registers: list[str | None] = []
-    immediate = None
-    # Capstone lists operands in the order of the syntax: AT&T has the destination last.
-    for operand in reversed(insn.operands):
-        registers.append(None)
-        if operand.type == x86.X86_OP_REG:
-            registers[-1] = whole_register(insn.reg_name(operand.reg))
-        elif operand.type == x86.X86_OP_IMM:
-            immediate = operand.imm
-        elif operand.type == x86.X86_OP_MEM:
-            memory = _memory(insn, operand)
-    _read, written = insn.regs_access()
-    branch = insn.mnemonic.startswith(("call", "j"))
-    return Instruction(
-        address=insn.address,
-        size=insn.size,
-        mnemonic=insn.mnemonic,
-        operands=_operands(insn.op_str),
-        memory=memory,
-        writes=tuple({whole_register(insn.reg_name(number)) for number in written}),
-        operand_registers=tuple(registers),
-        immediate=immediate,
-        target=immediate & (1 << 64) - 1 if branch and immediate is not None else None,
-    )
+@cache
+def _reader(arch: Arch) -> _Reader:
+    return _Reader(arch)
+
+
+class _Reader:
+    """Turns capstone's instructions into ours."""
+
+    def __init__(self, arch: Arch) -> None:
+        import capstone
+
+        self._arch = arch
+        self.engine = engine(arch.code)
+        self._call, self._jump = capstone.CS_GRP_CALL, capstone.CS_GRP_JUMP
+        self._returns = frozenset({capstone.CS_GRP_RET, capstone.CS_GRP_IRET})
+        self._kinds = (capstone.CS_OP_REG, capstone.CS_OP_IMM, capstone.CS_OP_MEM)
+
+    def instruction(self, insn: Any) -> Instruction:
+        memory = None
+        registers: list[str | None] = []
+        immediate = None
+        is_register, is_immediate, is_memory = self._kinds
+        # Capstone lists operands in the order of the syntax: AT&T has the destination last.
+        for operand in reversed(insn.operands):
+            registers.append(None)
+            if operand.type == is_register:
+                registers[-1] = self._name(insn, operand.reg)
+            elif operand.type == is_immediate:
+                immediate = operand.imm
+            elif operand.type == is_memory:
+                memory = self._memory(insn, operand)
+        groups = frozenset(insn.groups)
+        is_call, is_jump = self._call in groups, self._jump in groups
+        _read, written = insn.regs_access()
+        code = self._arch.code
+        return Instruction(
+            address=insn.address,
+            size=insn.size,
+            mnemonic=insn.mnemonic,
+            operands=_operands(insn.op_str),
+            memory=memory,
+            writes=tuple({self._name(insn, number) for number in written}),
+            operand_registers=tuple(registers),
+            immediate=immediate,
+            target=immediate & _WORD if (is_call or is_jump) and immediate is not None else None,
+            is_call=is_call,
+            is_jump=is_jump,
+            ends_flow=bool(groups & self._returns)
+            or insn.mnemonic in code.jumps
+            or insn.mnemonic in code.traps,
+        )
+
+    def _name(self, insn: Any, number: int) -> str:
+        return self._arch.whole_register(insn.reg_name(number))
+
+    def _memory(self, insn: Any, operand: Any) -> MemoryOperand:
+        def name(number: int) -> str | None:
+            return self._name(insn, number) if number else None
+
+        base = name(operand.mem.base)
+        return MemoryOperand(
+            base=base,
+            index=name(operand.mem.index),
+            scale=operand.mem.scale,
+            displacement=operand.mem.disp,
+            segment=name(operand.mem.segment),
+            size=operand.size,
+            # CS_AC_WRITE; capstone knows only the reading half of string stores.
+            written=bool(operand.access & 2) or "stos" in insn.mnemonic,
+            from_pc=insn.address + insn.size if base == self._arch.pc else None,
+        )
+
+
+def constant(instruction: Instruction, arch: Arch) -> int | None:
+    """The kernel address that an instruction puts into its destination, if it is one."""
+    memory = instruction.memory
+    value = None
+    if memory is None and instruction.mnemonic in arch.code.copies:
+        value = instruction.immediate
+    elif memory is not None and instruction.mnemonic.startswith(arch.code.address_of):
+        value = memory.address({}) if memory.index is None else None
+    if value is None or not arch.is_pointer(value & _WORD):
+        return None
+    return value & _WORD
 
 
 def _operands(text: str) -> str:
     """Operands with all but small numbers in hex, as objdump writes them."""
     text = _SMALL.sub(r"\g<1>0x\g<2>(", text.replace(", ", ","))
     return _LARGE.sub(lambda match: f"${int(match[1]):#x}", text)
-
-
-def _memory(insn: Any, operand: Any) -> MemoryOperand:
-    def name(number: int) -> str | None:
-        return whole_register(insn.reg_name(number)) if number else None
-
-    return MemoryOperand(
-        base=name(operand.mem.base),
-        index=name(operand.mem.index),
-        scale=operand.mem.scale,
-        displacement=operand.mem.disp,
-        segment=name(operand.mem.segment),
-        size=operand.size,
-        # CS_AC_WRITE; capstone knows only the reading half of string stores.
-        written=bool(operand.access & 2) or "stos" in insn.mnemonic,
-    )
 
 
 def listing(prog: drgn.Program, code: FunctionCode, before: int = 8, after: int = 4) -> list[str]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import drgn
 
+from postmortem.arch import arch_of
 from postmortem.kernel.code.disassembly import (
     FunctionCode,
     Instruction,
@@ -20,17 +21,6 @@ from postmortem.kernel.code.disassembly import (
 from postmortem.kernel.code.typed_registers import Pointer, typed_registers
 from postmortem.kernel.identify import SlabObject, slab_object
 from postmortem.rules.poison import Poison, poison
-
-GENERAL_REGISTERS = (
-    "rax",
-    "rbx",
-    "rcx",
-    "rdx",
-    "rsi",
-    "rdi",
-    "rbp",
-    *(f"r{number}" for number in range(8, 16)),
-)
 
 
 @dataclass(frozen=True)
@@ -85,7 +75,8 @@ def text_address(
         return None
     if size is not None and len(found) > 1:
         found = [symbol for symbol in found if symbol.size == size] or found
-    addresses = {symbol.address for symbol in found if symbol.address >> 63}
+    is_kernel = arch_of(prog).is_kernel
+    addresses = {symbol.address for symbol in found if is_kernel(symbol.address)}
     return addresses.pop() + offset if len(addresses) == 1 else None
 
 
@@ -103,16 +94,17 @@ def fault_at(prog: drgn.Program, pc: int, registers: dict[str, int]) -> Fault | 
     pointers = typed_registers(prog, code)
     value = registers.get(base) if base else None
     objects = {}
-    for name in GENERAL_REGISTERS:
+    arch = arch_of(prog)
+    for name in arch.general:
         content = registers.get(name)
-        if content is not None and content >> 63:
+        if content is not None and arch.is_kernel(content):
             found = slab_object(prog, content)
             if found is not None:
                 objects[name] = found
     return Fault(
         code=code,
         registers=registers,
-        address=memory.address(registers, instruction.address + instruction.size)
+        address=memory.address(registers)
         if memory is not None and memory.segment is None
         else None,
         base=base,

@@ -15,17 +15,6 @@ _FRAMES = 6
 _VALUES = 40
 _MAX_TEXT = 160
 
-# struct pt_regs has the older names (arch/x86/include/asm/ptrace.h).
-_MEMBERS = {
-    "rip": "ip",
-    "rsp": "sp",
-    "rbp": "bp",
-    "rflags": "flags",
-    **{f"r{name}x": f"{name}x" for name in "abcd"},
-    "rsi": "si",
-    "rdi": "di",
-}
-
 
 @dataclass(frozen=True)
 class Local:
@@ -43,13 +32,7 @@ def frame_locals(program: drgn.Program, registers: dict[str, int]) -> tuple[Loca
     :param registers: Of the innermost frame, by their 64-bit names.
     :raises LookupError: the program has no ``struct pt_regs``.
     """
-    known = {
-        _MEMBERS.get(name, name): value
-        for name, value in registers.items()
-        if name in _MEMBERS or (name[0] == "r" and name[1:].isdigit())
-    }
-    known["cs"] = 0x10
-    trace = program.stack_trace(pt_regs(program, known))
+    trace = program.stack_trace(pt_regs(program, registers))
     return tuple(islice(_locals(trace), _VALUES))
 
 

@@ -1,7 +1,7 @@
 """Which struct a register points to, from the types of a function's parameters.
 
 BTF has every function's prototype. Starting with the parameters in their
-registers (System V x86-64 ABI) the function's code is followed to the
+registers (of the architecture's ABI) the function's code is followed to the
 instruction in question: copies keep a type, loads through a typed pointer give
 the member's type, calls give the type of their result. Where two paths meet,
 only what both agree on is kept. The answer is likely, not certain: the
@@ -14,13 +14,13 @@ from dataclasses import dataclass, replace
 
 import drgn
 
+from postmortem.arch import arch_of
+from postmortem.arch.model import Arch
 from postmortem.dump.damage import damage
 from postmortem.kernel.code.disassembly import FunctionCode, Instruction, MemoryOperand
 from postmortem.kernel.identify import member_at, type_at
 from postmortem.kernel.tasks.stacks import Symbolizer
 
-_PARAMETERS = ("rdi", "rsi", "rdx", "rcx", "r8", "r9")
-_CALLER_SAVED = ("rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11")
 _MAX_INSTRUCTIONS = 20_000
 _COMPILER_COPIES = (".isra.", ".part.", ".constprop.", ".cold")
 """Copies of a function that the compiler made take other parameters than its prototype says."""
@@ -62,7 +62,8 @@ def typed_registers(prog: drgn.Program, code: FunctionCode) -> State:
         return {}
     state = _parameters(prog, code)
     arriving: dict[int, State] = {}
-    rewritten = _loop_writes(code)
+    arch = arch_of(prog)
+    rewritten = _loop_writes(code, arch)
     live = True
     for instruction in code.instructions[: min(code.index + 1, _MAX_INSTRUCTIONS)]:
         address = instruction.address
@@ -80,7 +81,7 @@ def typed_registers(prog: drgn.Program, code: FunctionCode) -> State:
             target = instruction.target
             known = arriving.get(target)
             arriving[target] = dict(state) if known is None else _agreed(known, state)
-        state = _step(prog, instruction, state)
+        state = _step(prog, arch, instruction, state)
         live = not instruction.ends_flow
     return {}
 
@@ -90,7 +91,7 @@ def _parameters(prog: drgn.Program, code: FunctionCode) -> State:
     function = _function_type(prog, code.name)
     if function is None:
         return state
-    registers = iter(_PARAMETERS)
+    registers = iter(arch_of(prog).calls.parameters)
     for parameter in function.parameters:
         kind = parameter.type.unaliased_kind()
         if kind in (drgn.TypeKind.STRUCT, drgn.TypeKind.UNION, drgn.TypeKind.FLOAT):
@@ -132,7 +133,7 @@ def _agreed(one: State, other: State) -> State:
     }
 
 
-def _loop_writes(code: FunctionCode) -> dict[int, set[str]]:
+def _loop_writes(code: FunctionCode, arch: Arch) -> dict[int, set[str]]:
     """For each loop's first instruction the registers that the loop writes.
 
     What they hold there depends on code that has not been followed yet.
@@ -148,45 +149,45 @@ def _loop_writes(code: FunctionCode) -> dict[int, set[str]]:
         for inside in code.instructions[first : number + 1]:
             writes.update(inside.writes)
             if inside.is_call:
-                writes.update(_CALLER_SAVED)
+                writes.update(arch.calls.clobbered)
     return result
 
 
-def _step(prog: drgn.Program, instruction: Instruction, state: State) -> State:
+def _step(prog: drgn.Program, arch: Arch, instruction: Instruction, state: State) -> State:
     after = dict(state)
     for register in instruction.writes:
         after.pop(register, None)
     if instruction.is_call:
-        for register in _CALLER_SAVED:
+        for register in arch.calls.clobbered:
             after.pop(register, None)
         result = _call_result(prog, instruction)
         if result is not None:
-            after["rax"] = result
+            after[arch.calls.result] = result
         return after
     operands = instruction.operand_registers
     destination = operands[0] if operands else None
     if destination is None:
         return after
-    value = _value(prog, instruction, state, destination)
+    value = _value(prog, arch, instruction, state, destination)
     if value is not None:
         after[destination] = value
     return after
 
 
 def _value(
-    prog: drgn.Program, instruction: Instruction, state: State, destination: str
+    prog: drgn.Program, arch: Arch, instruction: Instruction, state: State, destination: str
 ) -> Pointer | None:
     """What the instruction puts into its destination register."""
     mnemonic = instruction.mnemonic
     memory = instruction.memory
-    if mnemonic in ("mov", "movq", "movabs"):
+    if mnemonic in arch.code.copies:
         if memory is not None:
-            return _loaded(prog, memory, state)
+            return _loaded(prog, arch, memory, state)
         source = (
             instruction.operand_registers[1] if len(instruction.operand_registers) > 1 else None
         )
         return state.get(source) if source else None
-    if mnemonic.startswith("lea") and memory is not None and memory.index is None:
+    if mnemonic.startswith(arch.code.address_of) and memory is not None and memory.index is None:
         base = state.get(memory.base or "")
         return replace(base, offset=base.offset + memory.displacement) if base else None
     if mnemonic.startswith(("add", "sub")) and instruction.immediate is not None:
@@ -200,8 +201,8 @@ def _value(
     return None
 
 
-def _loaded(prog: drgn.Program, memory: MemoryOperand, state: State) -> Pointer | None:
-    if memory.segment == "gs":
+def _loaded(prog: drgn.Program, arch: Arch, memory: MemoryOperand, state: State) -> Pointer | None:
+    if memory.segment == arch.code.per_cpu:
         return _current(prog, memory.displacement)
     if memory.base is None or memory.index is not None or memory.base not in state:
         return None

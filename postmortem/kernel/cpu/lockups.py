@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import drgn
 
+from postmortem.arch import arch_of
 from postmortem.dump.damage import damage, integer, readable, tolerated
 from postmortem.kernel.cpu.clock import Clock, read_clock
 from postmortem.kernel.cpu.cpus import Cpu, cpus
@@ -18,8 +19,6 @@ from postmortem.kernel.tasks.tasks import Task, all_tasks
 from postmortem.model.findings import Problem
 from postmortem.model.frame import Frame
 
-INTERRUPT_FLAG = 1 << 9
-"""X86_EFLAGS_IF"""
 _MAX_WAITING = 10_000
 _POLICIES = {
     0: "SCHED_NORMAL",
@@ -231,7 +230,7 @@ def _state(
     prog: drgn.Program, cpu: Cpu, clock: Clock, watched: bool, waiting: tuple[Waiting, ...]
 ) -> CpuState:
     frames, registers, observed = what_it_was_at(cpu)
-    flags = registers.get("rflags")
+    arch = arch_of(prog)
     rq = _rq(prog, cpu.number)
     current = drgn.Object(prog, "struct task_struct *", cpu.address)
     now = clock.now_ns
@@ -243,8 +242,8 @@ def _state(
         frames=frames,
         registers=registers,
         observed=observed,
-        in_user=not frames and bool(registers.get("cs", 0) & 3),
-        interrupts_on=None if flags is None else bool(flags & INTERRUPT_FLAG),
+        in_user=not frames and bool(arch.in_user(registers)),
+        interrupts_on=arch.interrupts_on(registers),
         preempt_count=count,
         running_ns=_since(now, readable(lambda: current.sched_info.last_arrival.value_())),
         silent_ns=clock.overdue_ns.get(cpu.number),

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import drgn
 
+from postmortem.arch.model import Arch
+
 
 @dataclass(frozen=True)
 class InterruptedFrame:
@@ -17,7 +19,7 @@ class InterruptedFrame:
     """The entry code that saved them: ``asm_exc_page_fault`` ..."""
 
 
-def interrupted_frames(trace: drgn.StackTrace) -> list[InterruptedFrame]:
+def interrupted_frames(trace: drgn.StackTrace, arch: Arch) -> list[InterruptedFrame]:
     """Every interrupted kernel frame of a stack, innermost first.
 
     The innermost frame of a stack counts only if something was called above it.
@@ -29,8 +31,8 @@ def interrupted_frames(trace: drgn.StackTrace) -> list[InterruptedFrame]:
             continue
         if frame.interrupted and number:
             registers = frame.registers()
-            pc = registers.get("rip", registers.get("pc"))
-            if pc is None or registers.get("cs", 0) & 3:
+            pc = registers.get(arch.pc)
+            if pc is None or arch.in_user(registers):
                 break
             result.append(InterruptedFrame(pc, registers, entry))
         try:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import drgn
 
+from postmortem.arch import arch_of
 from postmortem.dump.damage import damage, tolerated
 from postmortem.kernel.memo import fact
 from postmortem.kernel.tasks.stacks import Symbolizer
@@ -57,7 +58,7 @@ def kthread_of(prog: drgn.Program, task: Task) -> int | None:
                 found = prog.read_u64(task.address + drgn.offsetof(kind, member))
             except damage():
                 continue
-            if found >> 63:
+            if arch_of(prog).is_kernel(found):
                 return int(found)
     return None
 

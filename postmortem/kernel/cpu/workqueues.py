@@ -1,4 +1,4 @@
-"""Worker pools: which make no progress, what their workers do, and what waits behind them.
+"""PoolWorker pools: which make no progress, what their workers do, and what waits behind them.
 
 Source: kernel/workqueue.c, workqueue_internal.h.
 """
@@ -23,7 +23,7 @@ _NOT_RUNNING = 0x8 | 0x40 | 0x80 | 0x100
 
 
 @dataclass(frozen=True)
-class Worker:
+class PoolWorker:
     """A worker with work in hand."""
 
     task: Task | None
@@ -53,7 +53,7 @@ class Pool:
     """Work items that wait."""
     waiting: tuple[str, ...]
     """Their functions, each once, the first ones."""
-    busy: tuple[Worker, ...]
+    busy: tuple[PoolWorker, ...]
     workers: int
     idle: int
     running: int
@@ -157,7 +157,7 @@ def _pending(prog: drgn.Program, head: int) -> tuple[int, tuple[str, ...]]:
     return count, tuple(names)
 
 
-def _busy(prog: drgn.Program, pool: drgn.Object, clock: Clock) -> Iterator[Worker]:
+def _busy(prog: drgn.Program, pool: drgn.Object, clock: Clock) -> Iterator[PoolWorker]:
     """Workers of a pool that have work in hand, by its ``workers`` list."""
     worker_type = prog.type("struct worker")
     known = all_tasks(prog).by_address
@@ -173,7 +173,7 @@ def _busy(prog: drgn.Program, pool: drgn.Object, clock: Clock) -> Iterator[Worke
         if not work:
             continue
         name, module = _function(prog, worker.current_func.value_())
-        yield Worker(
+        yield PoolWorker(
             task=known.get(worker.task.value_()),
             function=name,
             module=module,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import drgn
 
+from postmortem.arch import arch_of
 from postmortem.dump.damage import damage
 from postmortem.graph.model import Edge, Graph, Node, NodeKind
 from postmortem.kernel.cpu.cpus import Cpu, cpus
@@ -28,11 +29,11 @@ _MAX_CANDIDATES = 4
 EXITED = "a task that has exited"
 _SLEEP = re.compile(
     r"_*schedule\w*|\w*nanosleep\w*|common_nsleep\w*|__(?:x64|se|do)_sys_\w+|x64_sys_call"
-    r"|do_syscall_64|entry_SYSCALL_64\w*"
+    r"|do_syscall_64"
 )
 
 
-def _only_sleeps(functions: tuple[str, ...]) -> bool:
+def _only_sleeps(functions: tuple[str, ...], syscall_entry: str) -> bool:
     """Whether the task came from user space just to sleep: then it can hold no lock.
 
     No lock of the kernel outlives a system call, so the owner that is written
@@ -40,8 +41,8 @@ def _only_sleeps(functions: tuple[str, ...]) -> bool:
     """
     return (
         bool(functions)
-        and all(_SLEEP.fullmatch(name) for name in functions)
-        and functions[-1].startswith("entry_SYSCALL_64")
+        and all(_SLEEP.fullmatch(name) for name in functions[:-1])
+        and functions[-1].startswith(syscall_entry)
     )
 
 
@@ -409,7 +410,9 @@ class _Builder:
         functions = tuple(frame.function or "?" for frame in frames)
         frame = _guilty(frames)
         state = self._state(task, wait)
-        reused = self._younger(task, longest) or _only_sleeps(functions)
+        reused = self._younger(task, longest) or _only_sleeps(
+            functions, arch_of(self._prog).syscall_entry
+        )
         label = f"{task.comm} ({task.pid})"
         if reused:
             label, state = EXITED, f"has exited: its task_struct is now that of {label}"

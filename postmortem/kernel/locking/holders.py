@@ -17,8 +17,7 @@ from functools import lru_cache
 
 import drgn
 
-from postmortem.dump.damage import damage
-from postmortem.kernel.code.disassembly import Instruction, decode
+from postmortem.kernel.code.calls import Calls
 from postmortem.kernel.tasks.stacks import Symbolizer
 from postmortem.kernel.tasks.tasks import Task
 from postmortem.model.findings import Confidence
@@ -44,13 +43,12 @@ _GIVES = {
     WaitKind.PERCPU_READ: r"_*percpu_up_\w+",
     WaitKind.PERCPU_WRITE: r"_*percpu_up_\w+",
 }
-_MAX_FUNCTION = 64 << 10
 _WRAPPER = 512
 """Bytes of a function like rtnl_lock()."""
 
 
 @dataclass(frozen=True)
-class Candidate:
+class LikelyHolder:
     """A task that seems to hold a lock."""
 
     task: Task
@@ -60,22 +58,12 @@ class Candidate:
     proof: str
 
 
-@dataclass(frozen=True)
-class _Call:
-    """A call to a locking function, before the place where the function is now."""
-
-    takes: bool
-    argument: int | None
-    """The first argument, if it is an address in the code."""
-    function: str
-
-
 class Holders:
-    """Looks for holders on stacks; each place in the code is disassembled once."""
+    """Looks for holders on stacks."""
 
     def __init__(self, prog: drgn.Program) -> None:
         self._prog = prog
-        self._calls: dict[tuple[int, WaitKind], tuple[_Call, ...]] = {}
+        self._calls = Calls.of(prog)
 
     def acquirer(
         self, frames: Sequence[Frame], kind: WaitKind, address: int | None
@@ -96,78 +84,42 @@ class Holders:
 
     def through_wrapper(self, frames: Sequence[Frame], kind: WaitKind, address: int) -> bool:
         """Whether a small function that a frame has called took the lock for it."""
+        symbolizer = Symbolizer.of(self._prog)
         for frame in frames:
-            if frame.offset is None or frame.offset > _MAX_FUNCTION:
-                continue
-            for instruction in self._before(frame.pc - frame.offset, frame.offset):
-                target = instruction.target if instruction.is_call else None
-                if target is None or instruction.address + instruction.size == frame.pc:
-                    continue
-                symbol = Symbolizer.of(self._prog).symbol(target)
+            for call in self._calls.before(frame):
+                symbol = symbolizer.symbol(call.target) if call.target is not None else None
                 if symbol is None or symbol.offset or not 0 < symbol.size <= _WRAPPER:
                     continue
-                whole = Frame(symbol.function, offset=symbol.size, address=target + symbol.size)
-                if self._balance(whole, kind, address):
+                end = symbol.size + (call.target or 0)
+                if self._balance(Frame(symbol.function, symbol.size, address=end), kind, address):
                     return True
         return False
 
     def _balance(self, frame: Frame, kind: WaitKind, address: int | None) -> bool | None:
         """``True``: took this lock; ``False``: took one of this kind; ``None``: neither."""
+        if kind not in _TAKES:
+            return None
+        takes, gives = _pattern(kind)
         last: dict[int | None, bool] = {}
-        for call in self.calls(frame, kind):
-            last[call.argument] = call.takes
+        for call in self._calls.before(frame):
+            name = plain(call.function) if call.function is not None else ""
+            if name and (takes.fullmatch(name) or gives.fullmatch(name)):
+                last[call.argument] = takes.fullmatch(name) is not None
         if address is not None and address in last:
             return True if last[address] else None
-        if any(takes for argument, takes in last.items() if argument is None):
-            return False
-        return None
-
-    def calls(self, frame: Frame, kind: WaitKind) -> tuple[_Call, ...]:
-        """Calls that take or give back locks of ``kind`` before the frame's place."""
-        key = (frame.pc, kind)
-        if key not in self._calls:
-            self._calls[key] = tuple(self._find(frame, kind))
-        return self._calls[key]
-
-    def _find(self, frame: Frame, kind: WaitKind) -> Iterable[_Call]:
-        if frame.offset is None or kind not in _TAKES:
-            return
-        start, size = frame.pc - frame.offset, frame.offset
-        if size > _MAX_FUNCTION:
-            return
-        takes, gives = _pattern(kind)
-        symbolizer = Symbolizer.of(self._prog)
-        argument: int | None = None
-        for instruction in self._before(start, size):
-            if instruction.is_call and instruction.target is not None:
-                # The call that the frame is in has not come back.
-                here = instruction.address + instruction.size == frame.pc
-                target = symbolizer.symbol(instruction.target)
-                name = plain(target.function) if target and not target.offset else ""
-                if name and not here and (takes.fullmatch(name) or gives.fullmatch(name)):
-                    yield _Call(takes.fullmatch(name) is not None, argument, name)
-                argument = None
-            elif "rdi" in instruction.writes:
-                argument = _constant(instruction)
-
-    def _before(self, start: int, size: int) -> Iterable[Instruction]:
-        try:
-            data = self._prog.read(start, size)
-        except damage():
-            return ()
-        return decode(data, start)
+        return False if last.get(None) else None
 
     def candidates(
         self,
         kind: WaitKind,
         address: int,
         stacks: Iterable[tuple[Task, Sequence[Frame], bytes]],
-    ) -> list[Candidate]:
+    ) -> list[LikelyHolder]:
         """Tasks that seem to hold the lock at ``address``, the surest first.
 
         :param stacks: Tasks that do not wait for it, with their stacks.
         """
-        found: list[Candidate] = []
+        found: list[LikelyHolder] = []
         word = address.to_bytes(8, "little")
         known: dict[int, tuple[int, bool] | None] = {}
         for task, frames, data in stacks:
@@ -179,15 +131,17 @@ class Holders:
             if at is not None and at[1]:
                 name = frames[at[0]].function
                 found.append(
-                    Candidate(task, Confidence.LIKELY, at[0], f"{name}() has taken this very lock")
+                    LikelyHolder(
+                        task, Confidence.LIKELY, at[0], f"{name}() has taken this very lock"
+                    )
                 )
             elif on_stack and at is not None:
                 name = frames[at[0]].function
                 proof = f"{name}() has taken a {kind} and the address of this one is on the stack"
-                found.append(Candidate(task, Confidence.LIKELY, at[0], proof))
+                found.append(LikelyHolder(task, Confidence.LIKELY, at[0], proof))
             elif on_stack:
                 proof = "the address of the lock is on its stack"
-                found.append(Candidate(task, Confidence.POSSIBLE, None, proof))
+                found.append(LikelyHolder(task, Confidence.POSSIBLE, None, proof))
         order = {Confidence.LIKELY: 0, Confidence.POSSIBLE: 1}
         found.sort(key=lambda item: order.get(item.confidence, 2))
         return found
@@ -200,19 +154,6 @@ def _aligned(data: bytes, word: bytes) -> bool:
             return True
         at = data.find(word, at + 1)
     return False
-
-
-def _constant(instruction: Instruction) -> int | None:
-    """The address that an instruction puts into the first argument's register."""
-    memory = instruction.memory
-    if memory is not None and instruction.mnemonic.startswith("lea"):
-        if memory.base == "rip" and memory.index is None:
-            return (instruction.address + instruction.size + memory.displacement) & (1 << 64) - 1
-        return None
-    if memory is None and instruction.mnemonic.startswith("mov"):
-        value = instruction.immediate
-        return None if value is None else value & (1 << 64) - 1
-    return None
 
 
 @lru_cache(maxsize=16)

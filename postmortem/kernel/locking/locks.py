@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import drgn
 
+from postmortem.arch import arch_of
 from postmortem.dump.damage import damage, member
 from postmortem.rules.waits import WaitKind
 
@@ -133,18 +134,19 @@ def blocker(prog: drgn.Program, task: int) -> tuple[WaitKind, int] | None:
     :param task: ``struct task_struct *``
     """
     kind = prog.type("struct task_struct")
+    is_kernel = arch_of(prog).is_kernel
     try:
         if kind.has_member("blocker"):
             word = prog.read_u64(task + drgn.offsetof(kind, "blocker"))
-            if word >> 63:
+            if is_kernel(word):
                 return _BLOCKER_TYPES[word & 3], word & ~3
         if kind.has_member("blocker_mutex"):
             word = prog.read_u64(task + drgn.offsetof(kind, "blocker_mutex"))
-            if word >> 63:
+            if is_kernel(word):
                 return WaitKind.MUTEX, word
         if kind.has_member("blocked_on"):
             word = prog.read_u64(task + drgn.offsetof(kind, "blocked_on"))
-            if word >> 63 and not word & _FLAGS:
+            if is_kernel(word) and not word & _FLAGS:
                 return WaitKind.MUTEX, word
     except damage():
         return None
@@ -159,7 +161,7 @@ def rt_mutex_waited_for(prog: drgn.Program, task: int) -> int | None:
     try:
         kind = prog.type("struct task_struct")
         waiter = prog.read_u64(task + drgn.offsetof(kind, "pi_blocked_on"))
-        if not waiter >> 63:
+        if not arch_of(prog).is_kernel(waiter):
             return None
         found = drgn.Object(prog, "struct rt_mutex_waiter", address=waiter)
         if found.task.value_() != task:

@@ -42,7 +42,7 @@ class Since:
         return max(known) if known else None
 
 
-class Clock:
+class SleepClock:
     """What time it is in the dump, and since when tasks sleep."""
 
     def __init__(self, prog: drgn.Program, log_time: float | None = None) -> None:

@@ -17,15 +17,16 @@ from dataclasses import dataclass
 
 import drgn
 
+from postmortem.arch import arch_of
 from postmortem.dump.damage import damage, tolerated
-from postmortem.kernel.code.disassembly import Instruction, decode, function_code
+from postmortem.kernel.code.calls import Calls, argument_at, code_before
+from postmortem.kernel.code.disassembly import function_code
 from postmortem.kernel.code.typed_registers import typed_registers
 from postmortem.kernel.cpu.lockups import CpuState
 from postmortem.kernel.cpu.percpu import variable
 from postmortem.kernel.identify import SlabObject, slab_object
 from postmortem.kernel.locking.lock_names import Names, outer_member
 from postmortem.kernel.memo import fact
-from postmortem.kernel.tasks.stacks import Symbolizer
 from postmortem.kernel.tasks.tasks import Task
 from postmortem.model.frame import Frame
 
@@ -38,8 +39,9 @@ _LOCK_CODE = re.compile(
 )
 _ACQUIRE = re.compile(r"_*raw_(spin|read|write)_(lock|trylock)\w*")
 _RELEASE = re.compile(r"_*raw_(spin|read|write)_unlock\w*")
-_REGISTERS = ("rdi", "rbx", "rbp", "r12", "r13", "r14", "r15", "rax", "rsi", "rdx", "r8")
 _MAX_QUEUE = 8192
+_ALIGNMENT = 4
+"""Of ``struct qspinlock``."""
 _MAX_LOCK_FRAMES = 2000
 """So many places in code are disassembled in search of holders, about a millisecond each."""
 _STACK_WORDS = 1 << 11
@@ -130,7 +132,7 @@ def spins(prog: drgn.Program, state: CpuState) -> Spin | None:
     frame = state.frames[wanted] if wanted < len(state.frames) else None
     lock = _lock_in_registers(prog, state, slow == 0)
     if lock is None and frame is not None:
-        lock = _lock_at_call(prog, frame.pc)
+        lock = argument_at(prog, frame.pc)
     function = frame.function if frame is not None else None
     if lock is None:
         return Spin(state.number, None, "a lock that could not be found", None, function, wanted)
@@ -163,20 +165,24 @@ def _value(prog: drgn.Program, address: int) -> QSpinlock | None:
 def _lock_in_registers(prog: drgn.Program, state: CpuState, spinning: bool) -> int | None:
     """The lock that a CPU in the slow path waits for, from its registers or top of stack.
 
-    Native code keeps its address in RDI. A guest without paravirtual locks spins
-    until the word is free (``virt_spin_lock()``): nothing there says that it waits.
+    Native code keeps its address in the first argument's register. A guest without
+    paravirtual locks spins until the word is free (``virt_spin_lock()``): nothing there
+    says that it waits.
 
     :param spinning: It is in the slow path itself, not in something called by it.
     """
-    first = state.registers.get("rdi", 0) if spinning else 0
-    if _may_be_lock(first):
+    arch = arch_of(prog)
+    argument = arch.calls.parameters[0]
+    first = state.registers.get(argument, 0) if spinning else 0
+    if arch.is_pointer(first, _ALIGNMENT):
         value = _value(prog, first)
         if value is not None and value.value == 1:
             return first
-    candidates = [state.registers.get(name, 0) for name in _REGISTERS]
+    names = dict.fromkeys((argument, *arch.preserved, *arch.general))
+    candidates = [state.registers.get(name, 0) for name in names]
     candidates += _words(_top_of_stack(prog, state))
     for address in candidates:
-        value = _value(prog, address) if _may_be_lock(address) else None
+        value = _value(prog, address) if arch.is_pointer(address, _ALIGNMENT) else None
         if value is None or not value.waited_for or value.value & 0xFF not in (0, 1, 3):
             continue
         if value.value >> 8 & 0xFF > 1 or (value.tail and value.tail[0] >= _MAX_QUEUE):
@@ -186,16 +192,12 @@ def _lock_in_registers(prog: drgn.Program, state: CpuState, spinning: bool) -> i
     return None
 
 
-def _may_be_lock(address: int) -> bool:
-    return address >> 56 == 0xFF and not address & 3  # canonical, also with five levels
-
-
 _TOP_BYTES = 512
 
 
 def _top_of_stack(prog: drgn.Program, state: CpuState) -> bytes:
     try:
-        return bytes(prog.read(state.registers["rsp"], _TOP_BYTES))
+        return bytes(prog.read(state.registers[arch_of(prog).sp], _TOP_BYTES))
     except damage():
         return b""
 
@@ -259,22 +261,15 @@ class _Taken:
     """Address of the call."""
 
 
-def _lock_at_call(prog: drgn.Program, return_address: int) -> int | None:
-    """The constant in RDI at the call that returns to ``return_address``."""
-    code = _before(prog, return_address)
-    for instruction in reversed(code[:-1]):
-        if instruction.is_call or instruction.is_jump:
-            return None
-        if "rdi" in instruction.writes:
-            return _constant(instruction)
-    return None
-
-
 def _member_at_call(prog: drgn.Program, return_address: int) -> str | None:
-    """``pm_table.lock``: what RDI points to, by type, at the call that returns there."""
-    instructions = _before(prog, return_address)
+    """``pm_table.lock``: the first argument by type, at the call that returns there."""
+    instructions = code_before(prog, return_address)
     code = function_code(prog, instructions[-1].address) if instructions else None
-    pointer = typed_registers(prog, code).get("rdi") if code is not None else None
+    pointer = (
+        typed_registers(prog, code).get(arch_of(prog).calls.parameters[0])
+        if code is not None
+        else None
+    )
     if pointer is None:
         return None
     member = outer_member(pointer.struct, pointer.offset)
@@ -283,68 +278,16 @@ def _member_at_call(prog: drgn.Program, return_address: int) -> str | None:
     return f"{pointer.type_name.partition(' ')[2]}.{member}"
 
 
-def _constant(instruction: Instruction) -> int | None:
-    """The address that an instruction puts into a register: ``mov $imm`` or ``lea x(%rip)``."""
-    if instruction.mnemonic in ("mov", "movq", "movabsq", "movabs", "movl"):
-        if instruction.memory is None and instruction.immediate is not None:
-            value = instruction.immediate & (1 << 64) - 1
-            return value if value >> 47 == 0x1FFFF else None
-    elif instruction.mnemonic.startswith("lea"):
-        memory = instruction.memory
-        if memory is not None and memory.base == "rip" and memory.index is None:
-            return memory.address({}, instruction.address + instruction.size)
-    return None
-
-
-def _before(prog: drgn.Program, return_address: int) -> list[Instruction]:
-    """The function up to and with the call that returns to ``return_address``."""
-    symbol = Symbolizer.of(prog).caller(return_address)
-    if symbol is None:
-        return []
-    start = return_address - symbol.offset
-    try:
-        data = prog.read(start, min(symbol.offset, 1 << 16))
-    except damage():
-        return []
-    return list(decode(data, start))
-
-
 def taken_locks(prog: drgn.Program, frame: Frame) -> list[_Taken]:
-    """Locks that a function took before the place where the stack goes on.
-
-    The code is read from top to bottom; a branch over an acquire or a release
-    is not followed. That is why a holder is only likely.
-    """
-    if frame.interrupted:
-        code = function_code(prog, frame.pc)
-        instructions = list(code.instructions[: code.index]) if code is not None else []
-    else:
-        instructions = _before(prog, frame.pc)[:-1]
+    """Locks that a function took before the place where the stack goes on, and kept."""
     taken: list[_Taken] = []
-    symbolizer = Symbolizer.of(prog)
-    rdi: int | None = None
-    constants: dict[str, int] = {}
-    for instruction in instructions:
-        if instruction.is_call:
-            called = symbolizer.symbol(instruction.target) if instruction.target else None
-            name = called.function if called is not None and not called.offset else ""
-            if _RELEASE.fullmatch(name):
-                _give_back(taken, rdi)
-            elif _ACQUIRE.fullmatch(name):
-                taken.append(_Taken(rdi, instruction.address))
-            rdi = None
+    for call in Calls.of(prog).before(frame):
+        if call.function is None:
             continue
-        value = _constant(instruction)
-        destination = instruction.operand_registers[0] if instruction.operand_registers else None
-        source = instruction.operand_registers[1] if len(instruction.operand_registers) > 1 else ""
-        for register in instruction.writes:
-            constants.pop(register, None)
-        if destination and value is not None:
-            constants[destination] = value
-        elif destination and source in constants and instruction.mnemonic.startswith("mov"):
-            constants[destination] = constants[source or ""]
-        if "rdi" in instruction.writes:
-            rdi = constants.get("rdi")
+        if _RELEASE.fullmatch(call.function):
+            _give_back(taken, call.argument)
+        elif _ACQUIRE.fullmatch(call.function):
+            taken.append(_Taken(call.argument, call.at))
     return taken
 
 
@@ -453,7 +396,7 @@ def _words(raw: bytes) -> list[int]:
 def _stack_words(prog: drgn.Program, state: CpuState) -> set[int]:
     """Registers of a CPU and the words of its current task's stack."""
     found = set(state.registers.values())
-    sp = state.registers.get("rsp")
+    sp = state.registers.get(arch_of(prog).sp)
     if sp is None:
         return found
     try:

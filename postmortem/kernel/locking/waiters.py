@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 import drgn
 
+from postmortem.arch import arch_of
 from postmortem.dump.damage import damage
 from postmortem.kernel.memo import fact
 from postmortem.kernel.tasks.stacks import Symbolizer
@@ -97,6 +98,7 @@ class Waiters:
 
     def __init__(self, prog: drgn.Program, stacks: SleepingStacks) -> None:
         self._prog = prog
+        self._arch = arch_of(prog)
         self._stacks = stacks
         self._rings: dict[int, Ring] = {}
         self._offsets: dict[tuple[int, str], int] = {}
@@ -147,7 +149,7 @@ class Waiters:
         return following, previous
 
     def _is_text(self, address: int | None) -> bool:
-        if address is None or not address >> 63:
+        if address is None or not self._arch.is_kernel(address):
             return False
         found = Symbolizer.of(self._prog).symbol(address)
         return found is not None and found.offset == 0
@@ -229,7 +231,7 @@ class Waiters:
             return known[0] if len(known) == 1 else None
         assert layout.first is not None
         for _offset, value in stack.words(0, len(stack.data)):
-            if not value >> 63 or value & 7:
+            if not self._arch.is_pointer(value, 8):
                 continue
             try:
                 if self._prog.read_u64(value + layout.first) in ring.waiters:

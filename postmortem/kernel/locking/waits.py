@@ -13,12 +13,13 @@ from dataclasses import dataclass, replace
 
 import drgn
 
+from postmortem.arch import arch_of
 from postmortem.dump.damage import damage, integer, member
 from postmortem.kernel import devices
 from postmortem.kernel.cpu import workers
 from postmortem.kernel.locking import locks
 from postmortem.kernel.locking.lock_names import Name, Names
-from postmortem.kernel.locking.since import Clock, Since
+from postmortem.kernel.locking.since import Since, SleepClock
 from postmortem.kernel.locking.waiters import Layout, Ring, Waiters
 from postmortem.kernel.memo import fact
 from postmortem.kernel.tasks.tasks import Task, all_tasks
@@ -110,7 +111,7 @@ class Waits:
     rings: dict[int, Ring]
     """The waiter list of each lock, by address of the lock."""
     stacks: SleepingStacks
-    clock: Clock
+    clock: SleepClock
     names: Names
     problems: list[Problem]
 
@@ -135,10 +136,11 @@ class WaitReader:
 
     def __init__(self, prog: drgn.Program, log_time: float | None = None) -> None:
         self._prog = prog
+        self._arch = arch_of(prog)
         self.stacks = sleeping_stacks(prog)
         self._waiters = Waiters(prog, self.stacks)
         self._names = Names(prog)
-        self.clock = Clock(prog, log_time)
+        self.clock = SleepClock(prog, log_time)
         self._hows: dict[int, How] = {}
         self._rings: dict[int, Ring] = {}
         self._lock_of_ring: dict[int, int | None] = {}
@@ -281,7 +283,7 @@ class WaitReader:
         if writer is None:
             return None
         for _offset, value in stack.words(0, len(stack.data)):
-            if value >> 63 and not value & 7 and self._points_to(value + writer, stack.task):
+            if self._arch.is_pointer(value, 8) and self._points_to(value + writer, stack.task):
                 proof = "percpu_rw_semaphore.writer is this task"
                 return Target(WaitKind.PERCPU_WRITE, value, proof=proof)
         return Target(kind, proof=found)
@@ -460,7 +462,7 @@ class WaitReader:
             return None
         key = drgn.Object(self._prog, "struct wait_bit_queue_entry", address=entry - offset).key
         word, bit = key.flags.value_(), key.bit_nr.value_()
-        if not word >> 63:
+        if not self._arch.is_kernel(word):
             return Target(kind, proof="the key of its wait_bit_queue_entry is no address")
         proof = f"its wait_bit_queue_entry at {entry - offset:#x} waits for bit {bit} of {word:#x}"
         target = Target(kind, word, proof=proof, detail=f"bit {bit}" if bit >= 0 else "")

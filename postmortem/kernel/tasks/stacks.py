@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import drgn
 
+from postmortem.arch import arch_of
+from postmortem.arch.model import Arch
 from postmortem.dump.damage import damage
 from postmortem.kernel.memo import fact
 from postmortem.model.frame import Frame
@@ -32,6 +34,7 @@ class Symbolizer:
 
     def __init__(self, prog: drgn.Program) -> None:
         self._prog = prog
+        self._is_kernel = arch_of(prog).is_kernel
         self._known: dict[int, Symbol | None] = {}
 
     @staticmethod
@@ -53,7 +56,7 @@ class Symbolizer:
         return Symbol(found.function, found.offset + 1, found.size, found.module)
 
     def _look_up(self, address: int) -> Symbol | None:
-        if not address >> 63:
+        if not self._is_kernel(address):
             return None  # per-CPU symbols lie at low addresses, code does not
         try:
             found = self._prog.symbol(address)
@@ -78,7 +81,7 @@ def describe_trace(prog: drgn.Program, trace: Iterable[drgn.StackFrame]) -> tupl
     frames, last = _described(prog, trace)
     if last is not None and frames[-1].interrupted and frames[-1].function is None:
         frames += _behind_a_wild_call(prog, last)
-    return segmented(frames)
+    return segmented(frames, arch_of(prog))
 
 
 def _described(
@@ -86,6 +89,7 @@ def _described(
 ) -> tuple[list[Frame], drgn.StackFrame | None]:
     """The frames, and drgn's of the outermost."""
     symbolizer = Symbolizer.of(prog)
+    is_kernel, in_user = arch_of(prog).is_kernel, arch_of(prog).in_user
     frames: list[Frame] = []
     last: drgn.StackFrame | None = None
     for frame in trace:
@@ -95,7 +99,7 @@ def _described(
             pc = frame.pc
         except LookupError:
             break
-        if _is_user(frame, pc):
+        if not is_kernel(pc) and in_user(frame.registers()) is not False:
             break
         interrupted = frame.interrupted or not frames
         found = symbolizer.symbol(pc) if interrupted else symbolizer.caller(pc)
@@ -117,63 +121,57 @@ def _described(
 
 def _behind_a_wild_call(prog: drgn.Program, frame: drgn.StackFrame) -> list[Frame]:
     """Go on behind a call to an address that is no code: its return address was just pushed."""
+    arch = arch_of(prog)
     registers = frame.registers()
     try:
-        sp = registers["rsp"]
-        values = {name: registers.get(name, 0) for name in ("r15", "r14", "r13", "r12")}
-        values |= {"bp": registers.get("rbp", 0), "bx": registers.get("rbx", 0)}
-        values |= {"ip": prog.read_u64(sp), "sp": sp + 8, "cs": registers.get("cs", 0x10)}
-        if not values["ip"] >> 63:
+        sp = registers[arch.sp]
+        caller = prog.read_u64(sp)
+        if not arch.is_kernel(caller):
             return []
-        regs = pt_regs(prog, values)
-        trace = prog.stack_trace(regs)
+        kept = {name: registers.get(name, 0) for name in arch.preserved}
+        trace = prog.stack_trace(pt_regs(prog, {**kept, arch.pc: caller, arch.sp: sp + 8}))
     except damage():
         return []
     found, _last = _described(prog, trace)
     # Its innermost address is a return address, not an interrupted one.
     if found:
-        caller = Symbolizer.of(prog).caller(found[0].pc)
+        symbol = Symbolizer.of(prog).caller(found[0].pc)
         found[0] = replace(
             found[0],
             interrupted=False,
-            function=caller.function if caller else None,
-            offset=caller.offset if caller else None,
-            size=caller.size if caller else None,
-            module=caller.module if caller else None,
+            function=symbol.function if symbol else None,
+            offset=symbol.offset if symbol else None,
+            size=symbol.size if symbol else None,
+            module=symbol.module if symbol else None,
         )
     return found
 
 
-def pt_regs(prog: drgn.Program, values: dict[str, int]) -> drgn.Object:
-    """``struct pt_regs`` made of the given members."""
+def pt_regs(prog: drgn.Program, registers: Mapping[str, int]) -> drgn.Object:
+    """``struct pt_regs`` of the kernel with these registers.
+
+    :raises LookupError: the type is missing.
+    """
     kind = prog.type("struct pt_regs")
     raw = bytearray(drgn.sizeof(kind))
-    for name, value in values.items():
+    for name, value in arch_of(prog).saved_as(registers).items():
         struct.pack_into("<Q", raw, drgn.offsetof(kind, name), value)
     return drgn.Object.from_bytes_(prog, kind, bytes(raw))
 
 
-def _is_user(frame: drgn.StackFrame, pc: int) -> bool:
-    """Whether the frame ran in user mode: CS tells, unless it is unknown below a low address."""
-    if pc >> 63:
-        return False
-    try:
-        return bool(frame.register("cs") & 3)
-    except (LookupError, ValueError):
-        return True
-
-
-def segmented(frames: list[Frame]) -> tuple[Frame, ...]:
+def segmented(frames: list[Frame], arch: Arch) -> tuple[Frame, ...]:
     """Name the context of each frame: task, irq, softirq, nmi or exception.
 
     What runs above an interrupted frame belongs to what interrupted it; the
-    entry code's name tells which (arch/x86/entry/entry_64.S, asm/idtentry.h).
+    entry code's name tells which.
     """
     result: list[Frame] = []
     start = 0
     for number, frame in enumerate(frames):
         if frame.interrupted and number > start:
-            result += _in_segment(frames[start:number], _entry_kind(frames[number - 1].function))
+            result += _in_segment(
+                frames[start:number], arch.entry_kind(frames[number - 1].function or "")
+            )
             start = number
     return tuple(result + _in_segment(frames[start:], "task"))
 
@@ -188,15 +186,6 @@ def _in_segment(frames: list[Frame], kind: str) -> list[Frame]:
         replace(frame, segment="softirq" if number < softirq_end else kind)
         for number, frame in enumerate(frames)
     ]
-
-
-def _entry_kind(function: str | None) -> str:
-    name = function or ""
-    if "nmi" in name:
-        return "nmi"
-    if "interrupt" in name or "sysvec" in name or name in ("ret_from_intr", "common_interrupt"):
-        return "irq"
-    return "exception"
 
 
 @dataclass(frozen=True)
@@ -228,7 +217,8 @@ def recursion(prog: drgn.Program, task_address: int) -> Recursion | None:
         data = prog.read(task.stack.value_(), size)
     except damage():
         return None
-    words = Counter(word for (word,) in struct.iter_unpack("<Q", data) if word >> 47 == 0x1FFFF)
+    is_pointer = arch_of(prog).is_pointer
+    words = Counter(word for (word,) in struct.iter_unpack("<Q", data) if is_pointer(word))
     symbolizer = Symbolizer.of(prog)
     for address, count in words.most_common(8):
         if count < _RECURSION_MIN:

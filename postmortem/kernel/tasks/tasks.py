@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import drgn
 
+from postmortem.arch import arch_of
 from postmortem.dump.damage import damage
 from postmortem.kernel.memo import fact
 from postmortem.model.findings import Problem, TaskRef
@@ -120,6 +121,7 @@ class TaskReader:
         :raises LookupError: there are no types.
         """
         self._prog = prog
+        self._is_pointer = arch_of(prog).is_pointer
         task = prog.type("struct task_struct")
 
         def at(member: str) -> int:
@@ -158,7 +160,7 @@ class TaskReader:
 
         :raises drgn.FaultError: it is not in the dump.
         """
-        if not address >> 63 or address >> 64:
+        if not self._is_pointer(address):
             raise LookupError(f"{address:#x} is no address of a task")
         raw = self._prog.read(address + self._start, self._size)
         state = self._u32(raw, "state")

@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from postmortem.arch import arch_of
 from postmortem.kernel.code.crash import crash
 from postmortem.kernel.code.disassembly import decode, function_code
 from postmortem.kernel.code.fault import text_address
@@ -71,7 +72,7 @@ def test_any_place_in_any_function_can_be_asked(name: str) -> None:
         except LookupError:
             continue
         whole = prog.read(symbol.address, min(symbol.size, 4096))
-        places = [item.address for item in decode(whole, symbol.address)]
+        places = [item.address for item in decode(whole, symbol.address, arch_of(prog))]
         for pc in choose.sample(places, min(20, len(places))):
             code = function_code(prog, pc)
             assert code is not None and code.instruction.address == pc

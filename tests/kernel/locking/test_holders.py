@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from postmortem.arch import arch_of
 from postmortem.kernel.code.disassembly import decode
 from postmortem.kernel.locking.holders import Holders
 from postmortem.model.frame import Frame
@@ -21,7 +22,7 @@ FUNCTION = "cpu_hotplug_disable"
 def place(prog: Any, after_call: int) -> Frame:
     """A frame of the function, ``after_call`` instructions behind its first locking call."""
     symbol = prog.symbol(FUNCTION)
-    code = list(decode(prog.read(symbol.address, 64), symbol.address))
+    code = list(decode(prog.read(symbol.address, 64), symbol.address, arch_of(prog)))
     lock = prog.symbol("mutex_lock").address
     call = next(n for n, item in enumerate(code) if item.is_call and item.target == lock)
     pc = code[call + after_call].address + code[call + after_call].size

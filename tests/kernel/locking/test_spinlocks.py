@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import drgn
 import pytest
 
 from postmortem.kernel.locking import spinlocks
@@ -83,6 +84,7 @@ class Code:
             data += part if isinstance(part, bytes) else call(START + len(data), part)
         self.data = data
         self.cache: dict[str, object] = {}
+        self.platform = drgn.Platform(drgn.Architecture.X86_64)
 
     def read(self, address: int, size: int) -> bytes:
         return self.data[address - START : address - START + size]
