@@ -16,6 +16,7 @@ from postmortem.model.report import Record, Report
 from postmortem.model.result import Input, System, TaskStack
 
 if TYPE_CHECKING:
+    from postmortem.kernel.printk import Log
     from postmortem.kernel.tasks.stack_groups import Stacks
     from postmortem.kernel.tasks.tasks import TaskList
 
@@ -77,18 +78,25 @@ class DumpCase(Case):
         return self.core.info.vmcoreinfo
 
     @cached_property
-    def log(self) -> Sequence[Record]:
-        from postmortem.kernel.printk import log_records
+    def _printk(self) -> Log:
+        from postmortem.kernel.printk import Log, read_log
 
         prog = self.prog
         with self.timed("log"):
-            return attempt(self.problems, "log", lambda: log_records(prog, self._vmcoreinfo)) or ()
+            found = attempt(self.problems, "log", lambda: read_log(prog, self._vmcoreinfo))
+        self.problems.extend(found.problems if found is not None else ())
+        return found or Log(())
+
+    @property
+    def log(self) -> Sequence[Record]:
+        return self._printk.records
 
     @cached_property
     def reports(self) -> tuple[Report, ...]:
         from postmortem.log.scan import reports_from_records
 
-        records = self.log
+        # What user space wrote to /dev/kmsg is no report of the kernel's.
+        records = self._printk.kernel
         with self.timed("log"):
             return tuple(reports_from_records(records, self.core.info.arch)) if records else ()
 

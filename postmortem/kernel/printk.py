@@ -2,24 +2,34 @@
 
 The whole buffer is read in three pieces and looked at afterwards: a record a
 time through the object layer costs more than the rest of an analysis.
+
+The buffer proves itself. A descriptor holds the id of its record, so does the block of
+its text, and sequence numbers and ids grow together: what does not fit is damaged, and
+what lies on pages that the dump lacks is missed. Both are said, with their extent.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 import drgn
 
 from postmortem.dump.damage import damage
+from postmortem.model.findings import Problem
 from postmortem.model.report import Record
 
 _MAX_RECORD_BITS = 20
 _MAX_TEXT_BITS = 28
 _MAX_STRUCT = 4096
+_MAX_HOLES = 4
+"""So many are told one by one."""
 _LOG_CONT = 8  # enum printk_info_flags
 _COMMITTED, _FINALIZED = 1, 2  # enum desc_state
+_IDS = (1 << 62) - 1
+"""Ids are the lower bits of ``prb_desc.state_var``; the upper two are the state."""
 
 
 @dataclass(frozen=True)
@@ -28,17 +38,47 @@ class PrintkRecord:
 
     sequence: int
     text: str
-    time_ns: int
-    level: int
+    time_ns: int | None
+    """``None`` where its description is damaged, as with ``level``."""
+    level: int | None
     facility: int
-    caller: str
+    """0: the kernel's; others wrote to /dev/kmsg."""
+    caller: str | None
     """``T123`` for a task, ``C1`` for a CPU in interrupt (CONFIG_PRINTK_CALLER)."""
     continues: bool
     """Continues the record before it."""
 
 
-def printk_records(prog: drgn.Program, vmcoreinfo: Mapping[str, str]) -> list[PrintkRecord]:
-    """Read all records of the ring buffer, oldest first.
+@dataclass(frozen=True)
+class Log:
+    """The log of a dump, as far as it is there."""
+
+    records: tuple[Record, ...]
+    """A record a line, as ``dmesg`` prints them, continuations joined."""
+    problems: tuple[Problem, ...] = ()
+    """Every hole, with its extent."""
+    user: frozenset[int] = frozenset()
+    """Lines that somebody in user space wrote to /dev/kmsg."""
+
+    @property
+    def kernel(self) -> tuple[Record, ...]:
+        """The records that the kernel wrote itself: only these can be its reports."""
+        if not self.user:
+            return self.records
+        return tuple(record for record in self.records if record.line not in self.user)
+
+
+@dataclass
+class PrintkRing:
+    """What could be read of the ring."""
+
+    records: list[PrintkRecord] = field(default_factory=list)
+    """Oldest first."""
+    problems: list[Problem] = field(default_factory=list)
+
+
+def read_ring(prog: drgn.Program, vmcoreinfo: Mapping[str, str]) -> PrintkRing:
+    """Read all records of the ring buffer.
 
     VMCOREINFO says where everything lies (kernel/printk/printk.c,
     log_buf_vmcoreinfo_setup()), so neither types nor symbols are needed.
@@ -59,20 +99,24 @@ def printk_records(prog: drgn.Program, vmcoreinfo: Mapping[str, str]) -> list[Pr
         )
     count = 1 << count_bits
 
-    def array_of(member: str, struct_name: str) -> bytes:
+    def array_of(member: str, struct_name: str) -> _Piece:
         start = prog.read_u64(ring + layout.offset("prb_desc_ring", member))
         return _read(prog, start, count * layout.size(struct_name))
 
-    data = prog.read_u64(text + layout.offset("prb_data_ring", "data"))
-    buffer = _Buffer(
-        data=_read(prog, data, 1 << size_bits),
-        descs=array_of("descs", "prb_desc"),
-        infos=array_of("infos", "printk_info"),
-        layout=layout,
-    )
+    descs, infos = array_of("descs", "prb_desc"), array_of("infos", "printk_info")
+    data = _read(prog, prog.read_u64(text + layout.offset("prb_data_ring", "data")), 1 << size_bits)
+    for piece in (descs, data):
+        piece.require_some()
+    buffer = _Buffer(data, descs, infos, layout, bool(prog.flags & drgn.ProgramFlags.IS_LIVE))
     head = prog.read_u64(ring + layout.offset("prb_desc_ring", "head_id"))
     tail = prog.read_u64(ring + layout.offset("prb_desc_ring", "tail_id"))
-    return list(buffer.records(tail, head, count))
+    return buffer.records(_id(tail), _id(head), count)
+
+
+def _id(value: int) -> int:
+    """The id in a state variable. They start a little below zero, so that they wrap early."""
+    number = value & _IDS
+    return number - (_IDS + 1) if number > _IDS >> 1 else number
 
 
 class _Layout:
@@ -102,35 +146,64 @@ class _Layout:
         return int(drgn.sizeof(self._prog.type(f"struct {struct_name}")))
 
 
-_LONG = (1 << 64) - 1
+@dataclass(frozen=True)
+class _Piece:
+    """Memory of which some pages may be missing; those read as zeroes."""
+
+    data: bytes
+    missing: tuple[tuple[int, int], ...] = ()
+    """``[start, end)`` in ``data``, ascending."""
+    why: str = ""
+
+    def whole(self, start: int, end: int) -> bool:
+        """Whether all of ``[start, end)`` is there."""
+        if not 0 <= start <= end <= len(self.data):
+            return False
+        return all(end <= low or high <= start for low, high in self.missing)
+
+    def require_some(self) -> None:
+        """
+        :raises LookupError: all of it is missing.
+        """
+        if sum(high - low for low, high in self.missing) >= len(self.data):
+            raise LookupError(f"the printk ring buffer is not in the dump: {self.why}")
 
 
-def _read(prog: drgn.Program, address: int, size: int) -> bytes:
-    """Read memory of which some pages may be missing: those become zeroes."""
+def _read(prog: drgn.Program, address: int, size: int) -> _Piece:
     try:
-        return bytes(prog.read(address, size))
+        return _Piece(bytes(prog.read(address, size)))
     except damage():
-        parts = []
-        missing = 0
-        at = address
-        while at < address + size:
-            step = min(4096 - at % 4096, address + size - at)
-            try:
-                parts.append(prog.read(at, step))
-            except damage():
-                parts.append(bytes(step))
-                missing += step
-            at += step
-        if missing == size:
-            raise
-        return b"".join(parts)
+        pass
+    parts: list[bytes] = []
+    missing: list[tuple[int, int]] = []
+    why = ""
+    at = 0
+    while at < size:
+        step = min(4096 - (address + at) % 4096, size - at)
+        try:
+            parts.append(prog.read(address + at, step))
+        except damage() as exc:
+            why = why or str(exc)
+            parts.append(bytes(step))
+            if missing and missing[-1][1] == at:
+                missing[-1] = (missing[-1][0], at + step)
+            else:
+                missing.append((at, at + step))
+        at += step
+    return _Piece(b"".join(parts), tuple(missing), why)
+
+
+_LOST, _DAMAGED = "are not in the dump", "are damaged"
 
 
 class _Buffer:
-    def __init__(self, data: bytes, descs: bytes, infos: bytes, layout: _Layout) -> None:
-        self._data = data
-        self._descs = descs
-        self._infos = infos
+    """The three arrays of the ring, and what they say about each other."""
+
+    def __init__(
+        self, data: _Piece, descs: _Piece, infos: _Piece, layout: _Layout, live: bool = False
+    ) -> None:
+        self._data, self._descs, self._infos = data, descs, infos
+        self._live = live
         self._desc_size = layout.size("prb_desc")
         self._state = layout.offset("prb_desc", "state_var")
         self._block = layout.offset("prb_desc", "text_blk_lpos")
@@ -140,58 +213,173 @@ class _Buffer:
         self._length = layout.offset("printk_info", "text_len")
         self._caller = layout.offset("printk_info", "caller_id")
 
-    def records(self, tail: int, head: int, count: int) -> Iterator[PrintkRecord]:
+    def records(self, tail: int, head: int, count: int) -> PrintkRing:
+        """All records, and every hole."""
+        found = PrintkRing()
         mask = count - 1
-        for step in range(count):
-            number = (tail + step) & (_LONG >> 2)
-            record = self._record(number & mask, number)
-            if record is not None:
-                yield record
-            if number == head & (_LONG >> 2):
-                break
+        descriptors = [self._descriptor(slot) for slot in range(count)]
+        if not self._fits(descriptors, tail, head, count):
+            tail, head = self._window(descriptors, count)
+            found.problems.append(
+                Problem("log", "the ring's first and last record do not fit its descriptors")
+            )
+        numbers = range(tail, head + 1) if tail <= head else range(0)
+        ahead = self._ahead(descriptors, numbers, mask)
+        lost: dict[int, str] = {}
+        for number in numbers:
+            descriptor = descriptors[number & mask]
+            if descriptor is None:
+                lost[number] = _LOST
+                continue
+            state, held = descriptor
+            if held != number:
+                if not self._live:  # of a running kernel it was overwritten in the meantime
+                    lost[number] = _DAMAGED
+            elif state in (_COMMITTED, _FINALIZED):
+                record = self._record(number & mask, number, ahead)
+                if isinstance(record, str):
+                    lost[number] = record
+                else:
+                    found.records.append(record)
+        found.problems += _holes(lost, ahead, len(found.records))
+        if not found.records and not lost:
+            found.problems.append(Problem("log", "the ring buffer holds no record"))
+        return found
 
-    def _record(self, slot: int, number: int) -> PrintkRecord | None:
+    def _descriptor(self, slot: int) -> tuple[int, int] | None:
+        """State and id; ``None`` if it is not in the dump."""
         at = slot * self._desc_size
-        (state,) = struct.unpack_from("<Q", self._descs, at + self._state)
-        if state >> 62 not in (_COMMITTED, _FINALIZED) or state & (_LONG >> 2) != number:
+        if not self._descs.whole(at, at + self._desc_size):
             return None
+        (state,) = struct.unpack_from("<Q", self._descs.data, at + self._state)
+        return state >> 62, _id(state)
+
+    @staticmethod
+    def _fits(descriptors: list[tuple[int, int] | None], tail: int, head: int, count: int) -> bool:
+        """Whether the ring's ends are ids that their descriptors hold, if these are there."""
+        if not 0 <= head - tail < count:
+            return False
+        ends = ((descriptors[number % count], number) for number in (tail, head))
+        return all(held is None or held[1] == number for held, number in ends)
+
+    @staticmethod
+    def _window(descriptors: list[tuple[int, int] | None], count: int) -> tuple[int, int]:
+        """First and last id of the most records that can be in the ring together."""
+        ids = sorted(
+            held[1]
+            for slot, held in enumerate(descriptors)
+            if held is not None and held[0] in (_COMMITTED, _FINALIZED) and held[1] % count == slot
+        )
+        best = (0, -1)
+        most = start = 0
+        for end, number in enumerate(ids):
+            while number - ids[start] >= count:
+                start += 1
+            if end - start + 1 > most:
+                most, best = end - start + 1, (ids[start], number)
+        return best
+
+    def _ahead(
+        self, descriptors: list[tuple[int, int] | None], numbers: range, mask: int
+    ) -> int | None:
+        """How far sequence numbers are ahead of ids: by the same for all, says the majority."""
+        seen: Counter[int] = Counter()
+        for number in numbers:
+            held = descriptors[number & mask]
+            at = (number & mask) * self._info_size
+            if held is None or held[1] != number or not self._infos.whole(at, at + self._info_size):
+                continue
+            (sequence,) = struct.unpack_from("<Q", self._infos.data, at + self._sequence)
+            if held[0] in (_COMMITTED, _FINALIZED):
+                seen[sequence - number] += 1
+        return seen.most_common(1)[0][0] if seen else None
+
+    def _record(self, slot: int, number: int, ahead: int | None) -> PrintkRecord | str:
+        """The record, or what became of it."""
         # struct prb_data_blk_lpos { unsigned long begin, next; }
-        begin, end = struct.unpack_from("<QQ", self._descs, at + self._block)
+        begin, end = struct.unpack_from(
+            "<QQ", self._descs.data, slot * self._desc_size + self._block
+        )
+        block = self._text(begin, end, number)
+        if isinstance(block, str):
+            return block
         at = slot * self._info_size
+        whole = self._infos.whole(at, at + self._info_size)
+        (sequence,) = struct.unpack_from("<Q", self._infos.data, at + self._sequence)
+        if not whole or sequence - number != ahead:
+            text = block.rstrip(b"\0").decode("utf-8", "replace")
+            return PrintkRecord(number + (ahead or 0), text, None, None, 0, None, False)
         # u16 text_len, u8 facility, u8 flags:5 and level:3 follow each other.
-        length, facility, flags = struct.unpack_from("<HBB", self._infos, at + self._length)
-        (caller,) = struct.unpack_from("<I", self._infos, at + self._caller)
+        length, facility, flags = struct.unpack_from("<HBB", self._infos.data, at + self._length)
+        (caller,) = struct.unpack_from("<I", self._infos.data, at + self._caller)
         return PrintkRecord(
-            sequence=struct.unpack_from("<Q", self._infos, at + self._sequence)[0],
-            text=self._text(begin, end, length),
-            time_ns=struct.unpack_from("<Q", self._infos, at + self._time)[0],
+            sequence=sequence,
+            text=block[:length].decode("utf-8", "replace"),
+            time_ns=struct.unpack_from("<Q", self._infos.data, at + self._time)[0],
             level=flags >> 5,
             facility=facility,
             caller=f"C{caller & 0x7FFFFFFF}" if caller >> 31 else f"T{caller}",
             continues=bool(flags & _LOG_CONT),
         )
 
-    def _text(self, begin: int, end: int, length: int) -> str:
-        """Text of the block from ``begin`` to ``end``: logical positions, 8 bytes of id first."""
-        if begin & 1:  # no data: the record is empty, or its text was lost
-            return ""
-        size = len(self._data)
+    def _text(self, begin: int, end: int, number: int) -> bytes | str:
+        """The block from ``begin`` to ``end``, logical positions: its id, then the text."""
+        if begin & 1:  # no data: the record is empty, or the kernel had no room for its text
+            return b""
+        size = len(self._data.data)
+        if not 8 <= end - begin <= size:
+            return _DAMAGED
         if begin // size == (end - 1) // size:
-            start, stop = begin % size + 8, (end - 1) % size + 1
+            start, stop = begin % size, (end - 1) % size + 1
         else:  # a block that would wrap is put at the start of the ring whole
-            start, stop = 8, end % size
-        return self._data[start : min(stop, start + length)].decode("utf-8", "replace")
+            start, stop = 0, end % size
+        if not self._data.whole(start, stop):
+            return _LOST
+        if stop - start < 8 or _id(struct.unpack_from("<Q", self._data.data, start)[0]) != number:
+            return _DAMAGED
+        return self._data.data[start + 8 : stop]
 
 
-def log_records(prog: drgn.Program, vmcoreinfo: Mapping[str, str]) -> tuple[Record, ...]:
-    """The log as ``dmesg`` prints it: a record a line, continuations joined.
+def _holes(lost: Mapping[int, str], ahead: int | None, read: int) -> list[Problem]:
+    """Say which records are missing, as sequence numbers."""
+    holes: list[tuple[int, int, str]] = []
+    for number, why in lost.items():
+        if holes and holes[-1][1] == number - 1 and holes[-1][2] == why:
+            holes[-1] = (holes[-1][0], number, why)
+        else:
+            holes.append((number, number, why))
+    found = []
+    for first, last, why in holes[:_MAX_HOLES]:
+        low, high = first + (ahead or 0), last + (ahead or 0)
+        one = f"record {low} {why.replace('are', 'is')}"
+        found.append(Problem("log", f"records {low}-{high} {why}" if high > low else one))
+    if len(holes) > _MAX_HOLES:
+        more = sum(last - first + 1 for first, last, _why in holes[_MAX_HOLES:])
+        found.append(
+            Problem("log", f"{more} more records in {len(holes) - _MAX_HOLES} places are missing")
+        )
+    if lost:
+        found.append(Problem("log", f"{read} of {read + len(lost)} records could be read"))
+    return found
 
-    Raises what :func:`printk_records` raises.
+
+def read_log(prog: drgn.Program, vmcoreinfo: Mapping[str, str]) -> Log:
+    """The log of the dump.
+
+    Raises what :func:`read_ring` raises.
     """
+    ring = read_ring(prog, vmcoreinfo)
+    lines, user = _lines(ring.records)
+    return Log(lines, tuple(ring.problems), user)
+
+
+def _lines(records: Iterable[PrintkRecord]) -> tuple[tuple[Record, ...], frozenset[int]]:
+    """The log as ``dmesg`` prints it, and which lines are not the kernel's."""
     lines: list[Record] = []
-    for record in printk_records(prog, vmcoreinfo):
+    user: set[int] = set()
+    for record in records:
         parts = record.text.split("\n")
-        time = record.time_ns / 1e9
+        time = None if record.time_ns is None else record.time_ns / 1e9
         if record.continues and lines:
             last = lines[-1]
             lines[-1] = Record(
@@ -199,4 +387,6 @@ def log_records(prog: drgn.Program, vmcoreinfo: Mapping[str, str]) -> tuple[Reco
             )
         for part in parts:
             lines.append(Record(len(lines) + 1, part, time, record.level, record.caller))
-    return tuple(lines)
+            if record.facility:
+                user.add(len(lines))
+    return tuple(lines), frozenset(user)

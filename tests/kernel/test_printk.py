@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import pytest
 
-from postmortem.kernel.printk import _Buffer
+from postmortem.kernel.printk import _Buffer, _lines, _Piece
 
 FINALIZED, RESERVED, REUSABLE = 2, 0, 3
 SIZE = 128
@@ -42,6 +42,7 @@ class Ring:
         self.data = bytearray(SIZE)
         self.descs = bytearray(24 * COUNT)
         self.infos = bytearray(88 * COUNT)
+        self.missing: dict[str, tuple[tuple[int, int], ...]] = {}
 
     def add(
         self,
@@ -54,20 +55,29 @@ class Ring:
         at: int | None = None,
         flags: int = 0,
         caller: int = 7,
+        facility: int = 0,
     ) -> None:
         slot = number % COUNT
-        struct.pack_into("<QQQ", self.descs, slot * 24, state << 62 | number, begin, end)
-        struct.pack_into("<QQ", self.infos, slot * 88, number, number * 1_000_000)
-        struct.pack_into("<HBBI", self.infos, slot * 88 + 16, len(text), 0, flags, caller)
+        held = state << 62 | number & (1 << 62) - 1
+        struct.pack_into("<QQQ", self.descs, slot * 24, held, begin, end)
+        struct.pack_into("<QQ", self.infos, slot * 88, number + 100, (number + 100) * 1_000_000)
+        struct.pack_into("<HBBI", self.infos, slot * 88 + 16, len(text), facility, flags, caller)
         start = begin % SIZE if at is None else at
-        block = struct.pack("<Q", number) + text
+        block = struct.pack("<Q", number & (1 << 62) - 1) + text
         self.data[start : start + len(block)] = block
 
     def texts(self, tail: int, head: int) -> list[str]:
-        return [record.text for record in self.buffer().records(tail, head, COUNT)]
+        return [record.text for record in self.buffer().records(tail, head, COUNT).records]
+
+    def problems(self, tail: int, head: int) -> list[str]:
+        return [problem.why for problem in self.buffer().records(tail, head, COUNT).problems]
 
     def buffer(self) -> _Buffer:
-        return _Buffer(bytes(self.data), bytes(self.descs), bytes(self.infos), Layout())  # type: ignore[arg-type]
+        pieces = (
+            _Piece(bytes(part), self.missing.get(name, ()))
+            for name, part in (("data", self.data), ("descs", self.descs), ("infos", self.infos))
+        )
+        return _Buffer(*pieces, Layout())  # type: ignore[call-arg, arg-type]
 
 
 def test_records_come_in_order() -> None:
@@ -103,12 +113,6 @@ def test_unfinished_record_is_left_out(state: int) -> None:
     assert ring.texts(1, 2) == ["one"]
 
 
-def test_slot_that_holds_another_record_is_left_out() -> None:
-    ring = Ring()
-    ring.add(1 + COUNT, 0, 16, b"newer")
-    assert ring.texts(1, 1) == []
-
-
 def test_length_beyond_the_block_is_cut() -> None:
     ring = Ring()
     ring.add(1, 0, 16, b"12345678")
@@ -116,20 +120,100 @@ def test_length_beyond_the_block_is_cut() -> None:
     assert ring.texts(1, 1) == ["12345678"]
 
 
-def test_head_that_never_comes_ends_after_one_round() -> None:
+@pytest.mark.parametrize(("tail", "head"), [(1, 1 << 40), (3, 2), (9, 10), (1 << 60, 2)])
+def test_ends_that_do_not_fit_are_found_anew(tail: int, head: int) -> None:
     ring = Ring()
     ring.add(1, 0, 16, b"one")
-    assert ring.texts(1, 1 << 40) == ["one"]
+    ring.add(2, 16, 32, b"two")
+    assert ring.texts(tail, head) == ["one", "two"]
+    assert "do not fit" in ring.problems(tail, head)[0]
+
+
+def filled() -> Ring:
+    ring = Ring()
+    for number in range(1, 8):
+        ring.add(number, (number - 1) * 16, number * 16, f"text {number}".encode())
+    return ring
+
+
+def test_whole_ring_has_no_problem() -> None:
+    assert filled().problems(1, 7) == []
+
+
+def test_missing_descriptors_are_a_hole() -> None:
+    ring = filled()
+    ring.missing["descs"] = ((24 * 3, 24 * 5),)
+    assert ring.texts(1, 7) == ["text 1", "text 2", "text 5", "text 6", "text 7"]
+    assert ring.problems(1, 7) == [
+        "records 103-104 are not in the dump",
+        "5 of 7 records could be read",
+    ]
+
+
+def test_missing_text_is_a_hole() -> None:
+    ring = filled()
+    ring.missing["data"] = ((16, 32), (40, 48))
+    assert ring.texts(1, 7) == ["text 1", "text 4", "text 5", "text 6", "text 7"]
+    assert ring.problems(1, 7)[0] == "records 102-103 are not in the dump"
+
+
+def test_cut_off_at_the_end_is_a_hole() -> None:
+    ring = filled()
+    ring.missing["descs"] = ((24 * 6, 24 * COUNT),)
+    assert ring.texts(1, 7)[-1] == "text 5"
+    assert ring.problems(1, 7)[0] == "records 106-107 are not in the dump"
+
+
+def test_text_of_another_record_is_not_shown() -> None:
+    ring = filled()
+    struct.pack_into("<Q", ring.data, 32, 77)
+    assert "text 3" not in ring.texts(1, 7)
+    assert ring.problems(1, 7)[0] == "record 103 is damaged"
+
+
+def test_damaged_descriptor_is_a_hole() -> None:
+    ring = filled()
+    struct.pack_into("<Q", ring.descs, 24 * 4, 1 << 40)
+    assert "text 4" not in ring.texts(1, 7)
+    assert ring.problems(1, 7)[0] == "record 104 is damaged"
+
+
+def test_text_without_its_description_is_kept() -> None:
+    ring = filled()
+    struct.pack_into("<Q", ring.infos, 88 * 2, 5)
+    record = ring.buffer().records(1, 7, COUNT).records[1]
+    assert (record.text, record.sequence, record.time_ns) == ("text 2", 102, None)
+
+
+def test_empty_ring_is_said() -> None:
+    assert Ring().problems(1, 0)[-1] == "the ring buffer holds no record"
+
+
+def test_ids_wrap_around_soon_after_boot() -> None:
+    ring = Ring()
+    ring.add(-1, 0, 16, b"before")
+    ring.add(0, 16, 32, b"at zero")
+    ring.add(1, 32, 48, b"after")
+    assert ring.texts(-1, 1) == ["before", "at zero", "after"]
+    assert ring.problems(-1, 1) == []
+
+
+def test_lines_of_user_space_are_known() -> None:
+    ring = Ring()
+    ring.add(1, 0, 16, b"kernel")
+    ring.add(2, 16, 32, b"forged", facility=1)
+    lines, user = _lines(ring.buffer().records(1, 2, COUNT).records)
+    assert [line.text for line in lines if line.line in user] == ["forged"]
 
 
 def test_level_and_caller_are_unpacked() -> None:
     ring = Ring()
     ring.add(1, 0, 16, b"x", flags=3 << 5, caller=1 << 31 | 2)
     ring.add(2, 16, 32, b"y", flags=6 << 5, caller=42)
-    first, second = ring.buffer().records(1, 2, COUNT)
+    first, second = ring.buffer().records(1, 2, COUNT).records
     assert (first.level, first.caller) == (3, "C2")
     assert (second.level, second.caller) == (6, "T42")
-    assert second.time_ns == 2_000_000
+    assert second.time_ns == 102_000_000
 
 
 def test_invalid_utf8_is_replaced() -> None:
