@@ -85,7 +85,7 @@ def _with_holder(
         cache = caches[0]
         said = (
             f"Slab cache {cache.name} holds {_mib(cache.bytes)} of {_mib(total)}"
-            f" in {cache.objects} objects of {cache.object_size} bytes:"
+            f" in {cache.slots} slots of {cache.object_size} bytes:"
             " it leaks or grows without bound."
         )
         where = f"kmem_cache {cache.name}"
@@ -149,8 +149,8 @@ def _slab_table(caches: list[SlabCache]) -> Table:
         (
             Column("cache"),
             Column("size", Unit.BYTES),
-            Column("objects", Unit.COUNT),
+            Column("slots", Unit.COUNT),
             Column("object size", Unit.BYTES),
         ),
-        tuple((c.name, c.bytes, c.objects, c.object_size) for c in caches),
+        tuple((c.name, c.bytes, c.slots, c.object_size) for c in caches),
     )

@@ -24,6 +24,7 @@ from postmortem.dump.kallsyms import (
     read_available,
     vmlinux_symbols,
 )
+from postmortem.dump.stand_ins import register_stand_ins
 from postmortem.model.findings import Problem
 
 _MAX_BTF_BYTES = 64 << 20
@@ -72,6 +73,7 @@ def describe(prog: drgn.Program, vmcoreinfo: Mapping[str, str]) -> Description:
     # it comes (DebugInfo.attach).
     prog.register_type_finder("btf", types.find_type, enable_index=0)
     prog.register_object_finder("btf", types.find_object, enable_index=-1)
+    register_stand_ins(prog)
     types.modules = _add_modules(prog, problems)
     count = len(types.modules) if types.modules else 0
     return Description(True, True, unwind, count, tuple(problems))

@@ -20,8 +20,8 @@ class SlabCache:
     name: str
     object_size: int
     """Bytes of an object without red zones and padding."""
-    objects: int
-    """All objects, free and allocated."""
+    slots: int
+    """Places for objects in its slabs, free and taken."""
     slabs: int
     bytes: int
     """Pages of all slabs."""
@@ -115,7 +115,7 @@ def slab_caches(prog: drgn.Program) -> list[SlabCache]:
                 SlabCache(
                     name=cache.name.string_().decode("utf-8", "replace"),
                     object_size=int(cache.object_size.value_()),
-                    objects=int(objects),
+                    slots=int(objects),
                     slabs=int(slabs),
                     bytes=int(slabs * (page << int(slab_cache_order(cache)))),
                 )

@@ -6,7 +6,7 @@ Facts only: no judgement whether that is wrong (plugins/lockups.py).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import drgn
 
@@ -15,6 +15,7 @@ from postmortem.dump.damage import damage, integer, readable, tolerated
 from postmortem.kernel.cpu.clock import Clock, read_clock
 from postmortem.kernel.cpu.cpus import Cpu, cpus
 from postmortem.kernel.cpu.percpu import number, variable
+from postmortem.kernel.tasks.hidden import with_hidden
 from postmortem.kernel.tasks.tasks import Task, all_tasks
 from postmortem.model.findings import Problem
 from postmortem.model.frame import Frame
@@ -233,6 +234,9 @@ def _state(
     arch = arch_of(prog)
     rq = _rq(prog, cpu.number)
     current = drgn.Object(prog, "struct task_struct *", cpu.address)
+    task = all_tasks(prog).by_address.get(cpu.address)
+    if task is not None:
+        frames = with_hidden(prog, replace(task, cpu=cpu.number), frames)
     now = clock.now_ns
     count = None
     with tolerated():

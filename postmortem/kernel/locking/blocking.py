@@ -17,6 +17,7 @@ from postmortem.kernel.locking import locks
 from postmortem.kernel.locking.holders import Holders
 from postmortem.kernel.locking.waits import Wait, Waits, waits
 from postmortem.kernel.memo import fact
+from postmortem.kernel.tasks.hidden import with_hidden
 from postmortem.kernel.tasks.tasks import Task, TaskReader, all_tasks
 from postmortem.model.findings import Confidence, Kind, Problem
 from postmortem.model.frame import Frame
@@ -118,6 +119,7 @@ class _Builder:
         self._result = Blocking(Graph(), found, problems=list(found.problems))
         self._graph = self._result.graph
         self._node_of: dict[int, str] = {}
+        self._stacks: dict[int, tuple[Frame, ...]] = {}
         self._searches = 0
 
     def build(self) -> Blocking:
@@ -370,17 +372,23 @@ class _Builder:
                 if wait is not None and wait.kind is WaitKind.EVENT:
                     continue
                 count += 1
-                yield task, stack.shape.frames, stack.data
+                yield task, self._frames(task.address), stack.data
             elif task.address in self._cpus:
                 count += 1
-                yield task, self._cpus[task.address].stack, b""
+                yield task, self._frames(task.address), b""
 
     def _frames(self, task: int) -> tuple[Frame, ...]:
-        stack = self._waits.stacks.by_task.get(task)
-        if stack is not None:
-            return stack.shape.frames
-        cpu = self._cpus.get(task)
-        return cpu.stack if cpu is not None else ()
+        """A task's stack, with what a tail call hides; the same object each time."""
+        known = self._stacks.get(task)
+        if known is None:
+            stack, cpu = self._waits.stacks.by_task.get(task), self._cpus.get(task)
+            known = stack.shape.frames if stack is not None else cpu.stack if cpu else ()
+            owner = self._tasks.by_address.get(task)
+            if owner is not None and owner.kthread:
+                whole = with_hidden(self._prog, owner, known)
+                known = whole if len(whole) > len(known) else known
+            self._stacks[task] = known
+        return known
 
     def _hold(self, node: str, task: int, kind: WaitKind, address: int, member: str) -> None:
         """Remember which frame of the holder took the lock."""

@@ -22,6 +22,7 @@ from postmortem.kernel.locking.lock_names import Name, Names
 from postmortem.kernel.locking.since import Since, SleepClock
 from postmortem.kernel.locking.waiters import Layout, Ring, Waiters
 from postmortem.kernel.memo import fact
+from postmortem.kernel.tasks.kthreads import kthread_of
 from postmortem.kernel.tasks.tasks import Task, all_tasks
 from postmortem.kernel.tasks.unwind import Shape, SleepingStack, SleepingStacks, sleeping_stacks
 from postmortem.model.findings import Kind, Problem
@@ -372,7 +373,7 @@ class WaitReader:
             self._kthreads = {}
             for task in all_tasks(self._prog).tasks:
                 try:
-                    kthread = workers.kthread_of(self._prog, task)
+                    kthread = kthread_of(self._prog, task)
                 except LookupError:
                     break
                 if kthread is not None:
