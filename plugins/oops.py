@@ -20,6 +20,7 @@ from postmortem.plugin import Context, plugin
 from postmortem.rules.poison import poison
 
 if TYPE_CHECKING:
+    from postmortem.kernel.code.bitflip import BitFlip
     from postmortem.kernel.code.fault import Fault
 
 _ASSERTIONS = frozenset(
@@ -166,6 +167,10 @@ def _with_access(ctx: Context, finding: Finding, fault: Fault) -> Finding:
         for register, found in fault.objects.items()
         if register in fault.pointers or register == fault.base or found.allocated is False
     ]
+    flip = _flip(ctx, fault)
+    if flip is not None:
+        evidence.append(Evidence(str(flip), where))
+        sentences.append(_flip_sentence(flip))
     freed = _freed_object(fault)
     if freed and finding.kind in (Kind.USE_AFTER_FREE, Kind.GENERAL_PROTECTION):
         sentences.append(freed)
@@ -173,6 +178,20 @@ def _with_access(ctx: Context, finding: Finding, fault: Fault) -> Finding:
         finding,
         explanation=" ".join([finding.explanation, *sentences]),
         evidence=tuple(evidence),
+    )
+
+
+def _flip(ctx: Context, fault: Fault) -> BitFlip | None:
+    from postmortem.kernel.code.bitflip import bit_flip
+
+    prog = ctx.prog
+    return None if prog is None else ctx.attempt("bit flips", lambda: bit_flip(prog, fault))
+
+
+def _flip_sentence(flip: BitFlip) -> str:
+    return (
+        f"With bit {flip.bit} flipped {flip.name} would be {flip.meant:#x}, {flip.what}:"
+        " a single bit may have changed in memory or on its way."
     )
 
 
@@ -245,6 +264,12 @@ def _with_target(ctx: Context, finding: Finding, target: int) -> Finding:
 
         what = ctx.attempt("jump target", lambda: identify(prog, target))
     meaning = f": {what}" if what else " holds no code"
+    if prog is not None and ctx.has_types:
+        from postmortem.kernel.code.bitflip import flipped_target
+
+        flip = ctx.attempt("bit flips", lambda: flipped_target(prog, target))
+        if flip is not None:
+            meaning += f". {_flip_sentence(flip)[:-1]}"
     return replace(
         finding,
         explanation=f"{finding.explanation} It jumped to {target:#x}{meaning}.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -15,6 +16,8 @@ from postmortem.dump.damage import damage
 from postmortem.kernel.memo import fact
 from postmortem.model.frame import Frame
 
+_NAME = re.compile(r"[\w.$]{1,511}", re.ASCII)
+"""What a compiler names a function."""
 _MAX_FRAMES = 256
 """A kernel stack is 16 KiB: more frames than this are recursion or garbage."""
 
@@ -27,6 +30,8 @@ class Symbol:
     offset: int
     size: int
     module: str | None
+    is_code: bool = True
+    """Not known to be data, and with a name that can be one."""
 
 
 class Symbolizer:
@@ -53,7 +58,7 @@ class Symbolizer:
         found = self.symbol(return_address - 1)
         if found is None:
             return None
-        return Symbol(found.function, found.offset + 1, found.size, found.module)
+        return replace(found, offset=found.offset + 1)
 
     def _look_up(self, address: int) -> Symbol | None:
         if not self._is_kernel(address):
@@ -68,7 +73,8 @@ class Symbolizer:
             module = None if name == "kernel" or "vmlinux" in name else name
         except LookupError:
             pass
-        return Symbol(found.name, address - found.address, found.size, module)
+        is_code = found.kind != drgn.SymbolKind.OBJECT and _NAME.fullmatch(found.name) is not None
+        return Symbol(found.name, address - found.address, found.size, module, is_code)
 
 
 @fact
@@ -103,6 +109,8 @@ def _described(
             break
         interrupted = frame.interrupted or not frames
         found = symbolizer.symbol(pc) if interrupted else symbolizer.caller(pc)
+        if found is not None and not found.is_code:
+            found = None  # nobody runs there: the address or the table of symbols is damaged
         frames.append(
             Frame(
                 function=found.function if found else None,
