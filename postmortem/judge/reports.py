@@ -123,7 +123,7 @@ def finding_of(ctx: Context, report: Report, **changes: object) -> Finding:
 
 def _source(report: Report) -> tuple[str | None, int | None]:
     """Where the culprit is in the source: the report says so, or debug information did."""
-    if "file" in report.detail:
+    if "file" in report.detail and report.check is None:
         return report.detail["file"], _number(report.detail.get("lineno"))
     frames = [*([report.pc] if report.pc else []), *report.frames]
     found = next((f for f in frames if f.file and f.function == report.function), None)
@@ -196,6 +196,9 @@ def log_evidence(report: Report) -> list[Evidence]:
     if report.pc is not None and report.pc.function:
         place = f"it happened at {frame_text(report.pc)}"
         found.append(Evidence(place, "instruction pointer", Strength.CONTEXT))
+    if report.check is not None and "file" in report.detail:
+        place = ":".join(filter(None, (report.detail["file"], report.detail.get("lineno"))))
+        found.append(Evidence(f"the check that failed is {report.check}() at {place}", "header"))
     callers = _callers(report)
     if callers:
         chain = f"called from {' < '.join(callers)}"

@@ -51,6 +51,8 @@ class Body:
     registers: dict[str, int] = field(default_factory=dict)
     code: Code | None = None
     modules: tuple[str, ...] = ()
+    tainting: set[str] = field(default_factory=set)
+    """Modules that are not of this kernel's own tree."""
     ended: bool = False
     """An end-of-report line was seen."""
     panic: str | None = None
@@ -117,6 +119,8 @@ _TAINT_LINE = re.compile(
 )
 _HARDWARE = re.compile(r"Hardware name: ?(?P<name>.*)")
 _MODULES = re.compile(r"Modules linked in:(?P<list>.*)")
+_FOREIGN = re.compile(r"(?P<name>[\w-]+)\([A-Z+-]*[OPF][A-Z+-]*\)$")
+"""Out of tree, proprietary or forced; E (unsigned) is what all modules of some builds are."""
 _MODULE = re.compile(r"(?P<name>(?=\d*[a-z_])[\w-]+)(?P<flags>\([A-Z+-]+\))?$", re.I)
 _CODE_WORD = re.compile(r"(?:[0-9a-f]{2}){1,4}$")
 _TITLE = re.compile(
@@ -389,6 +393,7 @@ class _BodyReader:
         if self.modules and words and all(map(_CODE_WORD.match, words)):
             return False
         self.modules.extend(names[:2000])
+        self.body.tainting |= {m["name"] for m in map(_FOREIGN.match, words) if m}
         return bool(words) or not text.strip()
 
     def _arch(self, records: Sequence[Record]) -> str | None:

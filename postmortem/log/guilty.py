@@ -143,6 +143,11 @@ def _lock(body: Body) -> list[Frame]:
     return [*held, *(chain if not held else _trace(body))]
 
 
+def _lock_taken(body: Body) -> list[Frame]:
+    """Where the lock was taken; a lock that is merely held besides is not to blame."""
+    return [*body.held[:1], *_trace(body)]
+
+
 def _lock_order(body: Body) -> list[Frame]:
     """Where the lock was taken in interrupt context: the first stack that is shown."""
     if body.traces:
@@ -157,7 +162,7 @@ def _held(body: Body) -> list[Frame]:
 def _released(body: Body) -> list[Frame]:
     for trace in body.traces:
         if trace.title.endswith(("at", "at:")) and trace.frames:
-            return list(trace.frames)
+            return [*trace.frames, *_trace(body)]  # it may be the unlock function itself
     return [*body.held[:1], *_trace(body)]
 
 
@@ -181,6 +186,7 @@ _WAYS: dict[str, Callable[[Body], list[Frame]]] = {
     "hang": _hang,
     "lock": _lock,
     "lock-changed": _lock,
+    "lock-taken": _lock_taken,
     "lock-state": _held,
     "held": _held,
     "lock-order": _lock_order,
@@ -189,8 +195,13 @@ _WAYS: dict[str, Callable[[Body], list[Frame]]] = {
 }
 
 
-def frames_of(form: Form, kind: Kind, body: Body) -> list[Frame]:
-    """The frames in which this kind of report has its guilty function."""
+def frames_of(form: Form, kind: Kind, body: Body, named: bool = True) -> list[Frame]:
+    """The frames in which this kind of report has its guilty function.
+
+    :param named: the header itself names the function, where ``find`` relies on that.
+    """
+    if form.find == "named" and not named:
+        return _trace(body)
     if kind is Kind.BAD_EXECUTION and form.find == "pc":
         return _with_pc(body, nowhere=True)
     if form.skip:

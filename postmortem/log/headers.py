@@ -338,7 +338,7 @@ FORMS: tuple[Form, ...] = (
          "{tag}: nested lock was not taken in {function}", type="LOCKDEP",
          find="held", literals=("Nested lock was not taken",)),
     Form("wait-context", Kind.LOCKDEP, r"\[ BUG: Invalid wait context \]",
-         "BUG: Invalid wait context in {function}", find="lock", type="LOCKDEP",
+         "BUG: Invalid wait context in {function}", find="lock-taken", type="LOCKDEP",
          literals=("Invalid wait context",)),
     Form("lock-key", Kind.LOCKDEP, r"INFO: trying to register non-static key",
          "INFO: trying to register non-static key in {function}", type="LOCKDEP",

@@ -25,6 +25,7 @@ from postmortem.rules.blame import (
     signature,
 )
 from postmortem.rules.kinds import bug_class
+from postmortem.rules.roles import reads_free_list, role_of, suspect_of
 
 MAX_TEXT = 400
 """Messages kept in ``Report.text``."""
@@ -57,7 +58,7 @@ def parse_section(section: Section, arch: str | None = None) -> Report:
     body = read_body(section.records, arch)
     detail = _detail(section)
     kind = _kind(form, body, detail)
-    frames = frames_of(form, kind, body)
+    frames = frames_of(form, kind, body, named="named" in detail)
     if form.name in _ONLY_STACK:
         frames = _believed(frames)
     guilty = guilty_frame(frames, kind)
@@ -78,6 +79,9 @@ def parse_section(section: Section, arch: str | None = None) -> Report:
     signed_as = kind
     if function == _SYSRQ:
         kind = Kind.USER_REQUESTED
+    pc = (trace.pc if trace else None) or body.pc
+    if reads_free_list(kind, pc):
+        kind = Kind.MEMORY_CORRUPTION
     sharp = guilty_frame([f for f in frames if not f.inline], kind)
     sharp_name = sharp.function if sharp and sharp.function else function
     return Report(
@@ -91,14 +95,18 @@ def parse_section(section: Section, arch: str | None = None) -> Report:
         time=section.records[0].time,
         function=function,
         module=guilty.module if guilty else _named_module(detail),
-        pc=(trace.pc if trace else None) or body.pc,
+        role=role_of(kind, frames, guilty, pc),
+        check=_check_of(form, guilty, pc),
+        suspect=suspect_of(frames, guilty, body.tainting),
+        tainting=tuple(sorted(body.tainting)),
+        pc=pc,
         task=_task(body, detail),
         cpu=_cpu(body, detail),
         taint=body.taint,
         release=body.release,
         hardware=body.hardware,
         arch=body.arch,
-        frames=_behind((trace.pc if trace else None) or body.pc, trace.frames if trace else ()),
+        frames=_behind(pc, trace.frames if trace else ()),
         stacks=tuple(
             Stack(" ".join(filter(None, (t.owner, t.title))), tuple(t.frames), t.line)
             for t in body.traces
@@ -122,6 +130,20 @@ def parse_section(section: Section, arch: str | None = None) -> Report:
             _faces(form, signed_as),
         ),
     )
+
+
+_CHECKS = {"warning", "badness", "bug-at", "kernel-bug-at", "internal-bug"}
+"""Forms whose header has the file and line of a check."""
+
+
+def _check_of(form: Form, guilty: Frame | None, pc: Frame | None) -> str | None:
+    """The function that the header's file and line are in, where that is not to blame."""
+    if form.name not in _CHECKS or guilty is None:
+        return None
+    where = pc if pc is not None and pc.function else None
+    if where is None or not where.function or where.function == guilty.function:
+        return None
+    return normalise(where.function) if is_machinery(where.function) else None
 
 
 def _believed(frames: list[Frame]) -> list[Frame]:

@@ -7,6 +7,7 @@ these are also what plugins read for a dump.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import NamedTuple
 
 from postmortem.model.findings import Kind, Signature, TaskRef
@@ -48,6 +49,27 @@ class Stack:
     line: int
 
 
+class Role(Enum):
+    """What the function that a report names has to do with the failure."""
+
+    CULPRIT = "culprit"
+    """It did it, as far as the stack tells."""
+    HELPS = "helps"
+    """Machinery: whoever called it did it, and the stack does not name that one."""
+    DISPATCHES = "dispatches"
+    """It only calls what others gave it: that function is not in the stack."""
+    ALLOCATES = "allocates"
+    """It asked for memory: who took it all, or overwrote it, is somebody else."""
+    AWAITS_CPU = "awaits a CPU"
+    """It waits for another CPU to answer."""
+    AWAITS_LOCK = "awaits a lock"
+    """It spins for a lock that another CPU holds."""
+    STARVES = "starves"
+    """The kernel's RCU thread, which got no CPU."""
+    UNKNOWN = "unknown"
+    """No function is named."""
+
+
 @dataclass(frozen=True)
 class Report:
     """One report of the kernel: an Oops, a BUG, a stall, an OOM kill ..."""
@@ -68,6 +90,15 @@ class Report:
     """The guilty function, normalised; ``None`` where the report names none."""
     module: str | None = None
     """Module of the guilty function; ``None`` for the kernel proper."""
+    role: Role = Role.CULPRIT
+    """Whether that function did it, or only suffers from it."""
+    check: str | None = None
+    """The function whose check failed, where that is not the guilty one: the file and line in
+    the header are the check's then."""
+    suspect: Frame | None = None
+    """A module from outside the kernel that called the guilty function."""
+    tainting: tuple[str, ...] = ()
+    """Modules from outside the kernel: of another tree, proprietary or forced in."""
     pc: Frame | None = None
     """Where it trapped (RIP, pc, NIP, epc, PSW)."""
     task: TaskRef | None = None

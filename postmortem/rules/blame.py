@@ -107,6 +107,11 @@ def is_machinery(name: str, also: str = "") -> bool:
     return bool(also) and _pattern(also).fullmatch(name) is not None
 
 
+def dispatches(frame: Frame) -> bool:
+    """Does it only run what it was given? Then that is missing in the stack."""
+    return _pattern("DISPATCHERS").fullmatch(plain(frame.function or "")) is not None
+
+
 def is_anchor(name: str) -> bool:
     """Does this function only dispatch to the one above it in the stack?"""
     return _pattern("ANCHORS").fullmatch(plain(name)) is not None
@@ -129,8 +134,8 @@ def guilty_frame(frames: Sequence[Frame], kind: Kind) -> Frame | None:
     """The frame to blame. ``frames`` start with the program counter, if there is one."""
     candidates = [frame for frame in frames if frame.reliable and frame.function]
     if kind in _STALLS:
-        stalled = _interrupted(candidates)
-        return _in_module(stalled) or _anchored(stalled, "STALL_MACHINERY")
+        loop = _after_fault(stalled(candidates))
+        return _in_module(loop) or _anchored(loop, "STALL_MACHINERY")
     if kind is Kind.STACK_OVERFLOW:
         return _recursion(candidates) or _anchored(candidates, "")
     if kind in _HANGS:
@@ -143,7 +148,7 @@ def guilty_frame(frames: Sequence[Frame], kind: Kind) -> Frame | None:
     for frame in candidates:
         if not is_helper(frame, also):
             return frame
-    return None if kind is Kind.OOM else _last_resort(candidates)
+    return None if kind is Kind.OOM else _last_resort(candidates, kind)
 
 
 def is_helper(frame: Frame, also: str = "") -> bool:
@@ -154,17 +159,22 @@ def is_helper(frame: Frame, also: str = "") -> bool:
     return is_machinery(frame.function, also)
 
 
-def _last_resort(frames: Sequence[Frame]) -> Frame | None:
+_NEAR = 8
+"""Frames within which the trap of a report stands."""
+_SLEEPS = frozenset({"report", "scheduler", "lock", "deferred", "rcu"})
+"""How a task sleeps says nothing about what it sleeps for."""
+
+
+def _last_resort(frames: Sequence[Frame], kind: Kind) -> Frame | None:
     """All is machinery: then the innermost that neither reports nor brought the report about."""
     rest = list(frames)
-    while rest and family(rest[0].function or "") == "report":
-        rest.pop(0)
+    if kind in _ALSO:
+        return next((f for f in rest if family(f.function or "") not in _SLEEPS), None)
     trap = _pattern("TRAPPED")
-    trapped = [i for i, frame in enumerate(rest[:6]) if trap.fullmatch(plain(frame.function or ""))]
-    del rest[: max(trapped, default=-1) + 1]
-    if trapped:
-        while rest and family(rest[0].function or "") in ("report", "entry"):
-            rest.pop(0)
+    trapped = any(trap.fullmatch(plain(frame.function or "")) for frame in rest[:_NEAR])
+    passed = ("report", "entry") if trapped else ("report",)
+    while rest and family(rest[0].function or "") in passed:
+        rest.pop(0)
     return rest[0] if rest else None
 
 
@@ -183,7 +193,7 @@ def _bucket(frames: Sequence[Frame]) -> Frame | None:
     return None
 
 
-def _interrupted(frames: Sequence[Frame]) -> Sequence[Frame]:
+def stalled(frames: Sequence[Frame]) -> Sequence[Frame]:
     """Without the interrupt that noticed the stall, if there is something else."""
     entry, detects = _pattern("INTERRUPT_ENTRY"), _pattern("STALL_DETECTION")
     noticed = False
@@ -191,6 +201,19 @@ def _interrupted(frames: Sequence[Frame]) -> Sequence[Frame]:
         noticed = noticed or bool(frame.function and detects.fullmatch(plain(frame.function)))
         if noticed and frame.function and entry.fullmatch(plain(frame.function)):
             return frames[index + 1 :] or frames
+    return frames
+
+
+def _after_fault(frames: Sequence[Frame]) -> Sequence[Frame]:
+    """Without the page fault that a copy of user memory took: its handler is not the loop."""
+    fault = _pattern("FAULT_ENTRY")
+    for index, frame in enumerate(frames):
+        name = frame.function or ""
+        if fault.fullmatch(plain(name)):
+            below = frames[index + 1 :]
+            return below if any(not is_anchor(f.function or "") for f in below) else frames
+        if family(name) != "memory" and not is_helper(frame, "STALL_MACHINERY"):
+            return frames
     return frames
 
 
@@ -223,10 +246,10 @@ def _anchored(frames: Sequence[Frame], also: str) -> Frame | None:
         if normalise(frame.function) == "smp_call_function":
             return frame  # it waits for another CPU: no matter for whom
         if previous is not None and is_anchor(frame.function):
-            return previous
+            return None if dispatches(previous) else previous
         if not is_helper(frame, also):
             previous = frame
-    return previous
+    return None if previous is not None and dispatches(previous) else previous
 
 
 def stable(name: str) -> str:

@@ -163,9 +163,16 @@ ANCHORS = r"""
     _*sock_(?:sendmsg|recvmsg|ioctl|do_ioctl|write_iter|read_iter|setsockopt|close|release|common_setsockopt)\w* do_sock_setsockopt
     __sys_(?:sendto|recvfrom|sendmm?sg|recvmm?sg|connect|bind|accept4|setsockopt|getsockopt|listen)\w*
     rtnetlink_rcv_msg nfnetlink_rcv_\w+ netlink_dump genl_family_rcv_msg_dumpit _*netif_receive_skb\w* process_backlog _*napi_poll
+    tasklet_(?:hi_)?action\w* _*do_softirq handle_softirqs run_timer_softirq
     mmap_region do_mmap\w* _*handle_irq_event\w* generic_smp_call\w* flush_smp_call\w*
 """
 """Dispatchers: what stalls or overflows is blamed on the function that one of these called."""
+
+DISPATCHERS = r"""
+    process_one_work process_scheduled_works worker_thread kthread kthread_worker_fn smpboot_thread_fn run_ksoftirqd ret_from_fork\w*
+    rcu_do_batch rcu_core\w* rcu_process_callbacks call_timer_fn __run_timers run_timer_softirq __do_softirq handle_softirqs task_work_run
+"""
+"""They run what others queued: in a stall they are never the loop themselves."""
 
 STALL_MACHINERY = r"""
     \w*apic_timer_\w* \w*_interrupt(?:_entry\w*)? (?:asm_)?sysvec_\w+ _*irq_(?:enter|exit)\w* _*do_softirq\w* do_softirq_own_stack handle_softirqs invoke_softirq
@@ -177,6 +184,12 @@ STALL_MACHINERY = r"""
     in_\w*stack\w* get_stack_info\w* _*module_\w*address update_stack_state
 """
 """Skipped in stalls on top of the machinery: the interrupt that noticed, and busy waiting."""
+
+FAULT_ENTRY = r"""
+    (?:asm_)?exc_page_fault async_page_fault page_fault do_async_page_fault el1h?_(?:64_)?(?:sync\w*|abort|da) handle_page_fault
+    data_access_\w+ do_DataAbort __dabt_svc do_dat_exception
+"""
+"""A page fault begins here: what is above it in the stack handles it."""
 
 INTERRUPT_ENTRY = r"""
     asm_sysvec_\w+ (?:trace_)?apic_timer_interrupt\w* smp_(?:trace_)?apic_timer_interrupt_entry\w* asm_common_interrupt ret_from_intr

@@ -61,6 +61,12 @@ def test_code_of_drivers_and_subsystems_may_be_to_blame(name: str) -> None:
     (Kind.WARNING, "dump_stack check_preemption_disabled __bad_area_nosemaphore do_page_fault page_fault",
      "__bad_area_nosemaphore"),
     (Kind.WARNING, "dump_stack panic __warn report_bug do_error_trap invalid_op", None),
+    (Kind.SOFT_LOCKUP, "acme_look acme_receive acme_tasklet tasklet_action_common __do_softirq do_softirq_own_stack"
+     " irq_exit_rcu sysvec_apic_timer_interrupt asm_sysvec_apic_timer_interrupt other_send do_syscall_64", "acme_tasklet"),
+    (Kind.RCU_STALL, "count_memcg_event_mm handle_mm_fault do_user_addr_fault exc_page_fault asm_exc_page_fault"
+     " copy_user_generic_unrolled acme_copy acme_ioctl do_vfs_ioctl", "acme_ioctl"),
+    (Kind.RCU_STALL, "__schedule schedule schedule_timeout rcu_gp_kthread kthread ret_from_fork", None),
+    (Kind.HUNG_TASK, "__schedule schedule rwsem_down_read_slowpath do_user_addr_fault exc_page_fault", "do_user_addr_fault"),
     (Kind.OOM, "dump_header out_of_memory __alloc_pages_slowpath acme_leak", "acme_leak"),
     (Kind.OOM, "dump_header out_of_memory __handle_mm_fault handle_mm_fault asm_exc_page_fault", None),
 ])  # fmt: skip
