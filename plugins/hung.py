@@ -36,7 +36,7 @@ from postmortem.model.findings import (
     Unit,
 )
 from postmortem.model.frame import Frame
-from postmortem.model.report import Record, Report
+from postmortem.model.report import Report
 from postmortem.plugin import Context, plugin
 from postmortem.rules.kinds import next_steps
 
@@ -138,12 +138,10 @@ def _from_dump(ctx: Context, reports: list[Report]) -> Facts | None:
 
 def _from_log(ctx: Context, reports: list[Report]) -> Facts:
     from postmortem.graph.from_log import log_graph
-    from postmortem.log.blocked import logged_tasks
 
-    # Each line of a log is read for it: not where nothing hints at a hang.
+    # A list of tasks alone is no hang: somebody asked for it.
     wanted = ctx.prog is not None or reports or ctx.named
-    records: Iterable[Record] = ctx.records if wanted else ()
-    return Facts(log_graph(reports, logged_tasks(records)))
+    return Facts(log_graph(reports, ctx.case.logged_tasks if wanted else ()))
 
 
 def _referred_to(ctx: Context, reports: list[Report]) -> Iterator[Finding]:

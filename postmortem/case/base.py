@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from postmortem.dump.dump import Dump
     from postmortem.kernel.tasks.stack_groups import Stacks
     from postmortem.kernel.tasks.tasks import TaskList
+    from postmortem.log.blocked import LoggedTask
     from postmortem.plugin.contract import Plugin, Result
 
 Progress = Callable[[str, int, int], None]
@@ -103,6 +104,13 @@ class Case(Shown):
     def reports(self) -> tuple[Report, ...]:
         """The kernel's own reports in the log, parsed, the first one first."""
         return self._reports
+
+    @property
+    def logged_tasks(self) -> Sequence[LoggedTask]:
+        """The tasks that lists in the log show: those of sysrq t and w, and of lockdep."""
+        from postmortem.log.blocked import logged_tasks
+
+        return logged_tasks(self.log)
 
     @property
     def dump(self) -> Dump | None:

@@ -9,6 +9,7 @@ from postmortem.case.base import Case, Options
 from postmortem.case.lines import LogLines
 from postmortem.errors import UnknownInputError, UsageError
 from postmortem.inputs.recognise import Input as Recognised
+from postmortem.log.blocked import LoggedTask
 from postmortem.log.scan import Scan, scan_file
 from postmortem.model.report import Report
 from postmortem.model.result import Input, ModuleInfo, System
@@ -37,7 +38,7 @@ class LogCase(Case):
     def __init__(self, path: str, options: Options) -> None:
         super().__init__(Input(path, "log", "text", 0, True), log=LogLines(path), options=options)
         with self.timed("log"):
-            scan = scan_file(path)
+            scan = scan_file(path, tasks=True)
         self._take(path, scan)
         if options.vmlinux is not None or options.debug_dirs:
             with self.timed("debuginfo"):
@@ -47,6 +48,7 @@ class LogCase(Case):
         lacks = tuple(f"{problem.what}: {problem.why}" for problem in scan.problems)
         self._input = Input(path, "log", "text", scan.size, not lacks, lacks)
         self._reports = tuple(scan.reports)
+        self._tasks = tuple(scan.tasks)
         self.problems.extend(scan.problems)
         if not scan.reports and not scan.boots and not _has_kernel_messages(path):
             raise UnknownInputError(
@@ -59,6 +61,10 @@ class LogCase(Case):
     @property
     def types_from(self) -> str:
         return self._types_from
+
+    @property
+    def logged_tasks(self) -> Sequence[LoggedTask]:
+        return self._tasks
 
     def _add_source(self) -> None:
         """File and line for the frames of all reports, from the debug files that were given."""

@@ -14,6 +14,10 @@ from postmortem.model.findings import Kind
 from postmortem.model.frame import Frame
 from postmortem.model.report import Record, Report
 
+PHRASES = ("stack:", "held by ", "Call Trace:", "Call trace:")
+"""One of them is in each line that begins a list of frames or locks, or, before v5.10, in
+the line after it."""
+
 _MAX_TASKS = 100_000
 _MAX_FRAMES = 128
 _MAX_LOCKS = 64
@@ -60,41 +64,77 @@ class LoggedTask:
     locks: list[HeldLock] = field(default_factory=list)
 
 
-def logged_tasks(records: Iterable[Record]) -> list[LoggedTask]:
-    """Every task that a list in the log shows, the last time that it is shown."""
-    found: dict[int, LoggedTask] = {}
-    current: LoggedTask | None = None
-    holder: LoggedTask | None = None
-    for record in records:
+class TaskLists:
+    """Collects the tasks that lists in a log show; it is fed messages in their order."""
+
+    def __init__(self) -> None:
+        self._found: dict[int, LoggedTask] = {}
+        self._task: LoggedTask | None = None
+        """Whose stack is being printed."""
+        self._holder: LoggedTask | None = None
+        """Whose locks are being printed."""
+
+    @property
+    def tasks(self) -> list[LoggedTask]:
+        """Every task, as it was the last time that it was shown."""
+        return list(self._found.values())
+
+    @property
+    def idle(self) -> bool:
+        """No list is open: the next line matters only if a phrase of :data:`PHRASES` is in it."""
+        return self._task is None and self._holder is None
+
+    def rest(self) -> None:
+        """What was left out ends the list."""
+        self._task = self._holder = None
+
+    def feed(self, record: Record) -> None:
+        """Take one message."""
         text = record.text
         match = _TASK.match(text) or _OLD_TASK.match(text)
         if match is not None:
-            if len(found) >= _MAX_TASKS:
-                break
-            pid = int(match["pid"][:9])
-            current = LoggedTask(pid, match["comm"].strip(), match["state"], record.line)
-            known = found.get(pid)
-            if known is not None:
-                current.locks = known.locks
-            found[pid] = current
-            holder = None
-            continue
+            self._begin_task(match, record.line)
+            return
         held = _HELD.match(text)
         if held is not None:
-            pid = int(held["pid"][:9])
-            holder = found.setdefault(pid, LoggedTask(pid, held["comm"], "?", record.line))
-            holder.locks = []
-            current = None
-            continue
-        lock = _LOCK.match(text) if holder is not None else None
-        if lock is not None and holder is not None:
-            if len(holder.locks) < _MAX_LOCKS:
-                holder.locks.append(HeldLock(lock["address"], lock["name"], lock["function"]))
-            continue
-        holder = None
-        if current is not None and not _take_frame(current, text):
-            current = None
-    return list(found.values())
+            self._begin_locks(held, record.line)
+            return
+        lock = _LOCK.match(text) if self._holder is not None else None
+        if lock is not None and self._holder is not None:
+            if len(self._holder.locks) < _MAX_LOCKS:
+                held_lock = HeldLock(lock["address"], lock["name"], lock["function"])
+                self._holder.locks.append(held_lock)
+            return
+        self._holder = None
+        if self._task is not None and not _take_frame(self._task, text):
+            self._task = None
+
+    def _begin_task(self, match: re.Match[str], line: int) -> None:
+        self.rest()
+        pid = int(match["pid"][:9])
+        known = self._found.get(pid)
+        if known is None and len(self._found) >= _MAX_TASKS:
+            return
+        self._task = LoggedTask(pid, match["comm"].strip(), match["state"], line)
+        if known is not None:
+            self._task.locks = known.locks
+        self._found[pid] = self._task
+
+    def _begin_locks(self, match: re.Match[str], line: int) -> None:
+        self.rest()
+        pid = int(match["pid"][:9])
+        if pid not in self._found and len(self._found) >= _MAX_TASKS:
+            return
+        self._holder = self._found.setdefault(pid, LoggedTask(pid, match["comm"], "?", line))
+        self._holder.locks = []
+
+
+def logged_tasks(records: Iterable[Record]) -> list[LoggedTask]:
+    """Every task that a list in the log shows, the last time that it is shown."""
+    lists = TaskLists()
+    for record in records:
+        lists.feed(record)
+    return lists.tasks
 
 
 def _take_frame(task: LoggedTask, text: str) -> bool:

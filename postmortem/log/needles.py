@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 
 from postmortem.log import boots
+from postmortem.log.blocked import PHRASES
 from postmortem.log.headers import literals
 from postmortem.model.report import Record
 
@@ -21,6 +22,7 @@ EVENTS = (
     "Kernel Offset: 0x",
     "INFO: task ",
     *boots.PHRASES,
+    *PHRASES,
 )
 """Phrases that are no report but tell something about those around them."""
 
@@ -108,6 +110,9 @@ COARSE = (
     b"rcu",
     b"Kernel bug",
     b"Kernel BUG",
+    b"stack:",
+    b"held by ",
+    b"Call ",
 )
 
 

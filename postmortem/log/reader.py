@@ -14,6 +14,7 @@ from itertools import chain
 
 from postmortem.inputs.text import Stream
 from postmortem.log import boots as boot_facts
+from postmortem.log.blocked import TaskLists
 from postmortem.log.boots import Boot
 from postmortem.log.headers import match_header
 from postmortem.log.lines import records_of_line
@@ -35,7 +36,10 @@ _OFFSET = re.compile(r"Kernel Offset: 0x(?P<offset>[0-9a-f]{1,16})")
 class Reader:
     """One pass over an input. Positions are offsets in the whole (decompressed) input."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Stream, lists: TaskLists | None = None) -> None:
+        """
+        :param lists: is fed the lists of tasks on the way, inside of reports and outside.
+        """
         self._chunks = stream.chunks()
         self._numbers = stream.line_numbers
         self._find = finder()
@@ -58,6 +62,9 @@ class Reader:
         self._crashdump = False
         self._noted = -1
         """The last line that :meth:`_note` kept something of."""
+        self._lists = lists
+        self._listed = 0
+        """Up to here lists of tasks were looked for."""
         self.boots: list[Boot] = []
         self.head = Boot(1)
         """What comes before the first banner."""
@@ -76,9 +83,11 @@ class Reader:
             if start is None:
                 return
             if not self._interesting(start):
-                position = self._line_end(start) + 1
+                position = self._task_list(start)
                 continue
             begin = max(done, self._lines_before(start))
+            if self._lists is not None and begin > self._listed:
+                self._lists.rest()
             position = begin
             for record, line, after in self._records(begin):
                 if line > start and splitter.idle:
@@ -86,11 +95,39 @@ class Reader:
                     break
                 if self._phrase:
                     self._note(line, record.text.lstrip())
+                self._list(record, line)
                 yield from splitter.feed(record, self._phrase)
                 position = after
             else:
                 yield from splitter.finish()
-            done = position
+            done = self._listed = position
+
+    # --- lists of tasks -----------------------------------------------------------------
+
+    def _list(self, record: Record, line: int) -> None:
+        """Let the task lists see a message, once."""
+        if self._lists is not None and line >= self._listed:
+            self._lists.feed(record)
+
+    def _task_list(self, start: int) -> int:
+        """Read the list that a line outside of reports begins, if any; where to go on.
+
+        It ends where nothing of it is open any more, or with the next line that has a
+        phrase: that one is looked at for itself.
+        """
+        after = self._line_end(start) + 1
+        if self._lists is None or after <= self._listed:
+            return after
+        begin = max(self._listed, self._line_start(start - 1)) if start > self._base else start
+        if begin > self._listed:
+            self._lists.rest()
+        for record, line, end in self._records(begin):
+            if line > start and (self._phrase or self._lists.idle):
+                break
+            self._list(record, line)
+            after = end
+        self._listed = after
+        return max(after, start + 1)
 
     # --- the window ---------------------------------------------------------------------
 

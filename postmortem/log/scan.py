@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from postmortem.inputs.text import Stream, open_source
+from postmortem.log.blocked import LoggedTask, TaskLists
 from postmortem.log.boots import Boot
 from postmortem.log.devices import Relations
 from postmortem.log.link import link
@@ -40,6 +41,8 @@ class Scan:
     problems: list[Problem] = field(default_factory=list)
     size: int = 0
     """Bytes read (after decompression)."""
+    tasks: list[LoggedTask] = field(default_factory=list)
+    """Tasks that lists in the log show (sysrq t and w, lockdep), if they were asked for."""
 
 
 def reports_from_records(records: Iterable[Record], arch: str | None = None) -> list[Report]:
@@ -60,12 +63,13 @@ def reports_from_records(records: Iterable[Record], arch: str | None = None) -> 
     return link(_placed(counted.reports(), [relations]))
 
 
-def scan_file(path: str, arch: str | None = None) -> Scan:
+def scan_file(path: str, arch: str | None = None, *, tasks: bool = False) -> Scan:
     """All reports in a file, a pstore directory, or standard input (``-``).
 
+    :param tasks: the tasks that lists in it show as well.
     :raises UnreadableInputError: it can't be opened.
     """
-    return scan_stream(open_source(path), arch)
+    return scan_stream(open_source(path), arch, tasks=tasks)
 
 
 def scan_bytes(data: bytes, path: str = "<bytes>", arch: str | None = None) -> Scan:
@@ -73,9 +77,10 @@ def scan_bytes(data: bytes, path: str = "<bytes>", arch: str | None = None) -> S
     return scan_stream(open_source(path, data), arch)
 
 
-def scan_stream(stream: Stream, arch: str | None = None) -> Scan:
+def scan_stream(stream: Stream, arch: str | None = None, *, tasks: bool = False) -> Scan:
     """All reports in an opened input."""
-    reader = Reader(stream)
+    lists = TaskLists() if tasks else None
+    reader = Reader(stream, lists)
     scan = Scan(stream.path)
     counted = _Counter()
     for section in reader.sections():
@@ -84,6 +89,7 @@ def scan_stream(stream: Stream, arch: str | None = None) -> Scan:
     known = [reader.head, *reader.boots]
     scan.reports = link(_placed(counted.reports(), [boot.relations for boot in known]))
     scan.size = reader.size
+    scan.tasks = lists.tasks if lists is not None else []
     scan.problems = [Problem(what, why) for what, why in stream.problems]
     if counted.dropped:
         scan.problems.append(

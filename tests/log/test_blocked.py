@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,8 +11,9 @@ from hypothesis import strategies as st
 
 from postmortem.graph.from_log import log_graph
 from postmortem.graph.model import cycles, roots
-from postmortem.log.blocked import lockdep_circle, logged_tasks
-from postmortem.log.scan import scan_bytes
+from postmortem.log.blocked import LoggedTask, lockdep_circle, logged_tasks
+from postmortem.log.lines import records_of_line
+from postmortem.log.scan import scan_bytes, scan_file
 from postmortem.model.findings import Kind
 from postmortem.model.report import Record, Report
 
@@ -193,3 +195,81 @@ def test_hostile_lines_take_linear_time() -> None:
     start = time.process_time()
     logged_tasks([Record(n, line) for n in range(50)])
     assert time.process_time() - start < 1
+
+
+# --- the lists in a whole log, found on the way
+
+
+def lists_of(text: str, tmp_path: Path) -> tuple[list[LoggedTask], list[LoggedTask]]:
+    """Once by reading each line, once by the scan that jumps from phrase to phrase."""
+    path = tmp_path / "console.log"
+    path.write_text(text)
+    lines = [
+        record
+        for number, line in enumerate(text.splitlines(), 1)
+        for record in records_of_line(line.encode(), number)
+    ]
+    return logged_tasks(lines), scan_file(str(path), tasks=True).tasks
+
+
+CHATTER = "".join(f"[  {n}.000000] usb 1-{n}: new device\n" for n in range(100, 160))
+BLOCKED_LIST = """\
+[  200.000000] sysrq: Show Blocked State
+[  200.000001] task:cp              state:D stack:0     pid:41    tgid:41    ppid:1
+[  200.000002] Call Trace:
+[  200.000003]  <TASK>
+[  200.000004]  __schedule+0x3b8/0xb40
+[  200.000005]  acme_wait+0x2f/0x60 [acme]
+[  200.000006]  </TASK>
+[  200.000007] task:mv              state:D stack:0     pid:42    tgid:42    ppid:1
+[  200.000008] Call Trace:
+[  200.000009]  acme_flush+0x2f/0x60 [acme]
+"""
+OLD_LIST = """\
+[  200.000000] cp              D    0    41      1 0x00000000
+[  200.000002] Call Trace:
+[  200.000004]  __schedule+0x3b8/0xb40
+[  200.000005]  acme_wait+0x2f/0x60 [acme]
+"""
+LOCKS_LIST = """\
+[  200.000000] Showing all locks held in the system:
+[  200.000001] 1 lock held by cp/41:
+[  200.000002]  #0: ffff8880 (&acme->lock){+.+.}-{3:3}, at: acme_wait+0x20/0x60
+"""
+HUNG_LIST = """\
+[  190.000000] INFO: task cp:41 blocked for more than 120 seconds.
+[  190.000001]       Not tainted 6.12.1 #1
+[  190.000002] task:cp              state:D stack:0     pid:41    tgid:41    ppid:1
+[  190.000003] Call Trace:
+[  190.000004]  acme_wait+0x2f/0x60 [acme]
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (BLOCKED_LIST, [("cp", ["__schedule", "acme_wait"]), ("mv", ["acme_flush"])]),
+        (OLD_LIST, [("cp", ["__schedule", "acme_wait"])]),
+        (HUNG_LIST, [("cp", ["acme_wait"])]),
+        (
+            HUNG_LIST + CHATTER + BLOCKED_LIST,
+            [("cp", ["__schedule", "acme_wait"]), ("mv", ["acme_flush"])],
+        ),
+        (LOCKS_LIST, [("cp", [])]),
+        (HUNG_LIST + LOCKS_LIST, [("cp", ["acme_wait"])]),
+    ],
+    ids=["new", "old", "hung", "hung then list", "locks", "hung then locks"],
+)
+def test_one_pass_finds_the_lists_that_reading_each_line_finds(
+    tmp_path: Path, text: str, shown: list[tuple[str, list[str]]]
+) -> None:
+    slow, fast = lists_of(CHATTER + text + CHATTER, tmp_path)
+    assert fast == slow
+    assert [(task.comm, [f.function for f in task.frames]) for task in fast] == shown
+
+
+def test_a_stack_that_was_cut_by_chatter_is_not_put_together(tmp_path: Path) -> None:
+    strange = "[  300.000000]  acme_late+0x1/0x2\n"
+    slow, fast = lists_of(HUNG_LIST + CHATTER + strange + CHATTER, tmp_path)
+    assert fast == slow
+    assert [f.function for f in fast[0].frames] == ["acme_wait"]
