@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from postmortem.cli import cli
+from postmortem.cli.root import cli
 
 ROOT = Path(__file__).parents[1]
 

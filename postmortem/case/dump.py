@@ -38,11 +38,12 @@ class DumpCase(Case):
 
     def __init__(self, what: Recognised, options: Options) -> None:
         super().__init__(Input("", "", "", 0, True), options=options)
+        self._file = what.file
         with self.timed("open"):
             self._core: Core | None = open_input(what, progress=options.progress)
         info = self._core.info
         self._input = Input(
-            path=" ".join(map(str, info.paths)),
+            path=what.called or " ".join(map(str, info.paths)),
             kind=str(info.kind),
             format=info.format,
             size=info.size,
@@ -173,6 +174,8 @@ class DumpCase(Case):
             # What is kept there refers back to the program: a circle that C code hides.
             self._core.program.cache.clear()
         self._core = None
+        if self._file is not None:
+            self._file.close()
         for name in ("dump", "stacks", "tasks"):
             self.__dict__.pop(name, None)
         super().close()

@@ -8,10 +8,12 @@ from pathlib import Path
 from postmortem.case.base import Case, Options
 from postmortem.case.lines import LogLines
 from postmortem.errors import UnknownInputError, UsageError
+from postmortem.inputs.pipe import Pipe
 from postmortem.inputs.recognise import Input as Recognised
+from postmortem.inputs.text import open_source
 from postmortem.log.blocked import LoggedTask
-from postmortem.log.scan import Scan, scan_file
-from postmortem.model.report import Report
+from postmortem.log.scan import Scan, scan_stream
+from postmortem.model.report import Record, Report
 from postmortem.model.result import Input, ModuleInfo, System
 from postmortem.rules.taints import decode
 
@@ -29,28 +31,31 @@ def open_case(what: Recognised, options: Options) -> Case:
             "several logs are several machines or boots: analyse one at a time,"
             " or all with postmortem log PATH... --jsonl"
         )
-    return LogCase(str(what.paths[0]), options)
+    return LogCase(what, options)
 
 
 class LogCase(Case):
     """One pass over the text gives all reports when it is opened; lines are read on demand."""
 
-    def __init__(self, path: str, options: Options) -> None:
-        super().__init__(Input(path, "log", "text", 0, True), log=LogLines(path), options=options)
+    def __init__(self, what: Recognised, options: Options) -> None:
+        path, name = str(what.paths[0]), what.called or str(what.paths[0])
+        super().__init__(Input(name, "log", "text", 0, True), log=LogLines(path), options=options)
+        self._pipe: Pipe | None = what.file
         with self.timed("log"):
-            scan = scan_file(path, tasks=True)
-        self._take(path, scan)
+            scan = scan_stream(open_source(path, self._pipe), tasks=True)
+        head = self._pipe.head if self._pipe is not None else _head(path)
+        self._take(name, scan, head)
         if options.vmlinux is not None or options.debug_dirs:
             with self.timed("debuginfo"):
                 self._add_source()
 
-    def _take(self, path: str, scan: Scan) -> None:
+    def _take(self, path: str, scan: Scan, head: bytes) -> None:
         lacks = tuple(f"{problem.what}: {problem.why}" for problem in scan.problems)
         self._input = Input(path, "log", "text", scan.size, not lacks, lacks)
         self._reports = tuple(scan.reports)
         self._tasks = tuple(scan.tasks)
         self.problems.extend(scan.problems)
-        if not scan.reports and not scan.boots and not _has_kernel_messages(path):
+        if not scan.reports and not scan.boots and not _has_kernel_messages(head):
             raise UnknownInputError(
                 f"{path} is text, but no line at its start looks like a message of the kernel:"
                 " give a kernel log or a dump"
@@ -61,6 +66,15 @@ class LogCase(Case):
     @property
     def types_from(self) -> str:
         return self._types_from
+
+    @property
+    def log(self) -> Sequence[Record]:
+        """The messages one by one; of a pipe there are none, it can be read only once."""
+        if self._pipe is None:
+            return super().log
+        why = f"{self.input.path} can be read only once: save it to a file"
+        self.problems.say("single log messages", why)
+        return ()
 
     @property
     def logged_tasks(self) -> Sequence[LoggedTask]:
@@ -80,14 +94,20 @@ class LogCase(Case):
             self._types_from = "dwarf"
 
 
-def _has_kernel_messages(path: str) -> bool:
+def _head(path: str) -> bytes:
+    """The start of a file; of a folder there is none."""
+    if not Path(path).is_file():
+        return b""
+    with Path(path).open("rb") as file:
+        return file.read(_SAMPLE_BYTES)
+
+
+def _has_kernel_messages(head: bytes) -> bool:
     """Whether the start of a log has a line with a printk time or level; unknown is yes."""
     from postmortem.log.lines import records_of_line
 
-    if path == "-" or not Path(path).is_file():
+    if not head:
         return True
-    with Path(path).open("rb") as file:
-        head = file.read(_SAMPLE_BYTES)
     if not head.isascii() and b"\0" in head:
         return True  # compressed or otherwise packed: what is inside was read all the same
     return any(

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from postmortem.case.base import Case, Options
-from postmortem.errors import UsageError
-from postmortem.inputs.recognise import Format, Input, InputKind, recognise
+from postmortem.case.base import Case, Options, Progress
+from postmortem.errors import PostmortemError, UsageError
+from postmortem.inputs.pipe import STDIN, Pipe, is_pipe, stdin_as_file
+from postmortem.inputs.recognise import Format, Input, InputKind, identify_head, recognise
+from postmortem.inputs.source import shown
 from postmortem.inputs.text import is_pstore_directory
 
 OPENERS = {
@@ -35,16 +39,49 @@ def open(paths: Paths, **options: Any) -> Case:
         all, or an option makes no sense for it.
     """
     names = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
-    what = recognised([Path(name) for name in names])
+    given = _options(options)
+    what = recognised([Path(name) for name in names], given.progress)
     opener: Callable[[Input, Options], Case] = import_module(OPENERS[what.kind]).open_case
-    return opener(what, _options(options))
+    with _called(what):
+        return opener(what, given)
 
 
-def recognised(paths: Sequence[Path]) -> Input:
-    """What the paths are; the records of a pstore and standard input are logs."""
-    if len(paths) == 1 and (str(paths[0]) == "-" or is_pstore_directory(paths[0])):
+def recognised(paths: Sequence[Path], progress: Progress | None = None) -> Input:
+    """What the paths are; ``-`` and FIFOs are looked into, a folder may be a pstore's."""
+    once = [path for path in paths if str(path) == "-" or is_pipe(path)]
+    if once and len(paths) > 1:
+        raise UsageError("standard input (-) or a pipe can't be one of several inputs")
+    if once and is_pipe(once[0]):
+        return _recognised_pipe(Pipe(once[0]), progress)
+    if once:
+        what = Input(InputKind.LOG, Format.TEXT, (stdin_as_file(),), called=STDIN)
+        with _called(what):
+            return replace(recognise(what.paths), called=STDIN)
+    if len(paths) == 1 and is_pstore_directory(paths[0]):
         return Input(InputKind.LOG, Format.TEXT, tuple(paths))
     return recognise(paths)
+
+
+def _recognised_pipe(pipe: Pipe, progress: Progress | None) -> Input:
+    """By its first block: a log is read as it comes, only a dump is kept."""
+    found = identify_head(pipe.head, Path(pipe.name))
+    if found.kind is InputKind.LOG:
+        return replace(found, called=pipe.name, file=pipe)
+    file = pipe.kept(progress)
+    what = replace(found, paths=(Path(f"/proc/self/fd/{file.fileno()}"),), called=pipe.name)
+    with _called(what):
+        return replace(recognise(what.paths), called=pipe.name, file=file)
+
+
+@contextmanager
+def _called(what: Input) -> Iterator[None]:
+    """In what is said of a makeshift path, say what the user knows it as."""
+    try:
+        yield
+    except PostmortemError as error:
+        if what.called is not None:
+            error.args = (str(error).replace(shown(what.paths[0]), what.called),)
+        raise
 
 
 def _options(given: dict[str, Any]) -> Options:

@@ -9,13 +9,16 @@ come from the formats' own headers: makedumpfile ``diskdump_mod.h``, LKCD
 from __future__ import annotations
 
 import errno
+import io
 import os
 import re
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 from postmortem.dump import elf, kdump, split
 from postmortem.errors import UnknownInputError, UnreadableInputError, UsageError
@@ -23,6 +26,7 @@ from postmortem.inputs import compressed
 from postmortem.inputs.flattened import SIGNATURE as FLATTENED_SIGNATURE
 from postmortem.inputs.flattened import FlattenedFile
 from postmortem.inputs.source import PlainFile, Source, shown
+from postmortem.inputs.unpack import DamagedError, unpack
 
 HEAD_BYTES = 1 << 16
 
@@ -66,6 +70,10 @@ class Input:
     """Written by ``makedumpfile --split``."""
     missing_parts: tuple[str, ...] = ()
     """What of a split dump is not there, one sentence each."""
+    called: str | None = None
+    """What people read instead of the path, where that is a makeshift: ``standard input``."""
+    file: Any = field(default=None, compare=False)
+    """What has to stay open: a pipe that is still to be read, or the copy of one."""
 
 
 def recognise(paths: Sequence[str | os.PathLike[str]]) -> Input:
@@ -113,6 +121,30 @@ def _open(path: Path) -> PlainFile:
         if getattr(error, "errno", None) == errno.EPERM and path.name == "kcore":
             reason = "the kernel is locked down"
         raise UnreadableInputError(f"{shown(path)} can't be opened: {reason}") from None
+
+
+def identify_head(head: bytes, path: Path) -> Input:
+    """Recognise a stream by its first bytes; of compressed ones what is inside.
+
+    :raises postmortem.errors.UnknownInputError: it is nothing that can be analysed.
+    """
+    outer = compressed.detect(head)
+    if outer is None or outer in ("lz4", "lzop"):
+        found = Input(InputKind.VMCORE, Format.KDUMP, (path,)) if outer else None
+        return found or _identify_bytes(head, _Head(head), path)
+    pieces: list[bytes] = []
+    with suppress(DamagedError):  # it breaks off where the block ends
+        for piece in unpack(outer, io.BytesIO(head).read):
+            pieces.append(piece)
+            if sum(map(len, pieces)) >= HEAD_BYTES:
+                break
+    inner = b"".join(pieces)[:HEAD_BYTES]
+    if not inner:
+        raise UnknownInputError(
+            f"{shown(path)} is {outer} data that holds nothing readable: copy it again"
+        )
+    found = _identify_bytes(inner, _Head(inner), path)
+    return replace(found, outer=outer)
 
 
 def identify(source: PlainFile, path: Path) -> Input:

@@ -87,16 +87,16 @@ class Stream:
         )
 
 
-def open_source(path: str | Path, content: bytes | None = None) -> Stream:
+def open_source(path: str | Path, content: bytes | Readable | None = None) -> Stream:
     """Open a log for reading; ``-`` is standard input.
 
-    :param content: bytes to read instead of the file.
+    :param content: bytes, or a pipe, to read instead of the file.
     :raises UnreadableInputError: the file is missing or may not be read.
     """
     name = str(path)
     try:
         if content is not None:
-            file: Readable = io.BytesIO(content)
+            file: Readable = io.BytesIO(content) if isinstance(content, bytes) else content
         elif name == "-":
             file = sys.stdin.buffer
         elif Path(path).is_dir():

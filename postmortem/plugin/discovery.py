@@ -21,12 +21,14 @@ from postmortem.plugin.contract import Plugin
 
 ENTRY_POINT_GROUP = "postmortem.plugins"
 FIRST_PARTY = "postmortem_plugins"
+COMMANDS = ("analyze", "log", "decode", "plugins")
+"""Names that no plugin can have: ``postmortem NAME`` is something else."""
 OURS = "first-party"
 """Origin of the plugins that come with postmortem."""
 
 
 def discover(
-    files: Iterable[str | Path] = (), taken: Iterable[str] = ()
+    files: Iterable[str | Path] = (),
 ) -> tuple[list[Plugin], list[Problem]]:
     """Find all plugins: first-party, entry points, the user's folder, then ``files``.
 
@@ -34,13 +36,12 @@ def discover(
     asked for by name. The first of a name is kept and the others are a problem, but
     a file that was asked for goes before what was merely found.
 
-    :param taken: names that no plugin can have: commands.
     :raises UsageError: a file in ``files`` can't be loaded, or its plugin has the name
         of one that comes with postmortem.
     """
     found: dict[str, Plugin] = {}
     problems: list[Problem] = []
-    owners = dict.fromkeys(taken, "a command of postmortem")
+    owners = dict.fromkeys(COMMANDS, "a command of postmortem")
 
     def take(load: Callable[[], ModuleType], origin: str) -> None:
         try:

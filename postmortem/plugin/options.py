@@ -84,7 +84,7 @@ def option(
         raise ValueError(f"option {flag}: every command has it already")
     if type not in TYPES and not issubclass(type, Enum):
         raise ValueError(f"option {flag}: {type.__name__} is no type of an option")
-    if type is bool and default is None:
+    if type is bool:
         default = False
     return Option(flag, type, default, help, metavar)
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass, replace
 from enum import Enum
 from functools import cache
+from pathlib import PurePath
 from typing import IO, Any
 
 from postmortem.model.findings import Column, Export, Table, Unit
@@ -63,6 +64,8 @@ def plain(value: Any) -> Any:
         return value.value
     if isinstance(value, bytes):
         return value.hex()
+    if isinstance(value, PurePath):
+        return _valid(str(value))
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, tuple | list):

@@ -1,0 +1,55 @@
+"""What every command does that analyses an input: open it, ask it, show the answer."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import postmortem
+from postmortem.cli.output import check_output, open_output
+from postmortem.errors import EXIT_LIMITED, EXIT_OK
+
+if TYPE_CHECKING:
+    from postmortem.model.result import Analysis
+
+
+def analyse(
+    files: Sequence[str],
+    *,
+    plugin: str | None = None,
+    options: Mapping[str, object] | None = None,
+    plugin_files: Sequence[str] = (),
+    vmlinux: str | None = None,
+    debug_dirs: Sequence[str] = (),
+    debuginfod: bool = True,
+    as_json: bool,
+    output: str | None,
+    verbose: bool,
+) -> int:
+    """Analyse ``files``, or run one plugin on them, and write the answer; the exit status."""
+    check_output(output, (*files, vmlinux, *plugin_files))
+    from postmortem.progress import Progress
+
+    with (
+        Progress(sys.stderr) as progress,
+        postmortem.open(
+            files,
+            vmlinux=vmlinux,
+            debug_dirs=debug_dirs,
+            debuginfod=debuginfod,
+            plugin_files=plugin_files,
+            progress=progress,
+        ) as case,
+    ):
+        analysis = case.analyze() if plugin is None else case.run(plugin, **(options or {}))
+    _show(analysis, as_json=as_json, output=output, verbose=verbose, plugin=plugin is not None)
+    return EXIT_LIMITED if analysis.problems else EXIT_OK
+
+
+def _show(analysis: Analysis, *, output: str | None, **form: Any) -> None:
+    from postmortem.render.output import writer
+
+    write = writer(analysis, output, **form)
+    with open_output(output) as file:
+        write(file)

@@ -1,0 +1,193 @@
+"""The commands that are no plugins: analyze, log, decode, plugins."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from postmortem.cli.analysing import analyse
+from postmortem.cli.options import architecture, input_options, output_options
+from postmortem.cli.output import check_output, complain, open_output
+from postmortem.cli.plugins import plugin_files
+from postmortem.errors import (
+    EXIT_LIMITED,
+    EXIT_OK,
+    EXIT_UNREADABLE,
+    UnknownInputError,
+    UnreadableInputError,
+)
+
+if TYPE_CHECKING:
+    from postmortem.plugin import Plugin
+
+
+@click.command()
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@output_options
+@input_options
+@click.option("--plugin", metavar="FILE", multiple=True, help="Run the plugins in FILE too.")
+@click.pass_context
+def analyze(
+    ctx: click.Context, /, files: tuple[str, ...], plugin: tuple[str, ...], **options: Any
+) -> int:
+    """Say what broke, who did it, how we know, and what to look at next.
+
+    FILE is a vmcore (all parts of a split one), /proc/kcore, or a kernel log;
+    - is standard input.
+    """
+    return analyse(files, plugin_files=(*plugin_files(ctx), *plugin), **options)
+
+
+@click.command()
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True)
+@click.option("--jsonl", "as_jsonl", is_flag=True, help="One JSON document a line, one an input.")
+@click.option("--full", is_flag=True, help="With --jsonl: frames, registers and text as well.")
+@click.option("-o", "--output", metavar="FILE", help="Write to FILE.")
+def log(paths: tuple[str, ...], as_jsonl: bool, full: bool, output: str | None) -> int:
+    """List every kernel report in any number of logs.
+
+    PATH is a log, a folder of logs (searched through), or - for standard input.
+    """
+    from postmortem.log.jsonl import document, walk
+    from postmortem.progress import Progress
+
+    show: Callable[[dict[str, Any], IO[str]], None]
+    if as_jsonl:
+        from postmortem.render.json import print_line as show
+    else:
+        from postmortem.render.text import print_log as show
+    missing = [path for path in paths if path != "-" and not os.path.lexists(path)]
+    for path in missing:
+        complain(f"{path} does not exist: check the path")
+    # In the lines for machines each input has its own, also that which is not there.
+    files = list(walk(path for path in paths if as_jsonl or path not in missing))
+    check_output(output, files)
+    status = EXIT_LIMITED if missing else EXIT_OK
+    # Lines that come one by one on the same terminal are progress enough.
+    terminal = output is None and sys.stdout.isatty()
+    with open_output(output) as file, Progress(sys.stderr, wanted=not terminal) as progress:
+        for number, path in enumerate(files):
+            progress(f"log {number + 1}")
+            found = document(path, full)
+            show(found, file)
+            if found["problems"]:
+                status = EXIT_LIMITED
+    return EXIT_UNREADABLE if len(missing) == len(paths) else status
+
+
+@click.command()
+@click.argument("file", metavar="[FILE]", default="-")
+@click.option(
+    "--arch",
+    callback=architecture,
+    metavar="NAME",
+    help="What the Code: bytes are for, if the paste does not tell: x86_64, arm64, ppc64le ...",
+)
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def decode(file: str, arch: str | None, as_json: bool) -> int:
+    """Decode a pasted trace or Code: line, from standard input or FILE."""
+    from postmortem.inputs.pipe import STDIN
+    from postmortem.log.decode import decode as run
+
+    decoded = run(_read(file), arch)
+    if not (decoded.reports or decoded.stacks or decoded.instructions or decoded.pc):
+        raise UnknownInputError(
+            f"{STDIN if file == '-' else file} holds no trace and no Code: line of a kernel"
+        )
+    if as_json:
+        from postmortem.render.json import dump, plain
+
+        with open_output() as out:
+            dump(plain(decoded), out)
+    else:
+        from postmortem.render.text import print_decoded
+
+        with open_output() as out:
+            print_decoded(decoded, out)
+    return EXIT_OK
+
+
+def _read(file: str) -> bytes:
+    """A small file, or standard input."""
+    from postmortem.log.decode import MAX_BYTES
+
+    try:
+        if file == "-":
+            return sys.stdin.buffer.read(MAX_BYTES)
+        with Path(file).open("rb") as opened:
+            return opened.read(MAX_BYTES)
+    except OSError as exc:
+        raise UnreadableInputError(f"{file} can't be read: {exc.strerror or exc}") from exc
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option("--plugin", metavar="FILE", multiple=True, help="List the plugins in FILE too.")
+@click.pass_context
+def plugins(ctx: click.Context, as_json: bool, plugin: tuple[str, ...]) -> int:
+    """List all plugins, what they need and where they come from."""
+    from postmortem.plugin import discover
+
+    found, problems = discover((*plugin_files(ctx), *plugin))
+    if as_json:
+        from postmortem.render.json import dump, plain
+
+        listed = {"plugins": [_described(p) for p in found], "problems": plain(problems)}
+        with open_output() as file:
+            dump(listed, file)
+        return EXIT_LIMITED if problems else EXIT_OK
+    _list(found)
+    for problem in problems:
+        complain(f"{problem.what}: {problem.why}")
+    return EXIT_LIMITED if problems else EXIT_OK
+
+
+def _list(found: list[Plugin]) -> None:
+    from postmortem.model.findings import Column
+    from postmortem.render.page import Page, write
+
+    page = Page(sys.stdout)
+    page.table(
+        [Column(name) for name in ("name", "needs", "in analyze", "from", "does")],
+        [
+            (p.name, ", ".join(p.needs) or None, _yes(p.in_analysis), p.origin, p.summary)
+            for p in sorted(found, key=lambda p: p.name)
+        ],
+        indent="",
+        cut=False,
+    )
+    with open_output() as file:
+        write(page.text(), file)
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+def _described(item: Plugin) -> dict[str, Any]:
+    from postmortem.render.json import plain
+
+    return {
+        "name": item.name,
+        "summary": item.summary,
+        "needs": list(item.needs),
+        "in_analysis": item.in_analysis,
+        "origin": item.origin,
+        "options": [
+            {
+                "flag": option.flag,
+                "type": option.type.__name__,
+                "default": plain(option.default),
+                "help": option.help,
+            }
+            for option in item.options
+        ],
+    }
+
+
+BUILT_IN = (analyze, log, decode, plugins)
