@@ -312,7 +312,12 @@ class Verdict(Shown):
     evidence: tuple[Evidence, ...] = ()
     next_steps: tuple[str, ...] = ()
     finding: str | None = None
-    """Id of the finding that it rests on; ``None`` for kind ``none``."""
+    """Id of the finding that it rests on; ``None`` if nothing was found."""
+
+    @property
+    def is_calm(self) -> bool:
+        """Nothing was found. A finding of kind ``none`` is still something that is wrong."""
+        return self.kind is Kind.NONE and self.finding is None
 
 
 @dataclass(frozen=True)

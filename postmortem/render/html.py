@@ -16,7 +16,7 @@ from typing import IO, Any
 import jinja2
 from markupsafe import Markup
 
-from postmortem.model.findings import Cell, Column, Export, Kind, Severity
+from postmortem.model.findings import Cell, Column, Export, Severity
 from postmortem.model.result import Analysis
 from postmortem.render import cells, words
 from postmortem.render.clean import clean, clean_prose
@@ -96,7 +96,7 @@ def _cell(value: Cell, column: Column) -> str:
 
 def _severity(analysis: Analysis) -> str:
     """What the badge says: the severity of what the verdict rests on."""
-    if analysis.verdict.kind is Kind.NONE:
+    if analysis.verdict.is_calm:
         return "none"
     main = words.verdict_finding(analysis)
     return str(main.severity if main is not None else Severity.FATAL)

@@ -154,7 +154,7 @@ def facts(page: Page, found: Verdict, *, cut: bool = False) -> None:
 
 def verdict_style(found: Verdict) -> str:
     """Colour of the title."""
-    if found.kind is Kind.NONE:
+    if found.is_calm:
         return "good"
     return "warn" if found.kind in (Kind.USER_REQUESTED, Kind.WARNING) else "bad"
 

@@ -10,11 +10,15 @@ from pathlib import Path
 import pytest
 
 import postmortem
+from postmortem.cli.commands import BUILT_IN
 from postmortem.errors import UsageError
-from postmortem.model.findings import Block, Finding, Problem, Table
+from postmortem.judge.verdict import diagnose
+from postmortem.model.findings import Block, Confidence, Finding, Kind, Problem, Severity, Table
 from postmortem.model.report import Record
 from postmortem.model.result import Input, System
-from postmortem.plugin import Context, Result, discover, plugin, run_plugin
+from postmortem.plugin import Context, Plugin, Result, discover, option, plugin, run_plugin
+from postmortem.plugin.discovery import COMMANDS
+from postmortem.render.text import verdict_style
 
 (DUMP,) = (Path(__file__).parents[2] / "corpus" / "dumps").glob("7.2-healthy-idle.vmcore*")
 GUIDE = Path(__file__).parents[2] / "docs" / "plugins.md"
@@ -147,6 +151,112 @@ def test_an_unknown_need_is_refused() -> None:
         plugin("x", needs=("moon",))
 
 
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ("yield 'text'", "it yielded a str, which nothing can show"),
+        ("yield Block('kept', ()); sys.exit(0)", "it called sys.exit(0)"),
+    ],
+)
+def test_a_plugin_that_misbehaves_is_a_problem_that_is_said(
+    tmp_path: Path, body: str, why: str
+) -> None:
+    item = _written(tmp_path, body)
+    ctx = context("x")
+    run_plugin(item, ctx)
+    assert ctx.problems == [Problem("plugin bad", why)]
+
+
+def test_what_a_plugin_prints_is_not_output(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_plugin(_written(tmp_path, "print('noise'); yield Block('b', ())"), context("x"))
+    assert capsys.readouterr() == ("", "noise\n")
+
+
+def test_an_interrupt_names_the_plugin(tmp_path: Path) -> None:
+    item = _written(tmp_path, "raise KeyboardInterrupt; yield")
+    with pytest.raises(KeyboardInterrupt, match="plugin bad"):
+        run_plugin(item, context("x"))
+
+
+def _written(folder: Path, body: str) -> Plugin:
+    file = folder / "bad.py"
+    file.write_text(
+        "import sys\n"
+        "from postmortem.model.findings import Block\n"
+        "from postmortem.plugin import plugin\n"
+        f"@plugin('bad')\ndef bad(ctx):\n    {body}\n"
+    )
+    return next(item for item in discover([file])[0] if item.name == "bad")
+
+
+@pytest.mark.parametrize("name", ["oops", "hung", "analyze", "plugins"])
+def test_a_name_of_ours_can_not_be_taken(tmp_path: Path, empty_home: Path, name: str) -> None:
+    with pytest.raises(UsageError, match=f"the name {name} is taken"):
+        discover([write_plugin(tmp_path / "mine.py", name)])
+    write_plugin(empty_home / "postmortem" / "plugins" / "mine.py", name)
+    found, problems = discover()
+    assert not [p for p in found if p.origin.endswith("mine.py")]
+    assert f"the name {name} is taken" in problems[0].why
+
+
+def test_names_that_no_plugin_can_have_are_the_commands() -> None:
+    assert {command.name for command in BUILT_IN} == set(COMMANDS)
+
+
+def test_a_file_that_was_asked_for_goes_before_what_was_found(
+    tmp_path: Path, empty_home: Path
+) -> None:
+    write_plugin(empty_home / "postmortem" / "plugins" / "mine.py", "same")
+    found, problems = discover([write_plugin(tmp_path / "asked.py", "same")])
+    assert [p.origin for p in found if p.name == "same"] == [str(tmp_path / "asked.py")]
+    assert "gives way" in problems[0].why
+
+
+# --- options
+
+
+def test_an_option_must_be_a_keyword_of_the_function() -> None:
+    with pytest.raises(ValueError, match="takes no 'size'"):
+
+        @plugin("x", options=(option("--size", type=int),))
+        def without(ctx: Context) -> Iterator[Result]:
+            yield Block("x", ())
+
+
+@pytest.mark.parametrize("flag", ["--json", "--vmlinux", "size", "--a b"])
+def test_an_option_can_not_be_called_just_anything(flag: str) -> None:
+    with pytest.raises(ValueError, match="option"):
+        option(flag)
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "value"),
+    [(float, "2", 2.0), (float, 2, 2.0), (int, "7", 7), (Path, "/x", Path("/x")), (str, "a", "a")],
+)
+def test_a_value_becomes_what_was_declared(kind: type, given: object, value: object) -> None:
+    found = option("--it", type=kind).value(given)
+    assert (found, type(found)) == (value, type(value))
+
+
+@pytest.mark.parametrize(("kind", "given"), [(int, "x"), (int, True), (bool, "yes"), (float, [])])
+def test_a_value_that_is_none_is_refused(kind: type, given: object) -> None:
+    with pytest.raises(UsageError, match="--it takes"):
+        option("--it", type=kind).value(given)
+
+
+# --- kind none
+
+
+def test_a_fatal_finding_of_no_kind_is_not_calm() -> None:
+    fatal = Finding("x-1", Kind.NONE, Severity.FATAL, Confidence.CERTAIN, "it broke", "It broke.")
+    _, verdict = diagnose([fatal], context("x"))
+    assert not verdict.is_calm
+    assert verdict_style(verdict) == "bad"
+    assert diagnose([], context("x"))[1].is_calm
+
+
 # --- the guide
 
 
@@ -156,13 +266,13 @@ def examples() -> list[str]:
 
 @pytest.fixture
 def guide_plugin(tmp_path: Path) -> Iterator[list[Result]]:
-    file = tmp_path / "segfaults.py"
+    file = tmp_path / "dimms.py"
     file.write_text(examples()[0])
-    (item,) = [p for p in discover([file])[0] if p.name == "segfaults"]
+    (item,) = [p for p in discover([file])[0] if p.name == "dimms"]
     ctx = context(
         "systemd[1]: started",
-        "worker[4711]: segfault at 18 ip 00007f1 sp 00007ff error 4 in libfoo.so[7f1+1000]",
-        "worker[4712]: segfault at 0 ip 00007f1 sp 00007ff error 6 in libfoo.so[7f1+1000]",
+        "EDAC MC0: 1 CE memory read error on CPU_SrcID#0_DIMM#1 (channel:1 slot:0 page:0x4a3f12)",
+        "EDAC MC0: 3 CE memory read error on CPU_SrcID#0_DIMM#1 (channel:1 slot:0 page:0x4a3f13)",
     )
     yield run_plugin(item, ctx)
     assert ctx.problems == []
@@ -172,13 +282,23 @@ def test_the_guides_example_finds_what_it_says(guide_plugin: list[Result]) -> No
     finding, table = guide_plugin
     assert isinstance(finding, Finding)
     assert isinstance(table, Table)
-    assert finding.title == "User processes that died of a segmentation fault: 2"
+    assert finding.title == "Memory errors that were corrected: 2"
     assert [item.where for item in finding.evidence] == ["log line 2", "log line 3"]
-    assert table.rows == ((4711, "worker", 0x18), (4712, "worker", 0))
+    assert table.rows == ((1, "CPU_SrcID#0_DIMM#1", 0x4A3F12), (3, "CPU_SrcID#0_DIMM#1", 0x4A3F13))
 
 
 def test_the_guides_first_example_has_about_forty_lines() -> None:
     assert len(examples()[0].splitlines()) <= 40
+
+
+def test_the_guides_third_example_takes_its_options(tmp_path: Path) -> None:
+    file = tmp_path / "grep.py"
+    file.write_text(examples()[2])
+    log = DUMP.with_name("7.2-healthy-idle.console.log")
+    with postmortem.open(log, plugin_files=file) as case:
+        (text,) = case.run("grep", word="Linux version", most=1).texts
+    assert len(text.lines) == 1
+    assert text.lines[0].startswith("Linux version 7.2")
 
 
 def test_the_guides_second_example_loads(tmp_path: Path) -> None:
