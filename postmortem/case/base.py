@@ -191,6 +191,7 @@ class Case(Shown):
 
         self.read_facts()
         ctx = Context(self, named=named)
+        ctx.causes = tuple(rule for item in plugins for rule in item.causes)
         results: list[Result] = []
         with self.timed("judge"):
             for item in plugins:

@@ -57,7 +57,7 @@ def _linked(findings: Sequence[Finding], ctx: Context) -> list[Finding]:
     """Ask the rules: a finding without a cause takes the one that explains it."""
     order = sorted(findings, key=_when)
     unplaced = [finding for finding in findings if finding.log_line is None]
-    history = History()
+    history = History(ctx.causes)
     # What only the dump shows may have begun before anything in the log.
     known = [*unplaced]
     for finding in unplaced:

@@ -19,6 +19,7 @@ from postmortem.plugin.contract import Context, DumpContext, Plugin, Result, plu
 from postmortem.plugin.discovery import discover
 from postmortem.plugin.options import Option, option
 from postmortem.plugin.running import run_plugin
+from postmortem.rules.causes import Rule
 
 __all__ = (
     "Context",
@@ -26,6 +27,7 @@ __all__ = (
     "Option",
     "Plugin",
     "Result",
+    "Rule",
     "discover",
     "option",
     "plugin",

@@ -15,6 +15,7 @@ from postmortem.model.problems import Problems
 from postmortem.model.report import Record, Report
 from postmortem.model.result import Input, System
 from postmortem.plugin.options import Option, values
+from postmortem.rules.causes import Rule
 
 if TYPE_CHECKING:
     import drgn
@@ -50,6 +51,8 @@ class Context:
         """The user asked for this plugin by its name: list everything, not only what is wrong."""
         self.problems = Problems()
         """What the plugins could not do. What a fact could not read is in the case's own."""
+        self.causes: tuple[Rule, ...] = ()
+        """Rules of plugins that say which finding explains which."""
         self.memo: dict[str, Any] = {}
         """What judges keep for each other: an index of the reports ..."""
 
@@ -183,6 +186,8 @@ class Plugin:
     origin: str = ""
     """Where it came from: ``first-party``, an entry point, or a file."""
     options: tuple[Option, ...] = ()
+    causes: tuple[Rule, ...] = ()
+    """What it knows of causes: rules beside those of rules/causes.py."""
 
     @property
     def needs_dump(self) -> bool:
@@ -203,9 +208,11 @@ def plugin(
     needs: Iterable[str] = ("log",),
     in_analysis: bool = True,
     options: Iterable[Option] = (),
+    causes: Iterable[Rule] = (),
 ) -> Callable[[R], R]:
     """Declare a generator function as the plugin ``name``; its docstring is its help.
 
+    :param causes: which findings explain which, beside what rules/causes.py knows.
     :raises ValueError: a need is not known, or an option is not a keyword of the function.
     """
     wanted = tuple(needs)
@@ -225,6 +232,7 @@ def plugin(
             help=text,
             in_analysis=in_analysis,
             options=declared,
+            causes=tuple(causes),
         )
         return run
 

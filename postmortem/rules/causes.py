@@ -376,6 +376,8 @@ RULES: tuple[Rule, ...] = (
 class History:
     """The events so far, found by what rules ask for."""
 
+    more: tuple[Rule, ...] = ()
+    """Rules of others, asked after ours."""
     _events: list[Event] = field(default_factory=list)
     _by_kind: dict[tuple[str, Kind], deque[int]] = field(default_factory=dict)
     _by_task: dict[tuple[str, Kind, int], int] = field(default_factory=dict)
@@ -401,7 +403,7 @@ class History:
     def cause(self, later: Event) -> tuple[int, Rule] | None:
         """Number of the event that explains ``later``, and the rule that says so."""
         choose = {False: max, True: min}
-        for rule in _rules_for(later):
+        for rule in (*_rules_for(later), *(rule for rule in self.more if _is_about(rule, later))):
             fitting = [
                 number
                 for candidates in self._candidates(rule, later)
@@ -442,6 +444,13 @@ def _rules_for(later: Event) -> tuple[Rule, ...]:
         return _PLAIN.get(later.kind, ())
     said = tuple(rule for rule in _SAID if rule.panic in later.panic)
     return (*said, *_STANDING.get(later.kind, ()))
+
+
+def _is_about(rule: Rule, later: Event) -> bool:
+    """Whether a rule speaks of such an event; one with a panic's words only of that panic."""
+    if later.kind not in rule.later or (rule.panic and later.panic is None):
+        return False
+    return not rule.panic.strip() or rule.panic in (later.panic or "")
 
 
 _SAID = tuple(rule for rule in RULES if rule.panic.strip())

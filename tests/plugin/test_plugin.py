@@ -16,7 +16,7 @@ from postmortem.judge.verdict import diagnose
 from postmortem.model.findings import Block, Confidence, Finding, Kind, Problem, Severity, Table
 from postmortem.model.report import Record
 from postmortem.model.result import Input, System
-from postmortem.plugin import Context, Plugin, Result, discover, option, plugin, run_plugin
+from postmortem.plugin import Context, Plugin, Result, Rule, discover, option, plugin, run_plugin
 from postmortem.plugin.discovery import COMMANDS
 from postmortem.render.text import verdict_style
 
@@ -255,6 +255,30 @@ def test_a_fatal_finding_of_no_kind_is_not_calm() -> None:
     assert not verdict.is_calm
     assert verdict_style(verdict) == "bad"
     assert diagnose([], context("x"))[1].is_calm
+
+
+# --- causes
+
+
+def test_a_rule_of_a_plugin_links_findings_that_ours_do_not() -> None:
+    disk = Finding("a", Kind.IO_ERROR, Severity.ERROR, Confidence.CERTAIN, "disk", "", log_line=1)
+    check = Finding(
+        "b", Kind.MACHINE_CHECK, Severity.FATAL, Confidence.CERTAIN, "mce", "", log_line=9
+    )
+    ctx = context("x")
+    assert diagnose([disk, check], ctx)[1].finding == "b"
+    kinds = (frozenset({Kind.IO_ERROR}), frozenset({Kind.MACHINE_CHECK}))
+    ctx.causes = (Rule("ours", *kinds, "the disk had failed ({cause})"),)
+    findings, verdict = diagnose([disk, check], ctx)
+    assert verdict.finding == "a"
+    assert "the disk had failed (disk)" in [e.what for f in findings for e in f.evidence]
+
+
+def test_the_guides_example_of_a_cause_is_declared(tmp_path: Path) -> None:
+    file = tmp_path / "watchdog.py"
+    file.write_text(examples()[3])
+    (item,) = [p for p in discover([file])[0] if p.name == "watchdog"]
+    assert [rule.name for rule in item.causes] == ["a dying disk starves the watchdog"]
 
 
 # --- the guide
