@@ -18,8 +18,10 @@ misses a report adds a row here and a test in ``tests/log/test_headers.py``.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
+from operator import concat
 
 from postmortem.model.findings import Kind
 from postmortem.rules.messages import Message, messages
@@ -597,10 +599,29 @@ class Header:
     match: re.Match[str]
 
 
+@cache
+def _by_pair() -> dict[str, tuple[str, ...]]:
+    """The literals by two letters of each, the pair that fewest of them have."""
+    pairs = {text: {text[n : n + 2] for n in range(len(text) - 1)} for text in _by_literal()}
+    often = Counter(pair for own in pairs.values() for pair in own)
+    found: dict[str, list[str]] = {}
+    for text, own in pairs.items():
+        found.setdefault(min(own, key=lambda pair: (often[pair], pair)), []).append(text)
+    return {pair: tuple(texts) for pair, texts in found.items()}
+
+
+def _present(text: str) -> list[str]:
+    """The literals in a text: few are looked for, those of which a pair of letters is there."""
+    table = _by_pair()
+    pairs = table.keys() & set(map(concat, text, text[1:]))
+    return [literal for pair in pairs for literal in table[pair] if literal in text]
+
+
+@lru_cache(maxsize=64)
 def match_header(text: str) -> Header | None:
     """Is this message the first line of a kernel report?"""
     table = _by_literal()
-    present = [literal for literal in table if literal in text]
+    present = _present(text)
     if not present or text.startswith("---[ end"):
         return None
     source = _SOURCE.match(text)

@@ -60,6 +60,8 @@ class Reader:
         """Number of the line at ``_line_at``."""
         self._line_at = 0
         self._crashdump = False
+        self._alone: list[Record] = []
+        """The messages of the line that was looked at last, if all are whole reports."""
         self._noted = -1
         """The last line that :meth:`_note` kept something of."""
         self._lists = lists
@@ -84,6 +86,12 @@ class Reader:
                 return
             if not self._interesting(start):
                 position = self._task_list(start)
+                continue
+            if self._alone and not self._cut_before(start):
+                # Of drivers' one-line reports there are thousands: nothing around them matters.
+                for record in self._alone:
+                    yield from splitter.feed(record)
+                position = done = self._line_end(start) + 1
                 continue
             begin = max(done, self._lines_before(start))
             if self._lists is not None and begin > self._listed:
@@ -254,16 +262,27 @@ class Reader:
             record for part in raw.split(INNER_NEWLINE) for record in records_of_line(part, number)
         ]
 
+    def _cut_before(self, start: int) -> bool:
+        """Whether a ``[ cut here ]`` waits for its header just before a line."""
+        local = start - self._base
+        return self._data.find(b"cut here ]", max(0, local - 1024), local) >= 0
+
     def _interesting(self, start: int) -> bool:
         """Is this line a header?"""
         raw = self._data[start - self._base : self._line_end(start) - self._base]
         found = False
-        for record in self._messages(raw, 0):
+        single = True
+        records = self._messages(raw, self._number(start))
+        for record in records:
             text = record.text.lstrip()
-            if match_header(text) is not None or text.startswith("INFO: task "):
+            header = match_header(text)
+            if header is not None or text.startswith("INFO: task "):
                 found = True
+                single = single and header is not None and header.form.single
             else:
+                single = False
                 self._note(start, text)
+        self._alone = records if found and single else []
         return found
 
     def _note(self, start: int, text: str) -> None:

@@ -168,3 +168,19 @@ def test_another_disk_is_no_cause() -> None:
         "Aborting journal on device sdq2-8.",
     )
     assert [report.consequence_of for report in found] == [None] * 3
+
+
+def test_a_message_between_the_cut_and_its_warning_loses_neither() -> None:
+    found = reports(
+        "------------[ cut here ]------------",
+        "I/O error, dev sdq, sector 8 op 0x0:(READ) flags 0x0 phys_seg 1 prio class 2",
+        "WARNING: CPU: 1 PID: 77 at drivers/acme/acme.c:7 acme_check+0x12/0x80",
+        "RIP: 0010:acme_check+0x12/0x80",
+        "Call Trace:",
+        " acme_ioctl+0x33/0x70",
+        "---[ end trace 0000000000000000 ]---",
+    )
+    assert sorted((report.form, report.count) for report in found) == [
+        ("io-error", 1),
+        ("warning", 1),
+    ]
