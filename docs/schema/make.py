@@ -27,6 +27,64 @@ CLOSED = {
 }
 """Strings with a closed list that is no Enum."""
 
+QUOTED = {
+    "Analysis": {"log_tail"},
+    "Culprit": {"function", "module", "file"},
+    "Frame": {"function", "module", "file", "locals"},
+    "ModuleInfo": {"name", "taints"},
+    "Report": {
+        "text",
+        "function",
+        "module",
+        "taint",
+        "release",
+        "hardware",
+        "modules",
+        "detail",
+        "devices",
+        "above",
+    },
+    "Stack": {"title"},
+    "System": {"release", "version", "nodename", "hardware", "command_line"},
+    "TaskRef": {"comm"},
+    "Text": {"lines"},
+}
+"""Strings that stand in the dump or the log and are copied: anybody may have written them."""
+
+COMPOSED = {
+    "Block": {"title", "lines"},
+    "Evidence": {"what", "where"},
+    "Export": {"title"},
+    "Finding": {"title", "shown", "explanation", "next_steps"},
+    "Input": {"path", "lacks"},
+    "Problem": {"what", "why"},
+    "Report": {"title", "shown", "alt_titles", "corrupted"},
+    "Signature": {"exact", "frames", "coarse"},
+    "Table": {"title", "rows", "note"},
+    "Text": {"title"},
+    "TaskStack": {"note"},
+    "Verdict": {"title", "shown", "summary", "next_steps"},
+}
+"""Our own words around names and lines that come from the input."""
+
+OWN = {
+    "Analysis": {"asked", "types_from"},
+    "Code": {"arch"},
+    "Column": {"name"},
+    "Export": {"suffix"},
+    "Finding": {"id", "caused_by"},
+    "Frame": {"segment"},
+    "Input": {"kind", "format"},
+    "Report": {"type", "arch", "panic", "form"},
+    "System": {"arch", "taint"},
+    "TaskStack": {"state"},
+    "Verdict": {"finding"},
+}
+"""Nothing of the input is in them, or nothing but one of a few words."""
+
+ORIGIN = "x-from-input"
+"""In the schema, on a string: ``quoted`` or ``contains``."""
+
 Schema = dict[str, Any]
 
 DRAWN: Schema = {
@@ -69,6 +127,7 @@ def _object(cls: type[Any], definitions: dict[str, Schema]) -> Schema:
             value: Schema = {"enum": CLOSED[cls.__name__, field.name]}
         else:
             value = _type(hints[field.name], definitions, (cls, field.name) in HEX)
+        value = {**value, **_origin(cls.__name__, field.name, hints[field.name])}
         about = documented.get(field.name)
         properties[field.name] = {"description": about, **value} if about else value
     return {
@@ -78,6 +137,23 @@ def _object(cls: type[Any], definitions: dict[str, Schema]) -> Schema:
         "required": list(properties),
         "additionalProperties": False,
     }
+
+
+def _origin(cls: str, field: str, hint: Any) -> Schema:
+    """Whether a string is the input's word or ours. A new field must say it."""
+    if not _holds_strings(hint):
+        return {}
+    for origin, known in (("quoted", QUOTED), ("contains", COMPOSED), (None, OWN)):
+        if field in known.get(cls, ()):
+            return {ORIGIN: origin} if origin else {}
+    raise TypeError(f"say in {Path(__file__).name} where the text of {cls}.{field} comes from")
+
+
+def _holds_strings(hint: Any) -> bool:
+    args = typing.get_args(hint)
+    if typing.get_origin(hint) is dict:
+        args = args[1:]  # names of members
+    return hint is str or any(map(_holds_strings, args))
 
 
 def _type(hint: Any, definitions: dict[str, Schema], is_hex: bool = False) -> Schema:

@@ -185,7 +185,7 @@ class Case(Shown):
     def _judge(
         self, plugins: Sequence[Plugin], values: dict[str, dict[str, Any]], *, named: bool
     ) -> Analysis:
-        from postmortem.judge.verdict import diagnose
+        from postmortem.judge.verdict import diagnose, only_asked
         from postmortem.plugin.contract import Context
         from postmortem.plugin.running import run_plugin
 
@@ -203,10 +203,15 @@ class Case(Shown):
         findings = tuple(item for item in results if isinstance(item, Finding))
         with self.timed("diagnose"):
             findings, verdict = diagnose(findings, ctx)
+        asked = tuple(item.name for item in plugins) if named else ()
+        if named:
+            # One question's answer is no verdict on the machine.
+            verdict = only_asked(asked)
         return Analysis(
             input=self.input,
             system=self.system,
             types_from=self.types_from,
+            asked=asked,
             verdict=verdict,
             findings=findings,
             reports=self.reports,

@@ -102,6 +102,7 @@ def finding_of(ctx: Context, report: Report, **changes: object) -> Finding:
         severity=severity_of(ctx, report),
         confidence=confidence_of(report),
         title=report.title,
+        shown=report.shown,
         explanation=explain_message(report) or explain(report.kind, report.function),
         evidence=tuple(log_evidence(report)),
         culprit=Culprit(

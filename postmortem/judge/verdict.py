@@ -69,7 +69,7 @@ def _linked(findings: Sequence[Finding], ctx: Context) -> list[Finding]:
             found = history.cause(event)
             if found is not None and known[found[0]].id != later.id:
                 number, rule = found
-                why = rule.why.format(cause=known[number].title)
+                why = rule.why.format(cause=known[number].readable)
                 later = replace(
                     later,
                     caused_by=(known[number].id,),
@@ -154,7 +154,7 @@ def _followed(finding: Finding) -> str:
     task = finding.culprit.task
     if finding.kind is Kind.HUNG_TASK and task is not None:
         return f"task {task.comm} ({task.pid}) hangs"
-    return finding.title
+    return finding.readable
 
 
 def _verdict(root: Finding, findings: Sequence[Finding]) -> Verdict:
@@ -166,6 +166,7 @@ def _verdict(root: Finding, findings: Sequence[Finding]) -> Verdict:
     return Verdict(
         kind=root.kind,
         title=root.title,
+        shown=root.shown,
         summary=summary,
         confidence=root.confidence,
         culprit=root.culprit,
@@ -173,6 +174,17 @@ def _verdict(root: Finding, findings: Sequence[Finding]) -> Verdict:
         evidence=strongest_first(root.evidence)[:_MAX_EVIDENCE],
         next_steps=root.next_steps,
         finding=root.id,
+    )
+
+
+def only_asked(names: Sequence[str]) -> Verdict:
+    """What stands in place of a verdict where not every plugin was asked."""
+    which = ", ".join(names)
+    return Verdict(
+        kind=Kind.NONE,
+        title=f"only {which} was asked" if len(names) == 1 else f"only {which} were asked",
+        summary="Nothing is said of what broke the machine: postmortem analyze gives the verdict.",
+        confidence=Confidence.POSSIBLE,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 
@@ -76,6 +76,7 @@ def parse_section(section: Section, arch: str | None = None) -> Report:
     shown = blamed if form.name in _ONLY_STACK else function
     why = _corruption(section, body, shown)
     title, alts = _titles(form, detail, shown)
+    readable, _ = _titles(form, detail, shown, _as_printed)
     signed_as = kind
     if function == _SYSRQ:
         kind = Kind.USER_REQUESTED
@@ -116,6 +117,7 @@ def parse_section(section: Section, arch: str | None = None) -> Report:
         fault_address=_address(detail, body),
         code=body.code,
         modules=body.modules,
+        shown="" if readable == title else readable,
         panic=_panic(section),
         detail=detail,
         corrupted=why,
@@ -375,9 +377,14 @@ def _corruption(section: Section, body: Body, function: str | None) -> str | Non
 
 
 def _titles(
-    form: Form, detail: dict[str, str], function: str | None
+    form: Form,
+    detail: dict[str, str],
+    function: str | None,
+    write: Callable[[str], str] | None = None,
 ) -> tuple[str, tuple[str, ...]]:
-    fields = _Fields({key: tidy(value) for key, value in detail.items()})
+    """The title and other titles that it goes by; ``write`` says how a detail stands in it."""
+    write = write or tidy
+    fields = _Fields({key: write(value) for key, value in detail.items()})
     fields["function"] = function or CORRUPTED
     fields["pair"] = " / ".join(
         normalise(detail[k].split("+")[0]) for k in ("first", "second") if k in detail
@@ -394,7 +401,7 @@ def _titles(
     if form.name == "kasan" and "named" not in detail and "access" in detail:
         return "KASAN: {what} {access}".format_map(fields), ()
     if form.name == "kasan" and not fields.get("access"):
-        return tidy("KASAN: " + detail.get("rest", ""))[:120], ()
+        return write("KASAN: " + detail.get("rest", ""))[:120], ()
     title = " ".join(form.title.format_map(fields).split())[:120]
     alts = tuple(alt.format_map(fields)[:120] for alt in form.alt)
     return title, alts
@@ -403,6 +410,11 @@ def _titles(
 class _Fields(dict[str, str]):
     def __missing__(self, key: str) -> str:
         return ""
+
+
+def _as_printed(text: str) -> str:
+    """A detail with its numbers, for people."""
+    return text.strip().rstrip(".").strip()
 
 
 def tidy(text: str) -> str:

@@ -297,6 +297,13 @@ class Finding(Shown):
     """First line of the kernel's own report of it in the log (1-based), for ordering."""
     time: float | None = None
     """Seconds since boot of the event, where known."""
+    shown: str = ""
+    """The title with the numbers that matter to a reader, where it differs."""
+
+    @property
+    def readable(self) -> str:
+        """The title for a person."""
+        return self.shown or self.title
 
 
 @dataclass(frozen=True)
@@ -313,11 +320,18 @@ class Verdict(Shown):
     next_steps: tuple[str, ...] = ()
     finding: str | None = None
     """Id of the finding that it rests on; ``None`` if nothing was found."""
+    shown: str = ""
+    """The title with the numbers that matter to a reader, where it differs."""
 
     @property
     def is_calm(self) -> bool:
         """Nothing was found. A finding of kind ``none`` is still something that is wrong."""
         return self.kind is Kind.NONE and self.finding is None
+
+    @property
+    def readable(self) -> str:
+        """The title for a person."""
+        return self.shown or self.title
 
 
 @dataclass(frozen=True)

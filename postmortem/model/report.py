@@ -76,7 +76,7 @@ class Report:
 
     kind: Kind
     title: str
-    """In syzbot's form."""
+    """In syzbot's form: the numbers of one machine are left out, so that one bug has one title."""
     line: int
     """1-based first line in the original."""
     end_line: int
@@ -140,9 +140,16 @@ class Report:
     """Number of the boot that it belongs to, from 1; 0 if the log has no boot banner before it."""
     consequence_of: int | None = None
     """Index in the same list of the report that caused this one."""
+    shown: str = ""
+    """The title with the numbers that matter to a reader, where it differs."""
     signature: Signature | None = None
 
     @property
     def is_panic(self) -> bool:
         """Whether the kernel stopped with this report."""
         return self.panic is not None
+
+    @property
+    def readable(self) -> str:
+        """The title for a person."""
+        return self.shown or self.title

@@ -112,6 +112,8 @@ class Analysis(Shown):
     texts: tuple[Text, ...] = ()
     exports: tuple[Export, ...] = ()
     """Drawings and the like, where a plugin that makes them was asked for by name."""
+    asked: tuple[str, ...] = ()
+    """The plugins that were asked by name; empty: all were, and the verdict is about everything."""
     log_tail: tuple[str, ...] = ()
     """The last lines of the log as the kernel's ``dmesg`` prints them."""
     problems: tuple[Problem, ...] = ()

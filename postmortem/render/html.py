@@ -96,6 +96,8 @@ def _cell(value: Cell, column: Column) -> str:
 
 def _severity(analysis: Analysis) -> str:
     """What the badge says: the severity of what the verdict rests on."""
+    if analysis.asked:
+        return "info"
     if analysis.verdict.is_calm:
         return "none"
     main = words.verdict_finding(analysis)

@@ -27,11 +27,11 @@ def _analysis(value: Analysis) -> Drawn:
 
 
 def _finding(value: Finding) -> Drawn:
-    return value.title, [of_finding(value)]
+    return value.readable, [of_finding(value)]
 
 
 def _verdict(value: Verdict) -> Drawn:
-    return value.title, of_verdict(value)
+    return value.readable, of_verdict(value)
 
 
 _DRAW: dict[type[Any], Callable[[Any], Drawn]] = {

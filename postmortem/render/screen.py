@@ -38,7 +38,7 @@ def screen(page: Page, analysis: Analysis) -> None:
     """Lay out the screen."""
     part = _Parts(page)
     found = analysis.verdict
-    head = part.lay(lambda p: p.prose((found.title, text.verdict_style(found))), _TITLE)
+    head = part.lay(lambda p: p.prose((found.readable, text.verdict_style(found))), _TITLE)
     facts = part.lay(lambda p: _facts(p, analysis))
     told = part.lay(lambda p: p.prose(_sentences(found.summary), first="  ", rest="  "), _SUMMARY)
     step = part.lay(lambda p: _next(p, found.next_steps), _STEP)

@@ -201,7 +201,7 @@ def of_verdict(verdict: Verdict, verbose: bool = False) -> list[Section]:
 
 def of_finding(finding: Finding) -> Section:
     """A finding with all that belongs to it."""
-    return Section("finding", finding.title, _finding_body(finding, verbose=True))
+    return Section("finding", finding.readable, _finding_body(finding, verbose=True))
 
 
 def of_block(block: Block) -> Section:
@@ -331,7 +331,7 @@ def _finding(finding: Finding, depth: int, *, brief: bool, verbose: bool) -> Ent
         parts.append(f"log line {finding.log_line}")
     body = _finding_body(finding, verbose=verbose)
     return Entry(
-        finding.title,
+        finding.readable,
         aside=", ".join(parts),
         severity=finding.severity,
         depth=depth,
@@ -440,7 +440,7 @@ def _events(analysis: Analysis, verbose: bool) -> Iterator[Section]:
         when = "" if found.time is None else f"{found.time:.6f} s"
         entries.append(
             Entry(
-                words.readable_title(found),
+                found.readable,
                 aside=", ".join(asides),
                 lead=f"line {found.line}" + (f"  {when:>16}" if when else ""),
                 marked=found is main,

@@ -98,7 +98,7 @@ def print_decoded(decoded: Decoded, file: IO[str]) -> None:
     page = Page(file)
     culprit = decoded.reports[0].function if decoded.reports else None
     for found in decoded.reports:
-        page.prose((found.title, "bad"))
+        page.prose((found.readable, "bad"))
     if decoded.pc is not None:
         page.blank()
         module = f" [{decoded.pc.module}]" if decoded.pc.module else ""
@@ -128,7 +128,7 @@ def report(page: Page, analysis: Analysis, *, verbose: bool = False) -> None:
 def verdict(page: Page, analysis: Analysis) -> None:
     """Title, kind, culprit and what happened."""
     found = analysis.verdict
-    page.prose((found.title, verdict_style(found)))
+    page.prose((found.readable, verdict_style(found)))
     page.blank()
     facts(page, found)
     if found.summary:

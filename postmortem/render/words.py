@@ -162,11 +162,6 @@ def frame_function(frame: Frame) -> str:
     return frame.function or frame_name(frame)
 
 
-def readable_title(report: Report) -> str:
-    """The title for a person."""
-    return report.title
-
-
 def signature_lines(verdict: Verdict) -> tuple[str, ...]:
     """From the most general to the most exact."""
     found = verdict.signature

@@ -8,7 +8,9 @@ import pytest
 
 from postmortem.log.headers import FORMS, literals, match_header
 from postmortem.log.needles import coarse
+from postmortem.log.scan import reports_from_records
 from postmortem.model.findings import Kind
+from postmortem.model.report import Record
 from postmortem.rules.messages import row_of
 
 # (form, kind, first line). Wordings are those of the kernel's own format strings.
@@ -491,3 +493,11 @@ def test_the_slow_search_finds_what_the_fast_one_finds(literal: str) -> None:
 @pytest.mark.parametrize("name", sorted({name for form in FORMS for name in form.continues}))
 def test_forms_only_continue_forms_that_exist(name: str) -> None:
     assert name in {form.name for form in FORMS}
+
+
+def test_what_people_read_keeps_the_numbers() -> None:
+    line = "Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(8,1)"
+    (report,) = reports_from_records([Record(1, line)])
+    assert report.title.endswith("unknown-block(NUM,NUM)")
+    assert report.shown.endswith("unknown-block(8,1)")
+    assert report.readable == report.shown

@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 import pytest
 
 from postmortem.graph.model import Edge, Graph, Node, NodeKind
+from postmortem.judge.verdict import only_asked
 from postmortem.model.findings import Column, Export, Table, Unit
 from postmortem.render.html import page
 from tests.render.hostile import ATTACKS, poison
@@ -132,3 +133,19 @@ def test_verbose_is_honoured() -> None:
     assert '<td class="number">99</td>' in page(analysis, verbose=True)
     assert "... and 85 more rows" in page(analysis)
     assert '<td class="number">99</td>' not in page(analysis)
+
+
+def test_one_plugin_is_no_verdict() -> None:
+    """A machine that crashed must not look healthy because only its locks were asked for."""
+    analysis = replace(CRASH, asked=("locks",), verdict=only_asked(("locks",)), findings=())
+    text = page(analysis, plugin=True)
+    assert "<h1>only locks was asked</h1>" in text
+    assert '<span class="badge info">not judged</span>' in text
+    assert "no failure" not in text
+
+
+def test_the_title_keeps_its_numbers_for_people() -> None:
+    verdict = replace(HEALTHY.verdict, title="on block(NUM,NUM)", shown="on block(0,0)")
+    text = page(replace(HEALTHY, verdict=verdict))
+    assert "<h1>on block(0,0)</h1>" in text
+    assert "NUM" not in text

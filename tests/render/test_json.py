@@ -112,3 +112,12 @@ def test_a_document_that_lacks_something_is_refused() -> None:
 
 def test_a_field_of_a_later_version_is_passed_over() -> None:
     assert read({**document(CRASH), "mood": "calm"}) == CRASH
+
+
+def test_the_schema_says_what_is_a_quotation() -> None:
+    schema = json.loads((SCHEMA_FOLDER / "postmortem-1.json").read_text())
+    properties = {name: item.get("properties", {}) for name, item in schema["$defs"].items()}
+    assert properties["TaskRef"]["comm"]["x-from-input"] == "quoted"
+    assert properties["Evidence"]["what"]["x-from-input"] == "contains"
+    assert "x-from-input" not in properties["Finding"]["id"]
+    assert schema["properties"]["log_tail"]["x-from-input"] == "quoted"

@@ -40,12 +40,12 @@ def test_its_report_is_printable_and_begins_with_the_verdict(real: Analysis, ver
     out = io.StringIO()
     print_report(real, out, verbose=verbose)
     lines = out.getvalue().splitlines()
-    assert lines[0] in real.verdict.title
+    assert lines[0] in real.verdict.readable
     assert all(line.isprintable() for line in lines)
 
 
 def test_its_page_is_well_formed(real: Analysis) -> None:
-    assert real.verdict.title in read(page(real))
+    assert real.verdict.readable in read(page(real))
 
 
 def test_its_document_reads_back_as_it_was(real: Analysis) -> None:
