@@ -44,7 +44,7 @@ def diagnose(findings: Sequence[Finding], ctx: Context) -> tuple[tuple[Finding, 
         return tuple(linked), _calm(ctx)
     ordered = sorted(linked, key=lambda item: _rank(item, root, origin))
     others = [_root(part, origin) for part in boots[1:] if not _in_crash_kernel(part[0], ctx)]
-    verdict = _verdict(root, ordered)
+    verdict = _verdict(root, ordered, ctx)
     return tuple(ordered), replace(verdict, summary=verdict.summary + earlier_sentence(others))
 
 
@@ -149,20 +149,24 @@ def _rank(
     return first, _SEVERITIES.index(finding.severity), _when(finding)
 
 
-def _followed(finding: Finding) -> str:
-    """A consequence in words: of a task that hangs its name says more than where it waits."""
+def _followed(finding: Finding, ctx: Context) -> str:
+    """A consequence in words: of a task that hangs its name says more than where it waits.
+
+    The panic for hung tasks runs in the task that looks for them, which does not hang.
+    """
     task = finding.culprit.task
-    if finding.kind is Kind.HUNG_TASK and task is not None:
+    panics = {report.line for report in ctx.reports if report.is_panic}
+    if finding.kind is Kind.HUNG_TASK and task is not None and finding.log_line not in panics:
         return f"task {task.comm} ({task.pid}) hangs"
     return finding.readable
 
 
-def _verdict(root: Finding, findings: Sequence[Finding]) -> Verdict:
+def _verdict(root: Finding, findings: Sequence[Finding], ctx: Context) -> Verdict:
     consequences = [item for item in findings if root.id in item.caused_by and item.id != root.id]
     summary = root.explanation
     if consequences:
         last = max(consequences, key=_when)
-        summary += f" What followed from it: {_followed(last)}."
+        summary += f" What followed from it: {_followed(last, ctx)}."
     return Verdict(
         kind=root.kind,
         title=root.title,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
+import postmortem
 from postmortem.judge.verdict import diagnose
 from postmortem.model.findings import Confidence, Finding, Kind, Severity
 from postmortem.model.result import Input, System
@@ -120,3 +122,12 @@ def test_stuck_device_explains_a_request_to_crash() -> None:
     disk = finding("disk", Kind.IO_ERROR, Severity.ERROR, 10)
     crash = finding("crash", Kind.USER_REQUESTED, Severity.FATAL, 80)
     assert diagnose([crash, disk], CONTEXT)[1].finding == "disk"
+
+
+def test_the_task_that_looks_for_hung_tasks_does_not_hang_itself() -> None:
+    """khungtaskd runs the panic for hung tasks; the log names it as the panic's task."""
+    path = Path(__file__).parents[2] / "corpus" / "console" / "6.12-deadlock-rwsem.log"
+    with postmortem.open([path]) as case:
+        summary = case.analyze().verdict.summary
+    assert "khungtaskd" not in summary
+    assert "What followed from it: kernel panic: hung_task: blocked tasks." in summary
