@@ -43,6 +43,8 @@ QUOTED = {
         "detail",
         "devices",
         "above",
+        "check",
+        "tainting",
     },
     "Stack": {"title"},
     "System": {"release", "version", "nodename", "hardware", "command_line"},
