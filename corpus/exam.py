@@ -35,6 +35,8 @@ class Answer:
     seconds: float
     verdict: dict[str, Any] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
+    truth: dict[str, Any] = field(default_factory=dict)
+    """What can be known from this file."""
 
     def row(self) -> str:
         """One line of the exam table."""
@@ -70,6 +72,7 @@ def examine(folder: Path, extra: list[str]) -> Iterator[Answer]:
     foreign = folder.parent.name.endswith("-arm64")
     for dump in [] if foreign else sorted(folder.glob("vmcore*")):
         answer = ask(folder, dump, extra)
+        answer.truth = truth
         answer.wrong += faults(truth, answer.verdict, names=True)
         reference = reference or answer.verdict
         yield answer
@@ -77,7 +80,8 @@ def examine(folder: Path, extra: list[str]) -> Iterator[Answer]:
     if console.exists():
         answer = ask(folder, console, [])
         known = truth.get("log") or {}
-        answer.wrong += faults({**truth, **known}, answer.verdict, names=False)
+        answer.truth = {**truth, **known}
+        answer.wrong += faults(answer.truth, answer.verdict, names=False)
         if not known:
             answer.wrong += differences(reference, answer.verdict)
         yield answer

@@ -17,9 +17,10 @@ import tempfile
 from pathlib import Path
 
 from corpus.kernels import FetchError, Tree
+from corpus.scenarios import FAULT_MODULE
 
 SOURCES = Path(__file__).parent / "faults"
-NAME = "pm_fault"
+NAME = FAULT_MODULE
 
 # How a bzImage's payload begins, and who unpacks it.
 _UNPACKERS = {

@@ -19,6 +19,8 @@ else:
 
 FOLDER = Path(__file__).parent
 ANYWHERE = -1
+FAULT_MODULE = "pm_fault"
+"""The module of faults/, guilty of every fault that it was asked for."""
 
 
 class ScenarioError(Exception):
@@ -98,6 +100,8 @@ class Scenario:
 
 def load(folder: Path = FOLDER) -> dict[str, Scenario]:
     """All scenarios by name, in the order of the files ``scenarios*.toml``."""
+    file = folder / "presets.toml"
+    presets = tomllib.loads(file.read_text()) if file.exists() else {}
     found: dict[str, Scenario] = {}
     for file in sorted(folder.glob("scenarios*.toml"), reverse=True):
         document = tomllib.loads(file.read_text())
@@ -105,8 +109,31 @@ def load(folder: Path = FOLDER) -> dict[str, Scenario]:
         for name, given in document.items():
             if name in found:
                 raise ScenarioError(f"[{name}] is there twice, in {file.name} too")
-            found[name] = _scenario(name, {**defaults, **given})
+            found[name] = _scenario(name, {**defaults, **_with_presets(name, given, presets)})
     return found
+
+
+def _with_presets(
+    name: str, given: Mapping[str, Any], presets: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """What is given, on top of the presets that it names."""
+    named = given.get("preset", [])
+    whole: dict[str, Any] = {}
+    for preset in [named] if isinstance(named, str) else named:
+        if preset not in presets:
+            raise ScenarioError(f"[{name}] names a preset that there is not: {preset}")
+        whole = _on_top(whole, presets[preset])
+    return _on_top(whole, {key: value for key, value in given.items() if key != "preset"})
+
+
+def _on_top(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
+    """The members of both; the shell lines of ``before`` add up, the truth's members too."""
+    both = {**lower, **upper}
+    if "before" in lower and "before" in upper:
+        both["before"] = lower["before"] + upper["before"]
+    if "truth" in lower and isinstance(upper.get("truth"), dict):
+        both["truth"] = {**lower["truth"], **upper["truth"]}
+    return both
 
 
 def _scenario(name: str, given: dict[str, Any]) -> Scenario:
@@ -127,6 +154,7 @@ def _scenario(name: str, given: dict[str, Any]) -> Scenario:
 def _truth(given: dict[str, Any]) -> Truth:
     """The truth with what follows from the way the trigger is run."""
     said = dict(given["truth"])
+    said["module"] = said.get("module", FAULT_MODULE if "fault" in given else "") or None
     said["kind"] = Kind(said["kind"])
     said["also"] = tuple(Kind(kind) for kind in said.get("also", ()))
     said["names"] = tuple(said.get("names", ()))

@@ -80,3 +80,41 @@ def test_a_wrong_scenario_is_refused_by_name(tmp_path: Path, wrong: str) -> None
     )
     with pytest.raises(ScenarioError, match=r"\[broken\]"):
         load(tmp_path)
+
+
+def in_presets(tmp_path: Path, scenario: str) -> Scenario:
+    (tmp_path / "presets.toml").write_text(
+        '[watched]\nsays = "stuck"\nbefore = "one\\n"\nseconds = 9\n'
+        '[watched.truth]\nkind = "hung-task"\nfatal = false\n'
+    )
+    (tmp_path / "scenarios.toml").write_text(
+        "[defaults]\nkernels=['6.1']\narguments=''\nmemory_mib=1\ncpu=1\nuntil=''\nseconds=1\n"
+        f"[a]\nabout = ''\n{scenario}"
+    )
+    return load(tmp_path)["a"]
+
+
+def test_a_preset_goes_before_the_defaults_and_behind_what_is_said(tmp_path: Path) -> None:
+    scenario = in_presets(tmp_path, "preset = 'watched'\nfault = 'x'\nsays = 'lost'")
+    assert (scenario.seconds, scenario.says, scenario.before) == (9, "lost", "one\n")
+    assert (scenario.truth.kind, scenario.truth.fatal) == ("hung-task", False)
+
+
+def test_lines_and_truth_are_added_to_those_of_a_preset(tmp_path: Path) -> None:
+    scenario = in_presets(
+        tmp_path,
+        "preset = ['watched']\nfault = 'x'\nbefore = 'two'\n[a.truth]\nfatal = true\ncpu = 3",
+    )
+    assert scenario.before == "one\ntwo"
+    assert (scenario.truth.kind, scenario.truth.fatal, scenario.truth.cpu) == ("hung-task", True, 3)
+
+
+def test_a_preset_that_there_is_not_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError, match=r"\[a\].*wached"):
+        in_presets(tmp_path, "preset = 'wached'\nfault = 'x'")
+
+
+def test_the_module_is_guilty_of_its_faults_unless_said_otherwise(tmp_path: Path) -> None:
+    for given, guilty in (("fault = 'x'", "pm_fault"), ("trigger = 'x'", None),
+                          ("fault = 'x'\n[a.truth]\nmodule = ''", None)):  # fmt: skip
+        assert in_presets(tmp_path, f"preset = 'watched'\n{given}").truth.module == guilty
