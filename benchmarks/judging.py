@@ -18,7 +18,7 @@ from postmortem.judge.verdict import diagnose
 from postmortem.log.link import link
 from postmortem.model.findings import Finding, Kind, TaskRef
 from postmortem.model.report import Report
-from postmortem.model.result import Input, System
+from postmortem.model.result import Input
 from postmortem.plugin import Context, discover, run_plugin
 
 SIZES = (500, 2_000, 8_000, 32_000, 100_000)
@@ -57,9 +57,7 @@ def judge(reports: list[Report], empty: str) -> float:
     """CPU seconds from parsed reports to the verdict."""
     plugins, _ = discover()
     begin = time.process_time()
-    ctx = Context(
-        Input(empty, "log", "text", 1, True), System(), reports=tuple(link(iter(reports)))
-    )
+    ctx = Context.given(Input(empty, "log", "text", 1, True), reports=link(iter(reports)))
     found = [
         item
         for plugin in plugins

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from postmortem.judge.reports import LOCKUP_KINDS, finding_of, index_of, reports_of
+from postmortem.judge.stalls import standstill, told
 from postmortem.model.findings import (
     Cell,
     Column,
@@ -45,15 +46,13 @@ def lockups(ctx: Context) -> Iterator[Finding | Table]:
     reports = reports_of(ctx, LOCKUP_KINDS)
     prog = ctx.prog
     if prog is None or not ctx.has_types:
-        for report in reports:
-            yield finding_of(ctx, report)
+        yield from _of_log(ctx, reports)
         return
     from postmortem.kernel.cpu.lockups import lockups as read_lockups
 
     facts = ctx.attempt("CPUs", lambda: read_lockups(prog, _panic_ns(ctx)))
     if facts is None:
-        for report in reports:
-            yield finding_of(ctx, report)
+        yield from _of_log(ctx, reports)
         return
     ctx.problems.extend(facts.problems)
     story = _Story(ctx, prog, facts, reports)
@@ -62,6 +61,12 @@ def lockups(ctx: Context) -> Iterator[Finding | Table]:
         yield _cpu_table(facts)
         yield from _what_waits(ctx, prog, facts)
         yield from _interrupts(ctx, prog, facts)
+
+
+def _of_log(ctx: Context, reports: Sequence[Report]) -> Iterator[Finding]:
+    stood = standstill(reports)
+    for report in reports:
+        yield told(finding_of(ctx, report), report, stood.get(report.line))
 
 
 def _panic_ns(ctx: Context) -> int | None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from postmortem.judge.memory import told
 from postmortem.judge.reports import MEMORY_KINDS, finding_of, reports_of
 from postmortem.model.findings import (
     Column,
@@ -19,7 +20,6 @@ from postmortem.model.findings import (
     Table,
     Unit,
 )
-from postmortem.model.report import Report
 from postmortem.plugin import Context, plugin
 
 if TYPE_CHECKING:
@@ -35,26 +35,13 @@ _ROWS = 10
 def oom(ctx: Context) -> Iterator[Finding]:
     """Explain out-of-memory kills and failed allocations: the top tasks and slab caches."""
     reports = reports_of(ctx, MEMORY_KINDS)
-    findings = [_with_victim(finding_of(ctx, report), report) for report in reports]
+    findings = [told(finding_of(ctx, report), report) for report in reports]
     if ctx.prog is None or not ctx.has_types or not findings:
         yield from findings
         return
     worst = max(findings, key=lambda item: (item.severity is Severity.FATAL, item.kind is Kind.OOM))
     for finding in findings:
         yield _with_holders(ctx, finding) if finding is worst else finding
-
-
-def _with_victim(finding: Finding, report: Report) -> Finding:
-    """Say who was killed for it."""
-    victim, pid = report.detail.get("victim"), report.detail.get("victim_pid", "")
-    if not victim:
-        return finding
-    said = f"The kernel killed task {pid} ({victim}) for it."
-    return replace(
-        finding,
-        explanation=f"{finding.explanation} {said}",
-        evidence=(*finding.evidence, Evidence(said, "log")),
-    )
 
 
 def _with_holders(ctx: Context, finding: Finding) -> Finding:

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
-from postmortem.judge.reports import (
-    OOPS_KINDS,
-    code_block,
-    ended_by,
-    finding_of,
-    index_of,
-    reports_of,
-)
+from postmortem.judge.assertions import told
+from postmortem.judge.fate import outcome
+from postmortem.judge.reports import OOPS_KINDS, code_block, finding_of, reports_of
 from postmortem.model.findings import Block, Confidence, Evidence, Finding, Holds, Kind, Strength
 from postmortem.model.report import Report
 from postmortem.plugin import Context, plugin
@@ -37,11 +33,15 @@ def oops(ctx: Context) -> Iterator[Finding]:
     explained by their values and types, and the objects they point to are named.
     """
     for report in reports_of(ctx, OOPS_KINDS):
-        yield _explained(ctx, report)
+        plain = told(finding_of(ctx, report), report)
+        said = outcome(ctx, report).sentence
+        # What memory adds may fail on a damaged dump: what the log says must not be lost.
+        more = partial(_explained, ctx, report, plain)
+        found = more() if ctx.prog is None else ctx.attempt("more on an oops", more) or plain
+        yield replace(found, explanation=f"{found.explanation} {said}".rstrip())
 
 
-def _explained(ctx: Context, report: Report) -> Finding:
-    finding = finding_of(ctx, report)
+def _explained(ctx: Context, report: Report, finding: Finding) -> Finding:
     fault = _fault(ctx, report) if ctx.prog is not None and ctx.has_types else None
     if fault is None:
         block = code_block(report)
@@ -56,7 +56,7 @@ def _explained(ctx: Context, report: Report) -> Finding:
         finding = _with_recursion(ctx, finding, report)
     if report.pc is not None and report.pc.function is None and report.pc.address is not None:
         finding = _with_target(ctx, finding, report.pc.address)
-    return replace(finding, explanation=" ".join([finding.explanation, *_outcome(ctx, report)]))
+    return finding
 
 
 def _with_source(ctx: Context, finding: Finding, report: Report, fault: Fault) -> Finding:
@@ -75,30 +75,6 @@ def _with_source(ctx: Context, finding: Finding, report: Report, fault: Fault) -
     text = tuple(f"{item.function}: {item.name} = {item.value}" for item in found)
     blocks = (*finding.blocks, Block("Parameters and locals", text)) if text else finding.blocks
     return replace(finding, culprit=culprit, blocks=blocks)
-
-
-def _outcome(ctx: Context, report: Report) -> Iterator[str]:
-    """The two sorts of panic: hard, in an interrupt, and soft, which kills one task."""
-    panics = index_of(ctx).panics_after(report)
-    context = _context(report)
-    if panics and (context or any("interrupt" in other.title for other in panics)):
-        where = {"softirq": "a softirq", "nmi": "an NMI"}.get(context, "an interrupt")
-        yield f"It happened in {where}: a hard panic, there is no task to kill instead."
-    elif panics:
-        return  # the verdict tells of it
-    elif ended_by(ctx) is report:
-        yield "The machine went from there into its crash kernel."
-    elif report.kind not in (Kind.WARNING, Kind.MEMORY_CORRUPTION) and report.task is not None:
-        yield f"A soft panic: it killed task {report.task.pid} and the machine went on."
-
-
-def _context(report: Report) -> str:
-    """irq, softirq or nmi if the fault happened in one, else nothing."""
-    functions = {frame.function for frame in report.frames}
-    # The log marks a softirq that runs on the interrupt stack as <IRQ>.
-    if functions & {"__do_softirq", "handle_softirqs"}:
-        return "softirq"
-    return next((f.segment for f in report.frames if f.segment in ("irq", "nmi")), "")
 
 
 def _fault(ctx: Context, report: Report) -> Fault | None:

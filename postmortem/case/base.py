@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from postmortem.kernel.tasks.stack_groups import Stacks
     from postmortem.kernel.tasks.tasks import TaskList
     from postmortem.log.blocked import LoggedTask
+    from postmortem.log.boots import Boot
     from postmortem.plugin.contract import Plugin, Result
 
 Progress = Callable[[str, int, int], None]
@@ -74,6 +75,8 @@ class Case(Shown):
         self._system = system or System()
         self._log = log
         self._reports = tuple(reports)
+        self._log_end: Record | None = None
+        self._boots: tuple[Boot, ...] = ()
         self._dump = dump
         self.options = options or Options()
         self.problems = Problems()
@@ -111,6 +114,16 @@ class Case(Shown):
         from postmortem.log.blocked import logged_tasks
 
         return logged_tasks(self.log)
+
+    @property
+    def log_end(self) -> Record | None:
+        """The last message of the log: what the machine still said."""
+        return self._log_end or (self.log[-1] if self.dump is not None and self.log else None)
+
+    @property
+    def boots(self) -> tuple[Boot, ...]:
+        """The boots in a log, the first one first."""
+        return self._boots
 
     @property
     def dump(self) -> Dump | None:

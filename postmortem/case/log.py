@@ -54,6 +54,7 @@ class LogCase(Case):
         self._input = Input(path, "log", "text", scan.size, not lacks, lacks)
         self._reports = tuple(scan.reports)
         self._tasks = tuple(scan.tasks)
+        self._log_end, self._boots = scan.end, tuple(scan.boots)
         self.problems.extend(scan.problems)
         if not scan.reports and not scan.boots and not _has_kernel_messages(head):
             raise UnknownInputError(

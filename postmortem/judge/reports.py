@@ -49,9 +49,11 @@ class Index:
         """By line of the cause."""
         self.deadly_of: dict[int, Report] = {}
         """By pid: the first report after which the task was gone."""
+        self.last_of_boot: dict[str, Report] = {}
         for report in ctx.reports:
             self.by_kind.setdefault(report.kind, []).append(report)
             self.by_line.setdefault(report.line, report)
+            self.last_of_boot[report.detail.get("boot", "")] = report
             cause = self.cause(report)
             if cause is not None:
                 self.consequences.setdefault(cause.line, []).append(report)
@@ -101,7 +103,7 @@ def finding_of(ctx: Context, report: Report, **changes: object) -> Finding:
         kind=report.kind,
         severity=severity_of(ctx, report),
         confidence=confidence_of(report),
-        title=report.title,
+        title=title_of(report),
         shown=report.shown,
         explanation=explain_message(report) or explain(report.kind, report.function),
         evidence=tuple(log_evidence(report)),
@@ -120,6 +122,14 @@ def finding_of(ctx: Context, report: Report, **changes: object) -> Finding:
         time=report.time,
     )
     return replace(base, **changes) if changes else base  # type: ignore[arg-type]
+
+
+_NOWHERE = " in corrupted"
+
+
+def title_of(report: Report) -> str:
+    """The report's title; where no function is known, the place is left out."""
+    return report.title.replace(_NOWHERE, "")
 
 
 def _source(report: Report) -> tuple[str | None, int | None]:
@@ -169,8 +179,10 @@ def _ended_by(ctx: Context) -> Report | None:
 
 def severity_of(ctx: Context, report: Report) -> Severity:
     """Fatal if a panic is this report or its consequence."""
+    from postmortem.judge.fate import fatal
+
     index = index_of(ctx)
-    if report.is_panic or index.ended_by is report or index.panics_after(report):
+    if report.is_panic or index.panics_after(report) or fatal(ctx, report):
         return Severity.FATAL
     if "boot_of" in report.detail:
         return Severity.INFO  # a crash kernel's trouble is not what the machine died of
@@ -205,10 +217,14 @@ def log_evidence(report: Report) -> list[Evidence]:
         chain = f"called from {' < '.join(callers)}"
         found.append(Evidence(chain, "call trace in the log", Strength.CONTEXT))
     if report.corrupted:
-        found.append(Evidence(f"the report is damaged: {report.corrupted}", "log"))
+        cut = report.corrupted.startswith(_CUT_SHORT)
+        found.append(
+            Evidence(f"the report is {report.corrupted}" if cut else report.corrupted, "log")
+        )
     return found
 
 
+_CUT_SHORT = "cut short"
 _CUT = "------------[ cut here"
 _MAX_CALLERS = 5
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from postmortem.judge.boots import by_boot, earlier_sentence
+from postmortem.judge.calm import calm
 from postmortem.judge.reports import index_of
 from postmortem.log.link import event_of
 from postmortem.model.findings import (
@@ -41,7 +42,7 @@ def diagnose(findings: Sequence[Finding], ctx: Context) -> tuple[tuple[Finding, 
     boots = by_boot(linked, ctx)
     root = _root(boots[0], origin) if boots else None
     if root is None:
-        return tuple(linked), _calm(ctx)
+        return tuple(linked), calm(ctx)
     ordered = sorted(linked, key=lambda item: _rank(item, root, origin))
     others = [_root(part, origin) for part in boots[1:] if not _in_crash_kernel(part[0], ctx)]
     verdict = _verdict(root, ordered, ctx)
@@ -89,7 +90,8 @@ def _event(finding: Finding, ctx: Context) -> Event:
     if finding.log_line is not None:
         report = index_of(ctx).by_line.get(finding.log_line)
     if report is not None:
-        return replace(event_of(report), kind=finding.kind)
+        event = event_of(report)
+        return event if event.kind is Kind.NONE else replace(event, kind=finding.kind)
     return Event(
         kind=finding.kind,
         line=finding.log_line,
@@ -116,8 +118,9 @@ def _root(findings: Sequence[Finding], origin: Mapping[str, Finding]) -> Finding
     fatal = [finding for finding in findings if finding.severity is Severity.FATAL]
     if fatal:
         return origin[fatal[-1].id]
-    for severity in (Severity.ERROR, Severity.WARNING):
-        found = next((finding for finding in findings if finding.severity is severity), None)
+    for severity in (Severity.ERROR, Severity.WARNING, Severity.INFO):
+        worst = (f for f in findings if f.severity is severity and f.kind is not Kind.NONE)
+        found = next(worst, None)
         if found is not None:
             return origin[found.id]
     return None
@@ -189,46 +192,4 @@ def only_asked(names: Sequence[str]) -> Verdict:
         title=f"only {which} was asked" if len(names) == 1 else f"only {which} were asked",
         summary="Nothing is said of what broke the machine: postmortem analyze gives the verdict.",
         confidence=Confidence.POSSIBLE,
-    )
-
-
-def _calm(ctx: Context) -> Verdict:
-    """Nothing is wrong: say what the machine was doing. Or nothing could be seen: say that."""
-    records = ctx.records if ctx.prog is not None else ()
-    if ctx.prog is not None and not records and not ctx.system.task_states:
-        said = [f"{item.what}: {item.why}" for item in ctx.problems[:2]]
-        reasons = "; ".join([*ctx.input.lacks[:2], *said])
-        return Verdict(
-            kind=Kind.NONE,
-            title="the cause can't be told from this file",
-            summary="Neither the log nor the tasks could be read, so nothing can be said of what"
-            " happened." + (f" {reasons}." if reasons else ""),
-            confidence=Confidence.POSSIBLE,
-            next_steps=("Get a complete dump, or the console log of the crash.",),
-        )
-    states = ctx.system.task_states
-    running = states.get("R", 0)
-    doing = ""
-    if states:
-        blocked = states.get("D", 0)
-        doing = (
-            f" {sum(states.values())} tasks: {running} running, {blocked} in uninterruptible sleep."
-        )
-    if ctx.prog is None:
-        doing += " A log can't show a hang that nothing reported."
-    what = "dump and its log hold"
-    if ctx.prog is None or not states:
-        what = "log holds"
-    elif not records:
-        what = "tasks (the log could not be read) show"
-    return Verdict(
-        kind=Kind.NONE,
-        title="no failure found",
-        summary=f"The {what} no sign of a crash or a hang.{doing}",
-        confidence=Confidence.LIKELY if records and states else Confidence.POSSIBLE,
-        evidence=(
-            Evidence(f"{len(records)} log messages, no report of the kernel among them", "log"),
-        )
-        if records
-        else (),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from postmortem.log.since import began, idles
+from postmortem.log.since import began, corrected, idles, stalled_cpus
 from postmortem.model.findings import Kind
 from postmortem.model.report import Report
 from postmortem.rules.causes import Event, History
@@ -35,12 +35,12 @@ def event_of(report: Report) -> Event:
     """A report, as the rules see it."""
     row = row_of(report.form) if report.form else None
     return Event(
-        kind=report.kind,
+        kind=Kind.NONE if corrected(report) else report.kind,
         line=report.line,
         time=report.time,
         began=began(report),
         pid=report.task.pid if report.task is not None else None,
-        cpu=report.cpu,
+        cpu=_cpu(report),
         function=report.function,
         panic=report.panic,
         waits_for=_owner(report),
@@ -55,6 +55,12 @@ def event_of(report: Report) -> Event:
         ended=_ended(report),
         boot=report.detail.get("boot", ""),
     )
+
+
+def _cpu(report: Report) -> int | None:
+    """The CPU that the trouble is on, if it is one."""
+    stalled = stalled_cpus(report)
+    return stalled[0] if report.cpu is None and len(stalled) == 1 else report.cpu
 
 
 def _owner(report: Report) -> int | None:

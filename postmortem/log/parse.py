@@ -15,7 +15,7 @@ from postmortem.log.messages import about, message_report
 from postmortem.log.split import Section
 from postmortem.model.findings import Kind, TaskRef
 from postmortem.model.frame import Frame
-from postmortem.model.report import Report, Stack
+from postmortem.model.report import Report, Said, Stack
 from postmortem.rules.blame import (
     guilty_frame,
     is_generic,
@@ -91,6 +91,7 @@ def parse_section(section: Section, arch: str | None = None) -> Report:
         line=section.records[0].line,
         end_line=section.records[-1].line,
         text=tuple(record.text for record in section.records[:MAX_TEXT]),
+        before=tuple(Said(r.line, r.text, r.time) for r in section.before),
         type=_type(form, detail),
         alt_titles=alts,
         time=section.records[0].time,

@@ -26,6 +26,8 @@ from postmortem.model.report import Record
 BEFORE = 14
 """Lines before a header that may belong to it (``[ cut here ]``, the message of a WARN)."""
 BEFORE_BYTES = 8192
+_LAST_LINES = 20
+"""Empty lines at the end that are passed over."""
 LINE_BYTES = 1 << 17
 """A longer line is cut into several of the same number."""
 
@@ -75,6 +77,20 @@ class Reader:
     def size(self) -> int:
         """Bytes read so far."""
         return self._base + len(self._data)
+
+    def last_record(self) -> Record | None:
+        """The last message of the input, once all of it was read."""
+        end = len(self._data)
+        for _ in range(_LAST_LINES):
+            start = self._data.rfind(b"\n", 0, max(0, end - 1)) + 1
+            raw = self._data[start:end].rstrip(b"\n")[:LINE_BYTES]
+            found = [r for r in self._messages(raw, self._number(self._base + start)) if r.text]
+            if found:
+                return found[-1]
+            if start == 0:
+                break
+            end = start
+        return None
 
     def sections(self) -> Iterator[Section]:
         """Reports in the order in which they end."""

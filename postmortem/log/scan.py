@@ -43,6 +43,8 @@ class Scan:
     """Bytes read (after decompression)."""
     tasks: list[LoggedTask] = field(default_factory=list)
     """Tasks that lists in the log show (sysrq t and w, lockdep), if they were asked for."""
+    end: Record | None = None
+    """The last message."""
 
 
 def reports_from_records(records: Iterable[Record], arch: str | None = None) -> list[Report]:
@@ -88,8 +90,8 @@ def scan_stream(stream: Stream, arch: str | None = None, *, tasks: bool = False)
     scan.boots = reader.boots
     known = [reader.head, *reader.boots]
     scan.reports = link(_placed(counted.reports(), [boot.relations for boot in known]))
-    scan.size = reader.size
     scan.tasks = lists.tasks if lists is not None else []
+    scan.size, scan.end = reader.size, reader.last_record()
     scan.problems = [Problem(what, why) for what, why in stream.problems]
     if counted.dropped:
         scan.problems.append(
@@ -135,7 +137,7 @@ class _Counter:
         if boots and boot:
             report = _with_boot(report, boot, boots[boot - 1])
         if len(self._kept) > MANY_REPORTS:
-            report = replace(report, text=report.text[:20], stacks=(), modules=())
+            report = replace(report, text=report.text[:20], before=(), stacks=(), modules=())
         self._index[key] = len(self._kept)
         self._kept.append(report)
         self._orders.append(section.order)

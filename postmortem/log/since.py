@@ -19,6 +19,7 @@ _HZ = (1000, 300, 250, 100)
 """What CONFIG_HZ can be."""
 _TIMEOUTS = (21, 60)
 """Seconds after which RCU reports a stall: the default, and what distributions set."""
+_STALLED = re.compile(r"\s*(?P<cpu>\d{1,5})-[.!oO]{2,5}: \(")
 _MAX_LINES = 60
 """Lines of a report that are searched."""
 
@@ -72,3 +73,19 @@ def idles(report: Report) -> bool:
     return report.kind is Kind.RCU_STALL and any(
         "skipped: idling at" in text for text in report.text[:_MAX_LINES]
     )
+
+
+def stalled_cpus(report: Report) -> list[int]:
+    """The CPUs that RCU waits for, by its own list."""
+    if report.kind is not Kind.RCU_STALL:
+        return []
+    found = (_STALLED.search(text) for text in report.text[:_MAX_LINES])
+    return [int(match["cpu"]) for match in found if match is not None]
+
+
+_CORRECTED = frozenset({"CE", "corrected", "Corrected"})
+
+
+def corrected(report: Report) -> bool:
+    """Whether the hardware mended the error itself: it explains nothing that came after."""
+    return report.kind is Kind.MACHINE_CHECK and report.detail.get("severity") in _CORRECTED

@@ -8,6 +8,7 @@ report as long as it looks like part of one.
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -19,6 +20,8 @@ MAX_RECORDS = 3000
 """Messages of one report that are kept."""
 MAX_STRANGERS = 60
 """So many messages that don't fit end a report."""
+NEARBY = 6
+"""Messages before a report that are kept with it."""
 MAX_GAP = 40.0
 """Seconds without a message end a report."""
 MAX_BACK = 60.0
@@ -111,6 +114,8 @@ class Section:
     """It began in the middle of the stack of another report, which goes on."""
     order: int = 0
     """How many reports began before it."""
+    before: tuple[Record, ...] = ()
+    """What was said just before, and belongs to no report."""
 
     @property
     def form(self) -> Form:
@@ -141,6 +146,7 @@ class Splitter:
         self._last: Section | None = None
         self._half: Record | None = None
         self._begun = 0
+        self._recent: deque[Record] = deque(maxlen=NEARBY)
         self._fed = 0
         self._cut_at: dict[str | None, int] = {}
         self._aside: Section | None = None
@@ -268,7 +274,9 @@ class Splitter:
             last_time=record.time,
             order=self._begun,
             fed=self._fed,
+            before=tuple(self._recent),
         )
+        self._recent.clear()
         self._begun += 1
         self._open[record.caller] = new
         self._last = new
@@ -341,6 +349,7 @@ class Splitter:
         if section is None:
             section = self._foreign(record)
         if section is None:
+            self._recent.append(record)
             return []
         if text.startswith(_BOOT):
             return self._end_all("the machine restarted")

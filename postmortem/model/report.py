@@ -70,6 +70,15 @@ class Role(Enum):
     """No function is named."""
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A message that stands near a report without being a part of it."""
+
+    line: int
+    text: str
+    time: float | None = None
+
+
 @dataclass(frozen=True)
 class Report:
     """One report of the kernel: an Oops, a BUG, a stall, an OOM kill ..."""
@@ -82,6 +91,8 @@ class Report:
     end_line: int
     text: tuple[str, ...]
     """The messages of the report, without prefixes (bounded)."""
+    before: tuple[Said, ...] = ()
+    """What was said just before, and belongs to no report (bounded)."""
     type: str = ""
     """syzkaller's report type (``KASAN-USE-AFTER-FREE-READ``, ``HANG`` ...), where one fits."""
     alt_titles: tuple[str, ...] = ()

@@ -1,0 +1,108 @@
+"""What a report of a check or an oops says about whose doing it is."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from postmortem.model.findings import Confidence, Culprit, Evidence, Finding, Kind
+from postmortem.model.report import Report
+from postmortem.rules.blame import plain
+from postmortem.rules.kinds import next_steps
+
+_ATOMIC = re.compile(r"in_atomic\(\): (?P<atomic>\d+), irqs_disabled\(\): (?P<irqs>\d+)")
+_COUNT = re.compile(r"preempt_count: (?P<count>[0-9a-f]{1,8})\b")
+_OUT_OF_TREE = re.compile(r"\b(?P<name>\w{1,60})\((?:[A-Z]*)[OP][A-Z]*[+-]?\)")
+"""How ``Modules linked in:`` marks what did not come with the kernel."""
+_ALLOCATOR = re.compile(
+    r"_*k(?:m|z)alloc(?:_\w+)?|_*kmem_cache_alloc\w*|_+slab_alloc\w*|get_freepointer\w*"
+    r"|_*kmalloc_node\w*|_+slab_free|kmem_cache_free\w*|_*kmalloc_noprof|deactivate_slab|get_partial_node"
+)
+"""Functions of mm/slub.c that follow the list of free objects."""
+
+
+_POINTERS = frozenset(
+    {Kind.GENERAL_PROTECTION, Kind.BAD_POINTER, Kind.USE_AFTER_FREE, Kind.MEMORY_CORRUPTION}
+)
+
+
+def told(finding: Finding, report: Report) -> Finding:
+    """An oops or a failed check with what its own lines say of it."""
+    if report.kind is Kind.SCHEDULING_WHILE_ATOMIC:
+        return _atomic(finding, report)
+    if report.kind in (Kind.WARNING, Kind.BUG):
+        return _check(finding, report)
+    if report.kind in _POINTERS:
+        return _freelist(finding, report)
+    return finding
+
+
+def _atomic(finding: Finding, report: Report) -> Finding:
+    """What forbids to sleep: the kernel prints its counters."""
+    flags = next(filter(None, map(_ATOMIC.search, report.text[:8])), None)
+    counted = next(filter(None, map(_COUNT.search, report.text[:8])), None)
+    if flags is None:
+        return finding
+    count = int(counted["count"], 16) if counted is not None else int(flags["atomic"])
+    if int(flags["irqs"]) and not count:
+        why = "interrupts were off, and no spinlock was counted"
+        step = "Look for the local_irq_save() or spin_lock_irq() that a caller has not undone."
+    elif int(flags["irqs"]):
+        why = "interrupts were off and preemption was disabled"
+        step = "Look for the spin_lock_irqsave() that the callers still hold."
+    else:
+        why = "preemption was disabled: a spinlock is held, or preempt_disable() was called"
+        step = "Look for the spin_lock() or preempt_disable() that the callers have not undone."
+    return replace(
+        finding,
+        explanation=f"{finding.explanation} It may not sleep there: {why}.",
+        evidence=(*finding.evidence, Evidence(f"{flags[0]}: {why}", f"log line {report.line + 1}")),
+        next_steps=(step,),
+    )
+
+
+def _check(finding: Finding, report: Report) -> Finding:
+    """A helper that only asserts is not to blame: its caller failed the check."""
+    place = report.pc.function if report.pc is not None else report.detail.get("named")
+    function = finding.culprit.function
+    if not place or not function or plain(place).split("+")[0] == function:
+        return finding
+    if report.detail.get("file") is None:
+        return finding
+    check = f"{plain(place)}() at {report.detail['file']}:{report.detail.get('lineno', '?')}"
+    return replace(
+        finding,
+        explanation=f"{function}() failed a check that {check} makes.",
+        culprit=replace(finding.culprit, file=None, line=None),
+        evidence=(*finding.evidence, Evidence(f"the check stands in {check}", "header of it")),
+        next_steps=(f"Read the condition of the check, {check}, and what {function}() does.",),
+    )
+
+
+def _freelist(finding: Finding, report: Report) -> Finding:
+    """An allocator that trips over its list of free objects: somebody else overwrote it."""
+    place = plain(report.pc.function) if report.pc is not None and report.pc.function else ""
+    if not _ALLOCATOR.fullmatch(place):
+        return finding
+    names = sorted({m["name"] for text in report.text for m in _OUT_OF_TREE.finditer(text)})
+    suspects = ""
+    if names:
+        suspects = (
+            f" Suspect first what is not part of the kernel: {', '.join(names[:4])}"
+            " (loaded, which proves nothing yet)."
+        )
+    asker = report.function
+    asked = f" {asker}() only asked for memory." if asker and asker != place else ""
+    return replace(
+        finding,
+        kind=Kind.MEMORY_CORRUPTION,
+        title=f"slab freelist corrupted: {report.title.partition(' in ')[0]} in {place}",
+        explanation=(
+            f"{place}() followed the list of free slab objects, and a pointer in it was"
+            " overwritten: a free object was written to, by a use after free or a write past the"
+            f" end of its neighbour.{asked} Who wrote is not known.{suspects}"
+        ),
+        culprit=Culprit(task=None, cpu=finding.culprit.cpu),
+        confidence=Confidence.LIKELY,
+        next_steps=next_steps(Kind.MEMORY_CORRUPTION),
+    )

@@ -1,0 +1,110 @@
+"""No failure was found: a claim about everything, so everything must have been seen.
+
+A log that is cut, tasks or CPUs that could not be read, a judge that failed: what was not
+seen may hold the failure. And some traces stay when the report itself is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from postmortem.model.findings import Confidence, Evidence, Kind, Verdict
+
+if TYPE_CHECKING:
+    from postmortem.plugin import Context
+
+_MAX_SAID = 4
+_NEEDED = ("log", "printk", "task", "CPU", "cpu", "plugin ", "who waits", "hangs", "boot")
+"""How problems begin that hide a part of what a calm verdict speaks of."""
+_TRACES = {
+    "D": "the kernel had died once (taint D: an oops or BUG)",
+    "L": "a soft lockup had happened (taint L)",
+    "M": "a machine check had happened (taint M)",
+    "W": "a WARN() had been hit (taint W)",
+}
+
+
+def calm(ctx: Context) -> Verdict:
+    """Nothing is wrong, or: it can't be told from this file."""
+    unseen, traces = list(_unseen(ctx)), list(_traces(ctx))
+    if unseen or traces:
+        return _untold(ctx, unseen, traces)
+    records = ctx.records if ctx.prog is not None else ()  # a log is not read for its count
+    states = ctx.system.task_states
+    doing = ""
+    if states:
+        doing = (
+            f" {sum(states.values())} tasks: {states.get('R', 0)} running,"
+            f" {states.get('D', 0)} in uninterruptible sleep."
+        )
+    if ctx.prog is None:
+        doing += " A log can't show a hang that nothing reported."
+    what = "dump and its log hold" if ctx.prog is not None and states else "log holds"
+    return Verdict(
+        kind=Kind.NONE,
+        title="no failure found",
+        summary=f"The {what} no sign of a crash or a hang.{doing}",
+        confidence=Confidence.LIKELY if records and states else Confidence.POSSIBLE,
+        evidence=(
+            Evidence(f"{len(records)} log messages, no report of the kernel among them", "log"),
+        )
+        if records
+        else (),
+    )
+
+
+def _unseen(ctx: Context) -> Iterator[str]:
+    """What could not be seen whole."""
+    if ctx.prog is not None:
+        if not ctx.records:
+            yield "the log could not be read"
+        if not ctx.system.task_states:
+            yield "the tasks could not be read"
+    if not ctx.input.complete:
+        yield from ctx.input.lacks
+    for problem in (*ctx.problems, *ctx.case.problems):
+        if ctx.prog is None or problem.what.startswith(_NEEDED):
+            yield f"{problem.what}: {problem.why}"
+
+
+def _traces(ctx: Context) -> Iterator[str]:
+    """What speaks for a failure all the same."""
+    for flag in ctx.system.taint:
+        said = _TRACES.get(flag.partition(":")[0].strip())
+        if said is not None:
+            yield said
+    if ctx.reports:
+        yield f"the kernel printed {len(ctx.reports)} report(s)"
+    cpu = _panic_cpu(ctx)
+    if cpu is not None:
+        yield f"CPU {cpu} ran panic()"
+
+
+def _panic_cpu(ctx: Context) -> int | None:
+    prog = ctx.prog
+    if prog is None or not ctx.has_types:
+        return None
+    from postmortem.kernel.cpu.cpus import panic_cpu
+
+    return ctx.attempt("CPU of the panic", lambda: panic_cpu(prog))
+
+
+def _untold(ctx: Context, unseen: list[str], traces: list[str]) -> Verdict:
+    unseen = list(dict.fromkeys(unseen))
+    text = "Nothing that was read tells of a failure, but that does not mean that there was none."
+    if unseen:
+        text += f" Not seen: {'; '.join(unseen[:_MAX_SAID])}."
+    if traces:
+        text += f" For a failure speaks: {'; '.join(traces)}."
+    return Verdict(
+        kind=Kind.NONE,
+        title="the cause can't be told from this file",
+        summary=text,
+        confidence=Confidence.POSSIBLE,
+        evidence=(
+            *(Evidence(f"speaks for a failure: {said}", "taint, log") for said in traces),
+            *(Evidence(f"not seen: {said}", "problems") for said in unseen[:_MAX_SAID]),
+        ),
+        next_steps=("Get a complete dump, or the console log of the crash.",),
+    )

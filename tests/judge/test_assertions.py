@@ -1,0 +1,69 @@
+"""Whose doing a failed check is."""
+
+from __future__ import annotations
+
+import pytest
+
+from postmortem.judge.assertions import told
+from postmortem.model.findings import Finding, Kind
+from tests.judge.made import first, log, oops
+
+
+def story(*lines: str) -> Finding:
+    _, report, finding = first(log(*lines))
+    return told(finding, report)
+
+
+def warning(place: str) -> list[str]:
+    return [
+        "------------[ cut here ]------------",
+        f"WARNING: CPU: 1 PID: 700 at kernel/softirq.c:376 {place}+0x8b/0xd0",
+        "CPU: 1 PID: 700 Comm: zorbd Not tainted 6.9.0 #1",
+        f"RIP: 0010:{place}+0x8b/0xd0",
+        "Call Trace:",
+        " zorb_flush+0x38/0x50 [zorb]",
+        "---[ end trace 0000000000000000 ]---",
+    ]
+
+
+def test_who_fails_the_check_of_a_helper_does_not_stand_in_its_file() -> None:
+    found = story(*warning("__local_bh_enable_ip"))
+    assert found.explanation.startswith("zorb_flush() failed a check that __local_bh_enable_ip()")
+    assert (found.culprit.function, found.culprit.file) == ("zorb_flush", None)
+    assert any("kernel/softirq.c:376" in item.what for item in found.evidence)
+
+
+def test_who_checks_itself_stands_there() -> None:
+    found = story(*warning("zorb_check"))
+    assert found.culprit.file == "kernel/softirq.c"
+
+
+@pytest.mark.parametrize(
+    ("atomic", "irqs", "count", "said"),
+    [
+        (0, 1, 0, "interrupts were off, and no spinlock was counted"),
+        (1, 1, 1, "interrupts were off and preemption was disabled"),
+        (1, 0, 1, "preemption was disabled: a spinlock is held"),
+    ],
+)
+def test_why_it_may_not_sleep(atomic: int, irqs: int, count: int, said: str) -> None:
+    found = story(
+        "BUG: sleeping function called from invalid context at kernel/locking/rwsem.c:1589",
+        f"in_atomic(): {atomic}, irqs_disabled(): {irqs}, non_block: 0, pid: 310, name: zorbd",
+        f"preempt_count: {count}, expected: 0",
+        "CPU: 0 PID: 310 Comm: zorbd Not tainted 6.9.0 #1",
+        "Call Trace:",
+        " __might_resched+0x120/0x130",
+        " down_write+0x2c/0x58",
+        " zorb_update+0x54/0xc8 [zorb]",
+    )
+    assert said in found.explanation
+
+
+def test_allocator_that_trips_over_its_freelist_is_innocent_and_so_is_who_asked() -> None:
+    head = "general protection fault, probably for non-canonical address 0x78d29c0722bf7aa1: 0000"
+    body = [line.replace("zorb_peek+0x17/0x40 [zorb]", "__kmalloc+0x111/0x330") for line in oops()]
+    found = story(f"{head} [#1] SMP NOPTI", *body[3:])
+    assert found.kind is Kind.MEMORY_CORRUPTION
+    assert found.culprit.function is None
+    assert "zorb (loaded, which proves nothing yet)" in found.explanation

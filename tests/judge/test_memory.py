@@ -1,0 +1,82 @@
+"""Whose memory it is, by what the kernel prints when it runs out."""
+
+from __future__ import annotations
+
+from postmortem.judge.memory import told
+from postmortem.model.findings import Finding
+from tests.judge.made import first, log
+
+HEAD = [
+    "asker invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0",
+    "CPU: 1 PID: 33 Comm: asker Not tainted 6.9.0 #1",
+    "Call Trace:",
+    " dump_header+0x54/0x1fc",
+    " out_of_memory+0x218/0x34c",
+    " __alloc_pages+0xa98/0x1044",
+    " zorb_status_read+0x1b8/0x384",
+]
+KILLED = "Out of memory: Killed process 44 (victim) total-vm:9000kB, anon-rss:20480kB, file-rss:0kB"
+
+
+def counts(anon: int, slab: int, shmem: int = 0) -> list[str]:
+    return [
+        "Mem-Info:",
+        f"active_anon:{anon} inactive_anon:0 isolated_anon:0",
+        f" slab_reclaimable:10 slab_unreclaimable:{slab}",
+        f" mapped:3 shmem:{shmem} pagetables:30",
+        " free:100 free_pcp:0 free_cma:0",
+    ]
+
+
+def table(*rows: tuple[int, int, str]) -> list[str]:
+    head = "[  pid  ]   uid  tgid total_vm      rss pgtables_bytes swapents oom_score_adj name"
+    return [head, *(f"[ {p:6}]     0 {p:5}  20000 {rss:8}     8704        0             0 {name}"
+                    for p, rss, name in rows)]  # fmt: skip
+
+
+def oom(*lines: str) -> Finding:
+    _, report, finding = first(log(*HEAD, *lines, KILLED))
+    return told(finding, report)
+
+
+def test_who_asked_last_is_nobody_s_culprit() -> None:
+    found = oom(*counts(500, 50), *table((33, 100, "asker")))
+    assert found.culprit.function is None and found.culprit.task is None
+
+
+def test_kernel_that_holds_more_than_all_tasks_leaks() -> None:
+    found = oom(*counts(500, 98_304), *table((33, 100, "asker"), (44, 5_000, "victim")))
+    assert "98304 pages (384 MiB)" in found.explanation
+    assert "the kernel itself holds the memory" in found.explanation
+
+
+def test_shared_memory_outlives_its_makers() -> None:
+    found = oom(*counts(90_000, 50, shmem=80_000), *table((33, 100, "asker")))
+    assert "shared memory and tmpfs" in found.explanation.lower()
+
+
+def test_task_that_holds_most_is_named() -> None:
+    found = oom(*counts(100_000, 500), *table((33, 100, "asker"), (44, 90_000, "victim")))
+    assert "Task 44 (victim) holds 352 MiB" in found.explanation
+
+
+def test_nobody_stands_out() -> None:
+    rows = [(pid, 1_000, f"t{pid}") for pid in range(50, 90)]
+    found = oom(*counts(40_000, 5_000), *table(*rows))
+    assert "holds" not in found.explanation
+
+
+def test_limit_of_a_cgroup_is_not_the_machine_s_end() -> None:
+    _, report, finding = first(
+        log(
+            *HEAD,
+            "memory: usage 524288kB, limit 524288kB, failcnt 77",
+            "Memory cgroup stats for /zorb.slice:",
+            *table((44, 5_000, "victim")),
+            KILLED.replace("Out of memory", "Memory cgroup out of memory"),
+        )
+    )
+    found = told(finding, report)
+    assert "The memory cgroup /zorb.slice reached its limit of 512 MiB" in found.explanation
+    assert "machine ran out" not in found.explanation
+    assert "killed task 44 (victim) for it, which held 20 MiB" in found.explanation

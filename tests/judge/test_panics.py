@@ -1,0 +1,78 @@
+"""A panic's message, the words just before it, and how init ended."""
+
+from __future__ import annotations
+
+import pytest
+
+from postmortem.judge.panics import said_before, told
+from postmortem.model.findings import Finding
+from postmortem.model.result import System
+from tests.judge.made import first, log
+
+TRACE = ["CPU: 2 PID: 1 Comm: zinit Not tainted 6.9.0 #1", "Call Trace:", " panic+0x1/0x2",
+         " zorb_stop+0x10c/0x1cc", " zorb_power_on+0x24/0x38"]  # fmt: skip
+
+
+def story(data: bytes) -> Finding:
+    _, report, finding = first(data)
+    return told(finding, report, System(command_line="quiet root=/dev/zda1"))
+
+
+def test_line_right_before_a_panic_is_evidence() -> None:
+    found = story(
+        log(
+            "[   99.000000] zorb: up",
+            "[   99.999950] zorb 3-1: no answer from domain 'accel'",
+            "[  100.000000] Kernel panic - not syncing: zorb_panic set",
+            *TRACE,
+        )
+    )
+    said = [item.what for item in found.evidence]
+    assert "said just before: zorb 3-1: no answer from domain 'accel'" in said
+    assert not any("zorb: up" in what for what in said)
+    assert 'It said: "zorb_panic set"' in found.explanation
+
+
+def test_words_of_another_report_are_not_said_before() -> None:
+    _, report, _ = first(log("Kernel panic - not syncing: zorb_panic set", *TRACE))
+    assert said_before(report) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "how", "step"),
+    [
+        ("0x00007f00", "left with status 127", "loader"),
+        ("0x00000100", "left with status 1", "init's own messages"),
+        ("0x0000000b", "killed by signal 11 (SIGSEGV)", "SIGSEGV"),
+        ("0x00000007", "killed by signal 7 (SIGBUS)", "SIGBUS"),
+    ],
+)
+def test_how_init_ended(code: str, how: str, step: str) -> None:
+    panic = f"Kernel panic - not syncing: Attempted to kill init! exitcode={code}"
+    found = story(log("Run /sbin/zinit as init process", "[   95.0] x", panic, *TRACE))
+    assert how in found.explanation
+    assert step in found.next_steps[0]
+    assert found.culprit.function is None
+
+
+def test_what_the_loader_said_is_evidence() -> None:
+    panic = "Kernel panic - not syncing: Attempted to kill init! exitcode=0x00007f00"
+    data = log("Run /sbin/zinit as init process") + b"zinit: no such library\n" + log(panic, *TRACE)
+    assert any("zinit: no such library" in item.what for item in story(data).evidence)
+
+
+def test_root_that_is_asked_for() -> None:
+    panic = "Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)"
+    assert "root=/dev/zda1" in story(log(panic, *TRACE)).explanation
+
+
+def test_corrected_error_is_for_information() -> None:
+    from postmortem.model.findings import Severity
+
+    line = "EDAC MC1: 1 CE memory read error on CPU_SrcID#1_Chan#2_DIMM#0 (channel:2 slot:0 page:0)"
+    found = story(log(line))
+    assert found.severity is Severity.INFO
+    assert "corrected it" in found.explanation
+    assert "CPU_SrcID#1_Chan#2_DIMM#0 (channel 2 slot 0" in found.explanation
+    broken = story(log(line.replace(" CE ", " UE ")))
+    assert broken.severity is not Severity.INFO

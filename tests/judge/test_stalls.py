@@ -1,0 +1,104 @@
+"""Victims of stalls, and stalls that nobody's code makes."""
+
+from __future__ import annotations
+
+from postmortem.judge.stalls import standstill, told
+from postmortem.model.findings import Confidence, Finding
+from tests.judge.made import context, first, log
+
+
+def stall(*lines: str, **more: float) -> Finding:
+    _, report, finding = first(log(*lines, **more))
+    return told(finding, report)
+
+
+def lockup(*frames: str) -> list[str]:
+    return [
+        "watchdog: BUG: soft lockup - CPU#3 stuck for 26s! [zorbd:700]",
+        "CPU: 3 PID: 700 Comm: zorbd Not tainted 6.9.0 #1",
+        f"RIP: 0010:{frames[0]}",
+        "Call Trace:",
+        " <TASK>",
+        *(f" {frame}" for frame in frames[1:]),
+        " </TASK>",
+    ]
+
+
+def test_cpu_in_a_loop_is_to_blame() -> None:
+    found = stall(*lockup("zorb_spin+0x5/0x20 [zorb]", "zorb_read+0x1/0x9 [zorb]"))
+    assert found.culprit.function == "zorb_spin"
+    assert found.confidence is Confidence.CERTAIN
+
+
+def test_cpu_that_waits_for_an_answer_is_a_victim() -> None:
+    frames = ("smp_call_function_many_cond+0x12a/0x3a0", "on_each_cpu_cond_mask+0x2b/0x40",
+              "flush_tlb_mm_range+0x1/0x9", "zorb_unmap+0x1/0x9 [zorb]")  # fmt: skip
+    found = stall(*lockup(*frames))
+    assert (found.culprit.function, found.confidence) == (None, Confidence.POSSIBLE)
+    assert "CPU 3 has waited for 26 s for another CPU to answer" in found.explanation
+    assert "a TLB flush" in found.explanation
+
+
+def test_cpu_that_spins_is_a_victim_until_the_holder_is_seen() -> None:
+    frames = ("native_queued_spin_lock_slowpath+0x6a/0x2a0", "_raw_spin_lock+0x2e/0x40",
+              "zorb_take+0x1/0x9 [zorb]")  # fmt: skip
+    found = stall(*lockup(*frames))
+    assert (found.culprit.function, found.confidence) == ("zorb_take", Confidence.POSSIBLE)
+
+
+IDLE = [
+    "rcu: INFO: rcu_sched detected stalls on CPUs/tasks:",
+    "rcu: 	2-...!: (0 ticks this GP) idle=5ac/0/0x0 softirq=12/12 fqs=0",
+    "	(detected by 1, t=5252 jiffies, g=2425, q=73)",
+    "Sending NMI from CPU 1 to CPUs 2:",
+    "NMI backtrace for cpu 2 skipped: idling at native_safe_halt+0xe/0x20",
+    "rcu: rcu_sched kthread starved for 5252 jiffies! g2425 f0x0 ->state=0x402 ->cpu=2",
+]
+
+
+def test_idle_cpu_runs_nobody_s_code() -> None:
+    found = stall("tsc: Marking TSC unstable due to clocksource watchdog", *IDLE)
+    assert found.culprit.function is None
+    assert "CPU 2 idles" in found.explanation and "5252 jiffies" in found.explanation
+    assert any("Marking TSC unstable" in item.what for item in found.evidence)
+
+
+def test_rcu_names_the_cpu_whose_timers_do_not_run() -> None:
+    found = stall(
+        "rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:",
+        "rcu: 	(detected by 6, t=21002 jiffies, g=12009, q=3846 ncpus=8)",
+        "rcu: rcu_preempt kthread timer wakeup didn't happen for 20999 jiffies! g12009",
+        "rcu: 	Possible timer handling issue on cpu=4 timer-softirq=1303",
+    )
+    assert found.explanation.startswith("CPU 4 does not run its timers")
+    assert found.culprit.function is None
+
+
+def test_self_detected_stall_names_the_task_of_its_own_backtrace() -> None:
+    found = stall(
+        "rcu: INFO: rcu_sched self-detected stall on CPU",
+        "rcu: 	1-....: (65131 ticks this GP) idle=7fa/1/0x4 softirq=46/46 fqs=30",
+        "	(t=65131 jiffies g=674 q=25)",
+        "NMI backtrace for cpu 1",
+        "CPU: 1 PID: 353 Comm: zorbd Not tainted 6.9.0 #1",
+        "Call Trace:",
+        " zorb_wait+0xa1/0x160 [zorb]",
+    )
+    assert found.culprit.task is not None
+    assert (found.culprit.task.pid, found.culprit.cpu) == (353, 1)
+
+
+def test_watchdogs_that_speak_at_once_and_late_tell_of_a_standstill() -> None:
+    late = [IDLE[0], IDLE[1], "	(detected by 1, t=900000 jiffies, g=2425, q=73)", *IDLE[3:5]]
+    body = lockup("zorb_spin+0x5/0x20 [zorb]", "zorb_read+0x1/0x9 [zorb]")
+    other = [body[0].replace("26s", "3600s"), *body[1:]]
+    ctx = context(log(*late, *other))
+    found = standstill(ctx.reports)
+    assert sorted(found) == [report.line for report in ctx.reports]
+    assert set(found.values()) == {3600.0}
+    assert [report.consequence_of for report in ctx.reports] == [None, None]
+
+
+def test_stall_right_after_its_timeout_is_no_standstill() -> None:
+    body = lockup("zorb_spin+0x5/0x20 [zorb]", "zorb_read+0x1/0x9 [zorb]")
+    assert standstill(context(log(*IDLE[:5], *body)).reports) == {}
