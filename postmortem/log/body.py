@@ -185,7 +185,7 @@ class _BodyReader:
             if self._module_line(text):
                 return
             self.in_modules = False
-        if "+0x" in text or "<" in text or self.trace is not None:
+        if "+0x" in text or "<" in text or ":" in text or self.trace is not None:
             if self._pc(record, text) or self._frame(record, record.text):
                 return
         elif self._pc(record, text):

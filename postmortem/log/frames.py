@@ -11,7 +11,7 @@ _RUST = r"<[^\n+]{1,400}?>(?:::[\w<>:{}#$., ]{1,200})?|_R[\w.$]{1,400}"
 
 # [<ffffffff81234567>] ? name+0x12/0x345 [module build-id] (P) file.c:12
 _FRAME = re.compile(
-    r"\s*\(?(?:\[<?[0-9a-f]{1,16}>?\]\s+)?"
+    r"\s*\(?(?:\[<?(?:[0-9a-f]{1,16}| +none +)>?\]\s+)?"
     r"(?:\[<?(?P<address>[0-9a-f]{1,16}|\(_*ptrval_*\))>?\]:?\s*\(?)?"
     r"(?P<doubt>\? +)?"
     rf"(?P<function>{_SYMBOL}|{_RUST})\+(?P<offset>0x[0-9a-f]{{1,8}})(?:/(?P<size>0x[0-9a-f]{{1,8}}))?\)?"
@@ -28,12 +28,24 @@ _ARM = re.compile(
     rf"\s+from\s+(?:\[<(?P<from>[0-9a-f]{{8}})>\]\s+)?\(?(?P<caller>{_SYMBOL})\+(?P<offset>0x[0-9a-f]+)"
     r"/(?P<size>0x[0-9a-f]+)(?:\s+\[(?P<caller_module>[\w-]+)(?:\s[0-9a-f]+)?\])?\)?(?P<tail>.*)$"
 )
-# decode_stacktrace.sh and syzbot: name (file.c:12) module / name file.c:12 [inline]
-_PATH = r"(?:[\w.+-]+/){0,20}[\w.+-]+\.(?:c|h|S|rs|cc)"
+# decode_stacktrace.sh and syzbot: name (file.c:12 file.h:3) module / name file.c:12 [inline]
+_PATH = r"/?(?:[\w.+~@-]+/){0,30}[\w.+~@-]+\.(?:c|h|S|s|rs|cc|cpp|y|l)"
+_PLACE = rf"(?:{_PATH}:\d{{1,6}}|\?\?:(?:\?|0))"
 _SYMBOLISED = re.compile(
-    r"\s*(?:\[<?(?P<address>[0-9a-f]{8,16})>?\]\s*)?(?:\[< +inline +>\]\s*)?(?P<doubt>\? +)?"
-    rf"(?P<function>{_SYMBOL}) \(?(?P<file>{_PATH}):(?P<line>\d{{1,6}})\b(?P<tail>.*)$"
+    r"\s*\(?(?:\[<?[0-9a-f]{1,16}>?\]\s+)?(?:\[<?(?P<address>[0-9a-f]{8,16})>?\]\s*\(?)?"
+    r"(?P<old>\[< +inline +>\]\s*)?(?P<doubt>\? +)?"
+    rf"(?P<function>{_SYMBOL}|{_RUST}) "
+    rf"(?P<places>\({_PLACE}(?: \(discriminator \d+\))?"
+    rf"(?: (?:{_PLACE}(?: \(discriminator \d+\))?|\[inline\]))*\)"
+    rf"|(?(old){_PLACE}|{_PLACE}(?= \[inline\])))(?P<tail>.*)$"
 )
+_TAIL_MODULE = re.compile(r"\s+\[?(?P<module>[\w-]{1,64})(?:\([A-Z]+\))?\]?(?:[\s)]|$)")
+_START = re.compile(r"(?:\[<?(?:[0-9a-f]+| +none +)>?\] *)*(?:\? )?[\w.$]+\+0x[0-9a-f]+(?:/0x|\b)")
+PLACES = re.compile(
+    rf"(?<=[0-9a-f]) {_PATH}:\d{{1,6}}\b| \({_PLACE}(?: \(discriminator \d+\))?"
+    rf"(?: (?:{_PLACE}(?: \(discriminator \d+\))?|\[inline\]))*\)"
+)
+"""What a symboliser adds to a function: behind its offset, or instead of it."""
 _SOURCE = re.compile(rf"\(?(?P<file>{_PATH}):(?P<line>\d{{1,6}})")
 _INTERRUPTED = re.compile(r"\s*--- (?:interrupt|Exception): [0-9a-f]+ at (?P<rest>.*)")
 _MARKS = re.compile(r"\s*(?:</?(?P<mark>#?[A-Za-z0-9_]+)> *|<<(?P<old>EOE)>> *)")
@@ -62,7 +74,8 @@ class FrameReader:
         if marked and not rest.strip():
             return True
         frames = self._parse(rest)
-        self.frames.extend(frames)
+        # The kernel knows no inlined functions: text that somebody symbolised gives the same.
+        self.frames.extend(frame for frame in frames if not frame.inline)
         return bool(frames) or marked
 
     def _marks(self, text: str) -> tuple[str, bool]:
@@ -90,20 +103,9 @@ class FrameReader:
         match = _FRAME.match(text) if "+0x" in text else None
         if match is not None:
             return [_raw(match, self.segment)]
-        match = _SYMBOLISED.match(text) if "." in text else None
+        match = _SYMBOLISED.match(text) if ":" in text else None
         if match is not None:
-            inline = "[inline]" in match["tail"] or "inline  " in text
-            return [
-                Frame(
-                    match["function"],
-                    address=_address(match["address"]),
-                    reliable=not match["doubt"],
-                    segment=self.segment,
-                    file=match["file"],
-                    line=int(match["line"]),
-                    inline=inline,
-                )
-            ]
+            return [_symbolised(match, self.segment)]
         match = _BARE.match(text) or _BARE_HEX.match(text)
         if match is not None:
             return [
@@ -140,6 +142,37 @@ class FrameReader:
             ),
             caller,
         ]
+
+
+def _symbolised(match: re.Match[str], segment: str) -> Frame:
+    tail = match["tail"]
+    # Where functions are inlined the innermost place comes first, the function's own last.
+    source = list(_SOURCE.finditer(match["places"]))
+    module = _TAIL_MODULE.match(tail)
+    return Frame(
+        match["function"].lstrip("."),
+        module=module["module"] if module else None,
+        address=_address(match["address"]),
+        reliable=not match["doubt"] and "(unreliable)" not in tail,
+        segment=segment,
+        file=source[-1]["file"] if source else None,
+        line=int(source[-1]["line"]) if source else None,
+        inline="[inline]" in tail or bool(match["old"]),
+    )
+
+
+def is_frame(text: str) -> bool:
+    """Is this a line of a stack, raw or symbolised?"""
+    if "+0x" in text:
+        return _START.match(text) is not None
+    return ":" in text and _SYMBOLISED.match(text) is not None
+
+
+def raw_frame(text: str) -> str:
+    """A line of a stack as the kernel printed it; empty for one that a symboliser added."""
+    if ":" not in text:
+        return text
+    return "" if text.rstrip().endswith("[inline]") else PLACES.sub("", text)
 
 
 def _raw(match: re.Match[str], segment: str) -> Frame:

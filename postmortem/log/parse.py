@@ -9,6 +9,7 @@ from functools import cache
 
 from postmortem.log import mce
 from postmortem.log.body import Body, read_body
+from postmortem.log.frames import PLACES
 from postmortem.log.guilty import frames_of, main_trace
 from postmortem.log.headers import FORMS, Form
 from postmortem.log.messages import about, message_report
@@ -159,6 +160,8 @@ def _believed(frames: list[Frame]) -> list[Frame]:
 def _detail(section: Section) -> dict[str, str]:
     form_name = section.form.name
     detail = {k: v for k, v in section.header.match.groupdict().items() if v}
+    if section.inlined:
+        detail.pop("named", None)
     for header in section.joined:
         for key, value in header.match.groupdict().items():
             if value:
@@ -328,10 +331,12 @@ def _named(detail: dict[str, str], body: Body, alone: bool) -> str | None:
 
 def _behind(pc: Frame | None, frames: Sequence[Frame]) -> tuple[Frame, ...]:
     """The frames without the program counter, which arm64 prints as the first of them again."""
-    same = pc is not None and frames and frames[0].function == pc.function
-    if same and pc is not None and frames[0].offset == pc.offset:
-        return tuple(frames[1:])
-    return tuple(frames)
+    if pc is None or not frames or frames[0].function != pc.function:
+        return tuple(frames)
+    first = frames[0]
+    if first.offset is None and pc.offset is None:  # symbolised: the line stands for the offset
+        return tuple(frames[(first.file, first.line) == (pc.file, pc.line) :])
+    return tuple(frames[first.offset == pc.offset :])
 
 
 def _named_module(detail: dict[str, str]) -> str | None:
@@ -420,6 +425,8 @@ def _as_printed(text: str) -> str:
 
 def tidy(text: str) -> str:
     """Numbers and addresses out of a message, so that titles of one bug are equal."""
+    if ":" in text:
+        text = PLACES.sub("", text)
     for pattern, new in _CLEAN:
         text = pattern.sub(new, text)
     text = re.sub(r"(?:Oops: )?(Fatal exception)(?: in interrupt|: panic_on_oops)?", r"\1", text)

@@ -15,6 +15,7 @@ from postmortem.inputs.text import Stream, open_source
 from postmortem.log.blocked import LoggedTask, TaskLists
 from postmortem.log.boots import Boot
 from postmortem.log.devices import Relations
+from postmortem.log.frames import is_frame, raw_frame
 from postmortem.log.link import link
 from postmortem.log.messages import same_event, settle
 from postmortem.log.needles import with_phrases
@@ -176,11 +177,12 @@ def fingerprint(section: Section) -> tuple[object, ...]:
         groups = section.header.match.groupdict()
         header = f"{groups.get('by')}:{groups.get('pid')} "
         return (section.form.name, header)
-    frames = [record.text for record in section.records if "+0x" in record.text]
+    texts = (r.text for r in section.records if "+0x" in r.text or is_frame(r.text.lstrip()))
+    frames = [text for text in map(raw_frame, texts) if text]
     return (
         section.form.name,
         len(frames),
-        _VARIES.sub("#", header),
+        _VARIES.sub("#", raw_frame(header)),
         _frames_hash(frames),
     )
 

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from postmortem.log.fits import fits
+from postmortem.log.frames import is_frame
 from postmortem.log.headers import Form, Header, match_header
 from postmortem.model.report import Record
 
@@ -50,6 +51,7 @@ _WHOLE = ("kmsan",)
 _CUT = re.compile(r"-{4,20}\[ cut here \]-{4,20}|8<--- cut here ---")
 _END = re.compile(r"-{2,4}\[ end (?:trace|Kernel panic)")
 _RULE = re.compile(r"={30,}$")
+_LISTING = ("Code starting with", "All code")
 _BOOT = ("Linux version ", "Booting Linux on physical CPU")
 _TAIL = re.compile(
     r"[RE]?(?:IP|SP|[A-DS][XI]|BP|FLAGS)\b|R\d\d:|[CD]R\d:|[C-GS]S:|Code:|PKRU:|ORIG_|note: "
@@ -58,7 +60,6 @@ _TAIL = re.compile(
 """What is printed once more after the end."""
 _OWN_STACK = re.compile(r"CPU: \d|Pid: \d|Call [Tt]race:|Hardware name:|Mem-Info:")
 """A one-line report that goes on like this is more than a line: what follows is its own."""
-_FRAME = re.compile(r"(?:\[<?[0-9a-f]+>?\] *)*(?:\? )?[\w.$]+\+0x[0-9a-f]+(?:/0x|\b)")
 _TITLE = re.compile(r"Call [Tt]race|Backtrace|(?:stack )?backtrace:")
 _WIDE = re.compile(
     r"Sending NMI |NMI backtrace for cpu|Task dump for CPU|Showing (?:all|busy)|Workqueue: "
@@ -121,8 +122,15 @@ class Section:
     def form(self) -> Form:
         return self.header.form
 
+    @property
+    def inlined(self) -> bool:
+        """Its header so far is one that a symboliser wrote for an inlined function."""
+        return self.header.match.string.rstrip().endswith("[inline]")
+
     def takes_header(self, header: Header) -> bool:
         """Is this header only a further line of the same report?"""
+        if self.inlined and header.form.kind is self.form.kind and not self.frames:
+            return True
         if self.titled or self.ended or len(self.records) - self.at > _JOIN:
             # A stall prints its second header after the first one's stacks.
             return self.form.name in header.form.continues and (
@@ -251,7 +259,7 @@ class Splitter:
         if section is not None and (
             section.takes_header(header) or self._same_event(section, header)
         ):
-            if section.form.preface or self._says_more(section, header):
+            if section.form.preface or section.inlined or self._says_more(section, header):
                 section.header = header
             section.joined.append(header)
             self._flush(record.caller)
@@ -357,7 +365,7 @@ class Splitter:
             form = self._aside.form
             if section.titled and form.find != "none" and _OWN_STACK.match(text):
                 return self._aside_takes_over(section, record, text)
-            if form.details and len(self._aside.records) < _JOIN and not _FRAME.match(text):
+            if form.details and len(self._aside.records) < _JOIN and not is_frame(text):
                 self._append(self._aside, record)
                 if fits(text):
                     self._aside.fitting = len(self._aside.records)
@@ -369,7 +377,7 @@ class Splitter:
             return self._end_of(section.caller, "nothing more came")
         if section.ended:
             return self._after_end(section, record, text)
-        frame = "+0x" in text and _FRAME.match(text) is not None
+        frame = is_frame(text)
         if not frame and not fits(record.text):
             section.strangers += 1
             if section.strangers > MAX_STRANGERS:
@@ -406,6 +414,8 @@ class Splitter:
         elif _WIDE.match(text):
             section.wide = True
         elif _RULE.match(text):
+            if section.records[-2:][0].text.startswith(_LISTING):
+                return False  # decode_stacktrace.sh underlines its listing of the code
             section.rules += 1
             return section.frames > 0 and section.form.name.startswith(_RULED)
         return False
