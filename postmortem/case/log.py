@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from postmortem.case.base import Case, Options
 from postmortem.case.lines import LogLines
@@ -16,8 +15,6 @@ from postmortem.log.scan import Scan, scan_stream
 from postmortem.model.report import Record, Report
 from postmortem.model.result import Input, ModuleInfo, System
 from postmortem.rules.taints import decode
-
-_SAMPLE_BYTES = 1 << 16
 
 
 def open_case(what: Recognised, options: Options) -> Case:
@@ -43,22 +40,22 @@ class LogCase(Case):
         self._pipe: Pipe | None = what.file
         with self.timed("log"):
             scan = scan_stream(open_source(path, self._pipe), tasks=True)
-        head = self._pipe.head if self._pipe is not None else _head(path)
-        self._take(name, scan, head)
+        self._take(name, scan)
         if options.vmlinux is not None or options.debug_dirs:
             with self.timed("debuginfo"):
                 self._add_source()
 
-    def _take(self, path: str, scan: Scan, head: bytes) -> None:
+    def _take(self, path: str, scan: Scan) -> None:
         lacks = tuple(f"{problem.what}: {problem.why}" for problem in scan.problems)
         self._input = Input(path, "log", "text", scan.size, not lacks, lacks)
         self._reports = tuple(scan.reports)
         self._tasks = tuple(scan.tasks)
         self._log_end, self._boots = scan.end, tuple(scan.boots)
         self.problems.extend(scan.problems)
-        if not scan.reports and not scan.boots and not _has_kernel_messages(head):
+        found = scan.reports or scan.boots or scan.shows_kernel or scan.problems
+        if not found and scan.size:
             raise UnknownInputError(
-                f"{path} is text, but no line at its start looks like a message of the kernel:"
+                f"{path} is text, but no line in it looks like a message of the kernel:"
                 " give a kernel log or a dump"
             )
         self._system = _system_of_log(self._reports, [boot.release for boot in scan.boots])
@@ -93,29 +90,6 @@ class LogCase(Case):
             self.problems.say("debug information", "it names none of the functions in the log")
         else:
             self._types_from = "dwarf"
-
-
-def _head(path: str) -> bytes:
-    """The start of a file; of a folder there is none."""
-    if not Path(path).is_file():
-        return b""
-    with Path(path).open("rb") as file:
-        return file.read(_SAMPLE_BYTES)
-
-
-def _has_kernel_messages(head: bytes) -> bool:
-    """Whether the start of a log has a line with a printk time or level; unknown is yes."""
-    from postmortem.log.lines import records_of_line
-
-    if not head:
-        return True
-    if not head.isascii() and b"\0" in head:
-        return True  # compressed or otherwise packed: what is inside was read all the same
-    return any(
-        record.time is not None or record.level is not None
-        for line in head.splitlines()
-        for record in records_of_line(line, 0)
-    )
 
 
 def _system_of_log(reports: Sequence[Report], releases: Sequence[str | None]) -> System:

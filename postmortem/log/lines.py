@@ -39,22 +39,30 @@ _LEVEL_BEFORE = re.compile(r"<\d{1,3}>$")
 
 _MONTH = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
 _ISO = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?"
-_KERNEL = r"(?:\S{1,255} )?kernel(?:\[\d+\])?: ?"
+_KERNEL = r"(?:\S{1,255} )?kernel(?:\[\d+\])? ?: ?"
+# A date in whatever language, then the time of day.
+_DATE = (
+    r"(?:[^\W\d_]{1,12}[.,]? )?(?:[^\W\d_]{1,12}\.?|\d{1,2}[^\W\d_]{1,3}) {1,2}\d{1,2}\.? "
+    r"(?:\d{4} )?"
+)
+_DAY_FIRST = r"(?:[^\W\d_]{1,12}[.,]? )?\d{1,2}\.? [^\W\d_]{1,12}\.? (?:\d{4} )?"
+_NUMBERS = r"(?:[^\W\d_]{1,12}[.,]? )?\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4},? "
+_CLOCK = r"\d{1,2}:\d\d:\d\d(?:[.,]\d{1,9})?(?: ?[AP]M)?(?: (?:UTC|[A-Z]{3,5}|[+-]\d{4}))? "
+_STAMP = rf"(?:{_DATE}|{_DAY_FIRST}|{_NUMBERS})?{_CLOCK}"
 
 # Tried in turn at the start of what is left until none fits. Only the groups level, time
 # and caller mean anything; all the rest is thrown away.
 _NOISE = tuple(
     re.compile(pattern)
     for pattern in (
-        r"(?:> ?)+",  # quoted mail
+        r"(?:[>|] ?)*> ?",  # quoted mail
         r"\(XEN\) ",
         r"\[HYP\] ?",
         # RFC 5424: <0>1 2024-05-01T10:00:00.1Z host kernel - - - message
         rf"<(?P<level>\d{{1,3}})>1 {_ISO} \S{{1,255}} kernel \S{{1,48}} \S{{1,48}} "
         r"(?:-|\[[^\]]{0,200}\]) ?",
         # RFC 3164 and journalctl -o short: May  1 10:00:00 host kernel: message
-        rf"(?:<(?P<level>\d{{1,3}})>)?{_MONTH} [ \d]?\d (?:\d{{4}} )?"
-        rf"\d\d:\d\d:\d\d(?:\.\d{{1,6}})? {_KERNEL}",
+        rf"(?:<(?P<level>\d{{1,3}})>)?{_STAMP}{_KERNEL}",
         rf"{_ISO} {_KERNEL}",  # journalctl -o short-iso, rsyslog
         # journalctl -o short-monotonic: [   12.345678] host kernel: message
         r"\[ *(?P<time>\d{1,9}\.\d{6})\] \S{1,64} kernel: ",
@@ -62,7 +70,7 @@ _NOISE = tuple(
         rf"{_ISO} ",  # dmesg --time-format iso; CI and serial loggers put their own clock first
         rf"\[{_ISO}\] ?",
         # dmesg -T, dmesg -H
-        rf"\[(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) {_MONTH} [ \d]\d \d\d:\d\d:\d\d \d{{4}}\] ?",
+        r"\[[^\W\d_]{1,9}\.? [^\s:]{1,9} {1,2}[ \d]\d{0,2}\.? \d\d:\d\d:\d\d \d{4}\] ?",
         rf"\[(?:{_MONTH}[ \d]{{1,3}}\d\d:\d\d|  ?\+ *\d{{1,6}}\.\d{{6}}"
         r"|< *\d{1,6}\.\d{6}>)\] ?",
         r"\[\d\d:\d\d:\d\d(?:\.\d{1,6})?\] ?",
@@ -71,11 +79,19 @@ _NOISE = tuple(
         r"(?P<level>emerg|alert|crit|err|warn|notice|info|debug) *: ?",
         r"<(?P<level>\d{1,4})>",
         r"\[ *(?P<caller>[TC]\d{1,9})(?:@\w+)?\] ?",
+        r"(?:\d{9,11}\.\d{3,9} )?[\w.-]{1,64} kernel(?:\[\d+\])?: ",  # short-unix, cat
         r"c *(?P<time>\d{1,7}\.\d{6})! ?",  # a 3270 console shows [ ] as c !
         r"c#\d{1,3}! ?",
     )
 )
 
+_SHOWN = re.compile(
+    rf"(?:{_ISO} |\[{_ISO}\] ?|\d{{9,11}}\.\d{{3,9}} )?"
+    rf"(?:{_STAMP}{_KERNEL}|{_ISO} {_KERNEL}|[\w.-]{{1,64}} kernel: "
+    r"|\[[^\W\d_]{1,9}\.? [^\s:]{1,9} {1,2}[ \d]\d{0,2}\.? \d\d:\d\d:\d\d \d{4}\] "
+    rf"|\[(?:{_MONTH}[ \d]{{1,3}}\d\d:\d\d|  ?\+ *\d{{1,6}}\.\d{{6}})\] )"
+)
+"""journalctl, syslog, dmesg -T and -H: not a time of printk in them."""
 _ANSI = re.compile(r"\x1b(?:\[[0-9;?]{0,16}[ -/]?[@-~]|[()][A-Z0-9]|[=>A-Z])")
 _CONTROL = {n: None for n in range(32) if n not in (9,)} | {127: None}
 _ENTITY = re.compile(r"&(?:lt|gt|amp|quot|#39);")
@@ -102,13 +118,13 @@ def records_of_line(raw: bytes, number: int) -> list[Record]:
         line = clean(line)
     cuts = _cuts(line) if line.find("[", 1) > 0 else None
     if not cuts:
-        return [_record(line, number)]
+        return [record_of_text(line, number)]
     start = 0
     found = []
     for cut in [*cuts, len(line)]:
         part = line[start:cut]
         if part.strip() and not _only_prefix(part):
-            found.append(_record(part, number))
+            found.append(record_of_text(part, number))
             start = cut
         elif not part.strip():
             start = cut
@@ -132,11 +148,12 @@ def _cuts(line: str) -> list[int]:
 
 def _only_prefix(part: str) -> bool:
     """Is this the start of a prefix that goes on (syslog's stamp before printk's)?"""
-    record = _record(part, 0)
+    record = record_of_text(part, 0)
     return not record.text.strip()
 
 
-def _record(line: str, number: int) -> Record:
+def record_of_text(line: str, number: int) -> Record:
+    """One message that nothing is glued to."""
     match = _PRINTK.match(line)
     if match is not None:
         level, time, caller = match.groups()
@@ -155,6 +172,9 @@ def _odd_record(line: str, number: int, match: re.Match[str] | None) -> Record:
     time: float | None = None
     caller: str | None = None
     at = 0
+    if match is None:
+        at = _indentation(line)
+        match = _PRINTK.match(line, at)
     if match is None or _HOST.match(line, match.end()):
         for _ in range(6):  # a log of a log of a log is the most that was seen
             found = _noise(line, at)
@@ -187,6 +207,29 @@ def _odd_record(line: str, number: int, match: re.Match[str] | None) -> Record:
             if vendor:
                 caller, at = "T" + vendor["pid"], vendor.end()
     return Record(number, line[at:], time, level, caller)
+
+
+_INDENTED = re.compile(r"[ \t]*(?:[>|] ?)*[ \t]*")
+
+
+def _indentation(line: str) -> int:
+    """Length of the blanks and quotes before a time stamp; 0 if none follows."""
+    if not line.startswith((" ", "\t", ">", "|")):
+        return 0
+    found = _INDENTED.match(line)
+    at = found.end() if found is not None else 0
+    if _PRINTK.match(line, at):
+        return at
+    stamped = _noise(line, at)
+    return at if stamped is not None and not stamped[0].startswith(("<", ">", "|")) else 0
+
+
+def prefixed(line: str) -> bool:
+    """Is this the way in which something shows messages of the kernel?"""
+    record = record_of_text(line, 0)
+    if record.time is not None or record.level is not None:
+        return True
+    return _SHOWN.match(line, _indentation(line)) is not None
 
 
 def _noise(line: str, at: int) -> re.Match[str] | None:

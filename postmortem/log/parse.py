@@ -330,13 +330,16 @@ def _named(detail: dict[str, str], body: Body, alone: bool) -> str | None:
 
 
 def _behind(pc: Frame | None, frames: Sequence[Frame]) -> tuple[Frame, ...]:
-    """The frames without the program counter, which arm64 prints as the first of them again."""
+    """The frames without the program counter, which most print as the first of them again."""
     if pc is None or not frames or frames[0].function != pc.function:
         return tuple(frames)
     first = frames[0]
-    if first.offset is None and pc.offset is None:  # symbolised: the line stands for the offset
-        return tuple(frames[(first.file, first.line) == (pc.file, pc.line) :])
-    return tuple(frames[first.offset == pc.offset :])
+    if first.offset is None or pc.offset is None:
+        # arm's callees have no offset; in symbolised text the line stands for it.
+        differ = first.file and pc.file and (first.file, first.line) != (pc.file, pc.line)
+    else:
+        differ = first.offset != pc.offset
+    return tuple(frames if differ else frames[1:])
 
 
 def _named_module(detail: dict[str, str]) -> str | None:

@@ -17,8 +17,9 @@ from postmortem.log import boots as boot_facts
 from postmortem.log.blocked import TaskLists
 from postmortem.log.boots import Boot
 from postmortem.log.headers import match_header
-from postmortem.log.lines import records_of_line
+from postmortem.log.lines import prefixed, records_of_line
 from postmortem.log.needles import finder
+from postmortem.log.prefix import Prefix, is_late, is_wrapped, learn, rejoin, without
 from postmortem.log.split import Section, Splitter
 from postmortem.log.wrappers import INNER_NEWLINE, find_wrapper, unwrap
 from postmortem.model.report import Record
@@ -28,11 +29,20 @@ BEFORE = 14
 BEFORE_BYTES = 8192
 _LAST_LINES = 20
 """Empty lines at the end that are passed over."""
+LEARN = 90
+"""Lines around a report that an unknown prefix is learnt from."""
+LESSONS = 40
+"""So many reports are tried for that."""
 LINE_BYTES = 1 << 17
 """A longer line is cut into several of the same number."""
 
 _LINUX = re.compile(r"Linux version (?P<release>\S+)")
 _OFFSET = re.compile(r"Kernel Offset: 0x(?P<offset>[0-9a-f]{1,16})")
+
+
+def _lines_of(head: bytes) -> list[str]:
+    lines = head[: 1 << 16].split(b"\n")[: LEARN * 4]
+    return [line.decode("utf-8", "replace").rstrip("\r") for line in lines]
 
 
 class Reader:
@@ -69,6 +79,11 @@ class Reader:
         self._lists = lists
         self._listed = 0
         """Up to here lists of tasks were looked for."""
+        self._prefix: Prefix | None = None
+        """What stands before every message and is in no table."""
+        self._lessons = 0
+        self.shows_kernel = False
+        """Some line is shown as messages of the kernel are."""
         self.boots: list[Boot] = []
         self.head = Boot(1)
         """What comes before the first banner."""
@@ -165,11 +180,16 @@ class Reader:
             self._end = True
             return False
         if self._base == 0 and not self._data:
+            self.shows_kernel = any(map(prefixed, _lines_of(chunk)))
             wrapper = find_wrapper(chunk[: 1 << 16])
+            if wrapper is None and is_wrapped(_lines_of(chunk)):
+                self._chunks = rejoin(chain((chunk,), self._chunks))
+                chunk = next(self._chunks, b"")
             if wrapper is not None:
                 self._wrapped = True
                 self._chunks = unwrap(chain((chunk,), self._chunks), wrapper)
                 chunk = next(self._chunks, b"")
+        self.shows_kernel = self.shows_kernel or b" kernel: " in chunk
         self._number(keep_from)  # while its newlines are still here
         self._data = self._data[keep_from - self._base :] + chunk
         self._base = keep_from
@@ -273,10 +293,22 @@ class Reader:
         if self._numbers:
             number = self._numbers[min(number, len(self._numbers)) - 1]
         if not self._wrapped or INNER_NEWLINE not in raw:
-            return records_of_line(raw, number)
-        return [
-            record for part in raw.split(INNER_NEWLINE) for record in records_of_line(part, number)
-        ]
+            records = records_of_line(raw, number)
+        else:
+            parts = raw.split(INNER_NEWLINE)
+            records = [record for part in parts for record in records_of_line(part, number)]
+        if self._prefix is not None:
+            records = [without(record, self._prefix) for record in records]
+        return records
+
+    def _learn(self, start: int) -> bool:
+        """Learn what stands before the messages around a line that we don't understand."""
+        self._lessons += 1
+        begin = self._lines_before(start) - self._base
+        part = self._data[begin : start - self._base + BEFORE_BYTES]
+        texts = [r.text for raw in part.split(b"\n")[:LEARN] for r in records_of_line(raw, 0)]
+        self._prefix = learn(texts)
+        return self._prefix is not None
 
     def _cut_before(self, start: int) -> bool:
         """Whether a ``[ cut here ]`` waits for its header just before a line."""
@@ -288,7 +320,10 @@ class Reader:
         raw = self._data[start - self._base : self._line_end(start) - self._base]
         found = False
         single = True
-        records = self._messages(raw, self._number(start))
+        number = self._number(start)
+        records = self._messages(raw, number)
+        if self._prefix is None and self._lessons < LESSONS and any(map(is_late, records)):
+            records = self._messages(raw, number) if self._learn(start) else records
         for record in records:
             text = record.text.lstrip()
             header = match_header(text)

@@ -46,6 +46,8 @@ class Scan:
     """Tasks that lists in the log show (sysrq t and w, lockdep), if they were asked for."""
     end: Record | None = None
     """The last message."""
+    shows_kernel: bool = False
+    """Some line is shown as messages of the kernel are: it is a kernel log."""
 
 
 def reports_from_records(records: Iterable[Record], arch: str | None = None) -> list[Report]:
@@ -93,6 +95,7 @@ def scan_stream(stream: Stream, arch: str | None = None, *, tasks: bool = False)
     scan.reports = link(_placed(counted.reports(), [boot.relations for boot in known]))
     scan.tasks = lists.tasks if lists is not None else []
     scan.size, scan.end = reader.size, reader.last_record()
+    scan.shows_kernel = reader.shows_kernel
     scan.problems = [Problem(what, why) for what, why in stream.problems]
     if counted.dropped:
         scan.problems.append(

@@ -14,7 +14,7 @@ Wrapper = Callable[[bytes], "bytes | None"]
 
 MAX_LINE_BYTES = 1 << 20
 _KMSG = re.compile(
-    rb"(?:[\w.+-]+,)?(?P<level>\d{1,9}),(?P<seq>\d{1,24}),(?P<usec>\d{1,24}),(?P<flags>[^;\n]*);(?P<text>.*)",
+    rb"(?:[^;\n]{0,120}\s)?(?:[\w.+-]+,)?(?P<level>\d{1,9}),(?P<seq>\d{1,24}),(?P<usec>\d{1,24}),(?P<flags>[^;\n]*);(?P<text>.*)",
     re.S,
 )
 _LAVA = re.compile(rb"\s*-? *(?P<json>\{.*\"(?:msg|lvl)\":.*\})\s*$", re.S)

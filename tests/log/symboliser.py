@@ -44,7 +44,7 @@ def like_decode_stacktrace(text: str, seed: int = 0) -> str:
 
     def symbol(match: re.Match[str]) -> str:
         rng = random.Random(f"{match[0]} {seed}")  # one address is always at one place
-        if rng.random() < 0.1 and match["offset"] != "0":
+        if rng.random() < 0.1 and text.count(match["function"]) == 1:
             place = "??:?"
         else:
             headers = [_place(rng, header=True) for _ in range(rng.choice((0, 0, 1, 2)))]

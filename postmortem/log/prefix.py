@@ -1,0 +1,166 @@
+"""Prefixes that nobody wrote down: learnt from what the lines around a report share.
+
+Loggers, containers, CI services and mailers put things before a message that no
+table can hold. But some messages of a report begin with words that are always the
+first of their line: what stands before those, in one shape on several lines, is prefix.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+from postmortem.log.lines import record_of_text
+from postmortem.model.report import Record
+
+MAX_PREFIX = 160
+_LONGEST = 4096
+"""Characters that wrapped lines are joined to at most."""
+_LINES = 400
+"""Lines looked at."""
+
+# Messages that begin at the start of their line, and without blanks before.
+_ANCHOR = re.compile(
+    r"-{12} ?\[ cut here \]-{12}|---\[ end trace|Call [Tt]race:|Hardware name: |Modules linked in:"
+    r"|CPU: \d+ (?:UID: \d+ )?PID: \d+ Comm: |RIP: 00[13]\d:|RSP: 00[12]\w:|RAX: [0-9a-f]{16} RBX"
+    r"|Oops: [0-9a-f]{4}|BUG: unable to handle|BUG: kernel NULL|BUG: KASAN: |BUG: soft lockup"
+    r"|kernel BUG at |general protection fault|INFO: task |Kernel panic - not syncing"
+    r"|Mem abort info|Linux version \d|Command line: |Workqueue: |pstate: [0-9a-f]|Internal error: "
+    r"|Code: [0-9a-f(]|Unable to handle kernel |WARNING: CPU: |Not tainted \d"
+    r"|task:\S+ +state:|invoked oom-killer"
+)
+_TIME = re.compile(r"(?:<\d{1,3}>)?\[ *\d{1,9}\.\d{3,9}\]")
+_PART = re.compile(r"\w+| +|.", re.S)
+
+Prefix = re.Pattern[str]
+
+
+def learn(lines: Sequence[str]) -> Prefix | None:
+    """A pattern for what stands before the messages of these lines; ``None`` for nothing odd.
+
+    Where printk's own time follows, the pattern ends before that.
+    """
+    shapes: Counter[str] = Counter()
+    for line in lines[:_LINES]:
+        before = _before(line)
+        if before:
+            shapes[_shape(before)] += 1
+    best = max(shapes, key=shapes.__getitem__, default=None)
+    if best is None or shapes[best] < 2:
+        return None
+    pattern = re.compile(best)
+    whole = [line for line in lines[:_LINES] if line.strip()]
+    if sum(pattern.match(line) is not None for line in whole) * 2 < len(whole):
+        return None
+    return pattern
+
+
+def _before(line: str) -> str | None:
+    """What stands before a message whose first word is known; ``None`` if there is none."""
+    anchor = _ANCHOR.search(line[: MAX_PREFIX + 40])
+    if anchor is None or anchor.start() > MAX_PREFIX:
+        return None
+    time = _TIME.search(line, 0, anchor.start())
+    return line[: time.start() if time is not None else anchor.start()]
+
+
+def _shape(before: str) -> str:
+    """A pattern for prefixes like this one: words and numbers vary, all else stays."""
+    body = before.rstrip(" \t")
+    parts = []
+    for match in _PART.finditer(body):
+        part = match[0]
+        if part[0] == " ":
+            # Inside, columns may be aligned; in front, indentation is the same everywhere.
+            parts.append(" +" if match.start() else f" {{{len(part)}}}")
+        else:
+            parts.append(r"\w+" if part[0].isalnum() or part[0] == "_" else re.escape(part))
+    blanks = before[len(body) :]
+    if not body:
+        return f" {{{len(blanks)}}}" if blanks.strip("\t") else re.escape(blanks)
+    # An empty message has lost its blank: then the line ends with the prefix.
+    return "".join(parts) + (f"(?:{re.escape(blanks)}|$)" if blanks else "")
+
+
+def is_late(record: Record) -> bool:
+    """Is there something before the known first word of this message?"""
+    before = _before(record.text)
+    return before is not None and before != ""
+
+
+def without(record: Record, prefix: Prefix) -> Record:
+    """The record without a learnt prefix, and with what printk says behind it."""
+    match = prefix.match(record.text)
+    if match is None:
+        return record
+    inner = record_of_text(record.text[match.end() :], record.line)
+    return record._replace(
+        text=inner.text,
+        time=record.time if inner.time is None else inner.time,
+        level=record.level if inner.level is None else inner.level,
+        caller=record.caller or inner.caller,
+    )
+
+
+# --- lines that a mailer wrapped -----------------------------------------------------
+
+WIDEST = 100
+"""Columns: a line that holds more was not wrapped."""
+_NARROWEST = 64
+"""No mailer wraps before."""
+_QUOTE = re.compile(r"(?:[>|] ?)+")
+_DATED = re.compile(
+    r"[\s>|:]*(?:<\d+>)?(?:\[ *\d+\.\d{3,9}\]|\S{2,12}\.? +\d{1,2} \d\d:\d\d:\d\d "
+    r"|\d{4}-\d\d-\d\d[T ]|\d\d:\d\d:\d\d|\[\S{2,5} \S{2,6} +\d)"
+)
+
+
+def is_wrapped(lines: Iterable[str]) -> bool:
+    """Did a mailer break the lines? Then none is wide, and pieces stand without a prefix."""
+    dated = pieces = others = 0
+    before = ""
+    for line in lines:
+        if len(line) > WIDEST and " " in line.strip():
+            return False
+        if _DATED.match(line):
+            dated += 1
+        elif before and line.strip():
+            if goes_on(before, line):
+                pieces += 1
+            else:
+                others += 1
+        before = line
+    return dated >= 3 and pieces >= 2 and pieces > 2 * others
+
+
+def goes_on(before: str, line: str) -> bool:
+    """Is ``line`` the rest of ``before``: its first word had no room there?"""
+    line = _QUOTE.sub("", line, count=1)
+    if _DATED.match(line) or line[:1] in (" ", "\t", ""):
+        return False
+    words = line.split(None, 1)
+    return bool(words) and len(before.rstrip()) + 1 + len(words[0]) > _NARROWEST
+
+
+def rejoin(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The lines as they were before a mailer wrapped them; empty ones keep the numbers right."""
+    rest, last, pieces = b"", "", 0
+    whole: bytes | None = None
+    for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        out = []
+        for raw in lines:
+            line = raw.decode("utf-8", "replace").rstrip("\r")
+            if whole is not None and len(whole) < _LONGEST and goes_on(last, line):
+                whole = whole.rstrip(b"\r ") + b" " + _QUOTE.sub("", line, count=1).encode()
+                pieces += 1
+            else:
+                if whole is not None:
+                    out.append(whole + b"\n" * (pieces + 1))
+                whole, pieces = raw, 0
+            last = line
+        yield b"".join(out)
+    if whole is not None:
+        yield whole + b"\n" * (pieces + 1)
+    yield rest
