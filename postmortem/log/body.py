@@ -78,6 +78,10 @@ _PC = (
     ("ppc64", re.compile(r"NIP \[[0-9a-f]{8,16}\] (?P<rest>.*)")),
     ("s390", re.compile(r"Krnl PSW : [0-9a-f]{8,16} [0-9a-f]{8,16} \(?(?P<rest>.*)")),
 )
+_EXCEPTION = re.compile(
+    r"\[exception (?:RIP|PC|NIP): (?P<function>[\w.$]+)(?:\+(?P<offset>\d{1,8}))?"
+)
+"""crash(8): what ran when the exception came; the stack goes on with its callers."""
 _PC_STARTS = ("RIP", "EIP", "IP: ", "PC is at ", "pc : ", "epc", "ERA: ", "NIP [", "Krnl PSW")
 _TRAILING = re.compile(r"\b(?:RSP|SS:ESP)\b")
 """In the line that repeats the program counter when the report is over."""
@@ -185,7 +189,7 @@ class _BodyReader:
             if self._module_line(text):
                 return
             self.in_modules = False
-        if "+0x" in text or "<" in text or ":" in text or self.trace is not None:
+        if self.trace is not None or "+0x" in text or text[0] == "#" or "<" in text or ":" in text:
             if self._pc(record, text) or self._frame(record, record.text):
                 return
         elif self._pc(record, text):
@@ -227,7 +231,22 @@ class _BodyReader:
         self.trace = None
         self.reader = FrameReader()
 
+    def _interrupted(self, record: Record, text: str) -> bool:
+        match = _EXCEPTION.match(text)
+        if match is None:
+            return False
+        if self.trace is not None:
+            self.trace.owner = "exception"  # how the kernel got from there to the dump
+        self._close()
+        offset = match["offset"]
+        self.body.pc = Frame(match["function"], offset=int(offset) if offset else None)
+        self.owner_pc = self.body.pc
+        self._open("stack", record)
+        return True
+
     def _pc(self, record: Record, text: str) -> bool:
+        if text.startswith("[exception "):
+            return self._interrupted(record, text)
         if not text.startswith(_PC_STARTS):
             return False
         for arch, pattern in _PC:

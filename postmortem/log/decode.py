@@ -45,11 +45,23 @@ def decode(data: bytes, arch: str | None = None) -> Decoded:
     return Decoded(
         reports=reports,
         pc=next((report.pc for report in reports if report.pc), None) or body.pc,
-        stacks=tuple((trace.title or "stack", tuple(trace.frames)) for trace in body.traces),
+        stacks=_stacks(reports, body),
         code=code,
         instructions=tuple(disassemble(code)) if code is not None else (),
         arch=body.arch or (code.arch if code is not None else None),
     )
+
+
+def _stacks(reports: tuple[Report, ...], body: Body) -> tuple[tuple[str, tuple[Frame, ...]], ...]:
+    """All stacks of the paste; those of different reports are never one."""
+    if len(reports) < 2:
+        return tuple((trace.title or "stack", tuple(trace.frames)) for trace in body.traces)
+    found = []
+    for report in reports:
+        task = f" of {report.task.comm} ({report.task.pid})" if report.task is not None else ""
+        found.append((f"stack{task}", report.frames))
+        found += [(stack.title, stack.frames) for stack in report.stacks]
+    return tuple((title, frames) for title, frames in found if frames)
 
 
 def _whole(data: bytes, arch: str | None) -> Body:

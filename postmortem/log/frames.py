@@ -41,6 +41,16 @@ _SYMBOLISED = re.compile(
 )
 _TAIL_MODULE = re.compile(r"\s+\[?(?P<module>[\w-]{1,64})(?:\([A-Z]+\))?\]?(?:[\s)]|$)")
 _START = re.compile(r"(?:\[<?(?:[0-9a-f]+| +none +)>?\] *)*(?:\? )?[\w.$]+\+0x[0-9a-f]+(?:/0x|\b)")
+# crash: #7 [ffffc90000a0be18] name at ffffffffc0a5c1f2 [module]
+_CRASH = re.compile(
+    rf"\s*#\d{{1,4}} +\[[0-9a-f]{{8,16}}\](?: \?)? (?P<function>{_SYMBOL})"
+    r"(?:\+(?P<offset>\d{1,8}))? at (?P<address>[0-9a-f]{8,16})(?: \[(?P<module>[\w-]{1,64})\])?"
+)
+# gdb: #1  0xffffffff81234567 in name (arg=1) at file.c:12; drgn: #1  name (file.c:12:3)
+_GDB = re.compile(
+    rf"\s*#\d{{1,4}} +(?:0x(?P<address>[0-9a-f]{{8,16}}) in )?(?P<function>{_SYMBOL}|{_RUST})"
+    r"(?:\+(?P<offset>0x[0-9a-f]{1,8})(?:/(?P<size>0x[0-9a-f]{1,8}))?)?(?P<tail> ?\(.*|)$"
+)
 PLACES = re.compile(
     rf"(?<=[0-9a-f]) {_PATH}:\d{{1,6}}\b| \({_PLACE}(?: \(discriminator \d+\))?"
     rf"(?: (?:{_PLACE}(?: \(discriminator \d+\))?|\[inline\]))*\)"
@@ -96,6 +106,8 @@ class FrameReader:
         return text, marked
 
     def _parse(self, text: str) -> list[Frame]:
+        if text.lstrip().startswith("#"):
+            return _numbered(text)
         if " from " in text:
             match = _ARM.match(text)
             if match is not None:
@@ -144,6 +156,34 @@ class FrameReader:
         ]
 
 
+def _numbered(text: str) -> list[Frame]:
+    """A line of crash's, gdb's or drgn's stacks."""
+    match = _CRASH.match(text)
+    if match is not None:
+        return [
+            Frame(
+                match["function"],
+                offset=int(match["offset"]) if match["offset"] else None,
+                module=match["module"],
+                address=_address(match["address"]),
+            )
+        ]
+    match = _GDB.match(text)
+    if match is None:
+        return []
+    source = list(_SOURCE.finditer(match["tail"]))
+    return [
+        Frame(
+            match["function"],
+            offset=int(match["offset"], 16) if match["offset"] else None,
+            size=int(match["size"], 16) if match["size"] else None,
+            address=_address(match["address"]),
+            file=source[-1]["file"] if source else None,
+            line=int(source[-1]["line"]) if source else None,
+        )
+    ]
+
+
 def _symbolised(match: re.Match[str], segment: str) -> Frame:
     tail = match["tail"]
     # Where functions are inlined the innermost place comes first, the function's own last.
@@ -163,8 +203,10 @@ def _symbolised(match: re.Match[str], segment: str) -> Frame:
 
 def is_frame(text: str) -> bool:
     """Is this a line of a stack, raw or symbolised?"""
+    if text.startswith("#"):
+        return _CRASH.match(text) is not None or _GDB.match(text) is not None
     if "+0x" in text:
-        return _START.match(text) is not None
+        return _START.match(text) is not None or (" from " in text and _ARM.match(text) is not None)
     return ":" in text and _SYMBOLISED.match(text) is not None
 
 

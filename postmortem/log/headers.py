@@ -403,7 +403,7 @@ FORMS: tuple[Form, ...] = (
     Form("alloc-failure", Kind.ALLOCATION_FAILURE,
          r"(?P<by>.{1,32}?): page allocation failure: order:(?P<order>\d+), mode:(?P<gfp>\S{1,300})",
          "page allocation failure in {function}", type="DoS", literals=("page allocation failure",)),
-    Form("alloc-failure", Kind.ALLOCATION_FAILURE, r"(?P<by>.{1,32}?): vmalloc(?: error| size| allocation failure)\b",
+    Form("alloc-failure", Kind.ALLOCATION_FAILURE, r"(?P<by>.{1,32}?): vmalloc(?: error| size|:? allocation failure)\b",
          "vmalloc allocation failure in {function}", type="DoS", literals=(": vmalloc",)),
     Form("bad-page", Kind.MEMORY_CORRUPTION, r"BUG: Bad page (?P<what>state|map|cache) in process",
          "BUG: Bad page {what} in {function}", find="badpage", literals=("BUG: Bad page",)),
@@ -541,11 +541,19 @@ FORMS: tuple[Form, ...] = (
     Form("panic", Kind.PANIC, r"Kernel panic - not syncing: ?(?P<message>.{0,200})",
          "kernel panic: {message}", find="trace", type="DoS", literals=("Kernel panic",)),
 
+    # --- what other programs print of a stack
+    Form("crash-bt", Kind.STACK_TRACE,
+         r'PID: (?P<pid>\d{1,10}) +TASK: [0-9a-f]{8,16} +CPU: (?P<cpu>\d{1,6}) +COMMAND: "(?P<by>[^"]{0,64})"',
+         "stack trace in {function}", find="pc", literals=('COMMAND: "',)),
+
     # --- whatever else calls itself a BUG ------------------------------------------------
     Form("bug", Kind.BUG, r"BUG: (?P<message>[^\s].{0,200})", "BUG: {message}", find="none",
          literals=("BUG:",)),
     *map(_of_message, messages()),
 )
+
+HEADLESS = Form("stack", Kind.STACK_TRACE, r"", "stack trace in {function}", find="pc")
+"""A stack whose header is in no table, or is not in the log any more."""
 
 # Who speaks before the header proper.
 _SOURCE = re.compile(
@@ -597,6 +605,13 @@ class Header:
 
     form: Form
     match: re.Match[str]
+
+
+def headless() -> Header:
+    """The header that a stack without one gets."""
+    match = _pattern(HEADLESS).match("")
+    assert match is not None
+    return Header(HEADLESS, match)
 
 
 @cache

@@ -61,7 +61,7 @@ def scan_dict(scan: Scan, full: bool = False) -> dict[str, Any]:
     }
 
 
-_FAILURES = {Kind.IO_ERROR, Kind.ALLOCATION_FAILURE, Kind.OOM}
+_FAILURES = {Kind.STACK_TRACE, Kind.IO_ERROR, Kind.ALLOCATION_FAILURE, Kind.OOM}
 
 
 def crashes_first(reports: Sequence[Report]) -> list[Report]:

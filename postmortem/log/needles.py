@@ -15,6 +15,9 @@ from postmortem.log.blocked import PHRASES
 from postmortem.log.headers import literals
 from postmortem.model.report import Record
 
+STACK_STARTS = ("Call Trace:", "Call trace:", "---[ end trace ")
+"""What may be all that is left of a report, or of a stack that a driver printed."""
+
 EVENTS = (
     "Linux version ",
     "Booting Linux on",
@@ -23,6 +26,7 @@ EVENTS = (
     "INFO: task ",
     *boots.PHRASES,
     *PHRASES,
+    *STACK_STARTS,
 )
 """Phrases that are no report but tell something about those around them."""
 
@@ -113,6 +117,10 @@ COARSE = (
     b"stack:",
     b"held by ",
     b"Call ",
+    b"Call Trace:",
+    b"Call trace:",
+    b"[ end trace ",
+    b'COMMAND: "',
 )
 
 

@@ -11,7 +11,7 @@ from postmortem.log import mce
 from postmortem.log.body import Body, read_body
 from postmortem.log.frames import PLACES
 from postmortem.log.guilty import frames_of, main_trace
-from postmortem.log.headers import FORMS, Form
+from postmortem.log.headers import FORMS, HEADLESS, Form
 from postmortem.log.messages import about, message_report
 from postmortem.log.split import Section
 from postmortem.model.findings import Kind, TaskRef
@@ -76,8 +76,9 @@ def parse_section(section: Section, arch: str | None = None) -> Report:
         function = None  # where an overflow is noticed says nothing about who made it
     shown = blamed if form.name in _ONLY_STACK else function
     why = _corruption(section, body, shown)
-    title, alts = _titles(form, detail, shown)
-    readable, _ = _titles(form, detail, shown, _as_printed)
+    titled = _titled(form, kind)
+    title, alts = _titles(titled, detail, shown)
+    readable, _ = _titles(titled, detail, shown, _as_printed)
     signed_as = kind
     if function == _SYSRQ:
         kind = Kind.USER_REQUESTED
@@ -157,6 +158,11 @@ def _believed(frames: list[Frame]) -> list[Frame]:
     return [replace(frame, reliable=True) for frame in frames]
 
 
+def says_something(report: Report) -> bool:
+    """Whether a stack without a header names anybody: else it is no report."""
+    return report.kind is not Kind.STACK_TRACE or report.function is not None
+
+
 def _detail(section: Section) -> dict[str, str]:
     form_name = section.form.name
     detail = {k: v for k, v in section.header.match.groupdict().items() if v}
@@ -166,6 +172,8 @@ def _detail(section: Section) -> dict[str, str]:
         for key, value in header.match.groupdict().items():
             if value:
                 detail.setdefault(key, value)
+    if section.form.kind is Kind.STACK_TRACE:
+        detail.update(_marks(section))
     patterns = _details(section.form)
     if patterns:
         for record in section.records:
@@ -194,6 +202,20 @@ def _panic(section: Section) -> str | None:
         return "sysrq triggered crash"
     said = section.records[section.at].text.partition(_PANICS)[2]
     return said.strip()[:_MAX_MESSAGE] if "Kernel panic" in section.form.literals else None
+
+
+_CR2 = re.compile(r"CR2: (?P<cr2>[0-9a-f]{16})$")
+
+
+def _marks(section: Section) -> dict[str, str]:
+    """What a stack without a header says of its cause: only a page fault prints CR2 alone."""
+    texts = [record.text.strip() for record in section.records]
+    found = next((match["cr2"] for match in map(_CR2.match, texts) if match), None)
+    said = texts[0] if section.form is HEADLESS and not section.beheaded else None
+    return {
+        **({"cr2": found, "address": found} if found else {}),
+        **({"said": said} if said else {}),
+    }
 
 
 _NULL_PAGE = 0x1000
@@ -225,6 +247,8 @@ def is_poison(address: int | None) -> bool:
 
 def _kind(form: Form, body: Body, detail: dict[str, str]) -> Kind:
     kind = form.kind
+    if kind is Kind.STACK_TRACE:
+        return _kind_of_stack(body, detail)
     if kind in (Kind.BAD_POINTER, Kind.GENERAL_PROTECTION):
         pc = body.pc.address if body.pc else None
         if (
@@ -255,6 +279,32 @@ def _kind(form: Form, body: Body, detail: dict[str, str]) -> Kind:
         if address is not None and kind is Kind.BAD_POINTER and address < _NULL_PAGE:
             return Kind.NULL_DEREFERENCE
     return kind
+
+
+_TRAPS: tuple[tuple[str, Kind], ...] = (
+    (r"sysrq_handle_crash", Kind.USER_REQUESTED),
+    (r"page_fault_oops|(?:__)?bad_area\w*|no_context|do_translation_fault", Kind.BAD_POINTER),
+    (r"(?:asm_)?exc_general_protection|general_protection", Kind.GENERAL_PROTECTION),
+    (r"(?:asm_)?exc_divide_error|divide_error", Kind.DIVIDE_ERROR),
+    (r"watchdog_timer_fn", Kind.SOFT_LOCKUP),
+    (r"watchdog_overflow_callback|watchdog_hardlockup_check", Kind.HARD_LOCKUP),
+    (r"out_of_memory", Kind.OOM),
+    (r"check_hung_uninterruptible_tasks|check_hung_task", Kind.HUNG_TASK),
+    (r"v?panic", Kind.PANIC),
+)
+"""What a stack without a header was printed for: who called the printing or the dumping."""
+
+
+def _kind_of_stack(body: Body, detail: dict[str, str]) -> Kind:
+    """A stack alone: the marks of a fault in it, and who is on the way to the report."""
+    if "cr2" in detail:
+        address = int(detail["cr2"], 16)
+        return Kind.NULL_DEREFERENCE if address < _NULL_PAGE else Kind.BAD_POINTER
+    names = [f.function for trace in body.traces for f in trace.frames if f.function and f.reliable]
+    for pattern, kind in _TRAPS:
+        if any(re.fullmatch(pattern, name) for name in names):
+            return kind
+    return Kind.STACK_TRACE
 
 
 def _address(detail: dict[str, str], body: Body) -> int | None:
@@ -371,6 +421,8 @@ def _corruption(section: Section, body: Body, function: str | None) -> str | Non
     form = section.form
     if form.brief:
         return None
+    if section.beheaded:
+        return "its beginning is missing from the log"
     if section.interrupted:
         return f"cut short: {section.interrupted}"
     if form.find == "none":
@@ -414,6 +466,15 @@ def _titles(
     title = " ".join(form.title.format_map(fields).split())[:120]
     alts = tuple(alt.format_map(fields)[:120] for alt in form.alt)
     return title, alts
+
+
+@cache
+def _titled(form: Form, kind: Kind) -> Form:
+    """The form that gives the title: that of the kind, where a stack told what it was for."""
+    if form.kind is not Kind.STACK_TRACE or kind is Kind.STACK_TRACE:
+        return form
+    known = (f for f in FORMS if f.kind is kind and "{function}" in f.title and f.find != "none")
+    return next((f for f in known if f.title.count("{") == 1), form)
 
 
 class _Fields(dict[str, str]):

@@ -16,11 +16,12 @@ from postmortem.inputs.text import Stream
 from postmortem.log import boots as boot_facts
 from postmortem.log.blocked import TaskLists
 from postmortem.log.boots import Boot
+from postmortem.log.frames import is_frame
 from postmortem.log.headers import match_header
 from postmortem.log.lines import prefixed, records_of_line
-from postmortem.log.needles import finder
+from postmortem.log.needles import STACK_STARTS, finder
 from postmortem.log.prefix import Prefix, is_late, is_wrapped, learn, rejoin, without
-from postmortem.log.split import Section, Splitter
+from postmortem.log.split import MAX_HEAD, Section, Splitter
 from postmortem.log.wrappers import INNER_NEWLINE, find_wrapper, unwrap
 from postmortem.model.report import Record
 
@@ -82,6 +83,8 @@ class Reader:
         self._prefix: Prefix | None = None
         """What stands before every message and is in no table."""
         self._lessons = 0
+        self._behead = BEFORE
+        """Lines before the next candidate that are read with it."""
         self.shows_kernel = False
         """Some line is shown as messages of the kernel are."""
         self.boots: list[Boot] = []
@@ -110,26 +113,26 @@ class Reader:
     def sections(self) -> Iterator[Section]:
         """Reports in the order in which they end."""
         splitter = Splitter()
-        position = done = 0
-        while True:
-            start = self._next_candidate(position)
-            if start is None:
-                return
-            if not self._interesting(start):
-                position = self._task_list(start)
-                continue
+        done = 0
+        start = self._begins_in_a_stack()
+        if start is None:
+            start = self._next_interesting(0)
+        while start is not None:
             if self._alone and not self._cut_before(start):
                 # Of drivers' one-line reports there are thousands: nothing around them matters.
                 for record in self._alone:
                     yield from splitter.feed(record)
-                position = done = self._line_end(start) + 1
+                done = self._line_end(start) + 1
+                start = self._next_interesting(done)
                 continue
-            begin = max(done, self._lines_before(start))
+            begin = max(done, self._lines_before(start, self._behead))
+            if begin > done:
+                splitter.forget()
             if self._lists is not None and begin > self._listed:
                 self._lists.rest()
             position = begin
             for record, line, after in self._records(begin):
-                if line > start and splitter.idle:
+                if line > start and splitter.idle and (self._lists is None or self._lists.idle):
                     position = line
                     break
                 if self._phrase:
@@ -140,6 +143,26 @@ class Reader:
             else:
                 yield from splitter.finish()
             done = self._listed = position
+            start = self._next_interesting(position)
+
+    def _begins_in_a_stack(self) -> int | None:
+        """Start of an early line that is a frame: the head of its report scrolled away."""
+        self._more(0)
+        start, found = 0, None
+        for _ in range(3):
+            end = self._line_end(start)
+            raw = self._data[start - self._base : end - self._base]
+            if any(is_frame(record.text.lstrip()) for record in records_of_line(raw, 0)):
+                found = start
+            start = min(end + 1, self.size)
+        return found
+
+    def _next_interesting(self, position: int) -> int | None:
+        while True:
+            start = self._next_candidate(position)
+            if start is None or self._interesting(start):
+                return start
+            position = self._task_list(start)
 
     # --- lists of tasks -----------------------------------------------------------------
 
@@ -218,7 +241,7 @@ class Reader:
             if index < len(self._hits):
                 return max(position, self._line_start(self._hits[index]))
             # Keep what may belong to a header that comes next.
-            keep = max(position, self._lines_before(self._searched))
+            keep = max(position, self._lines_before(self._searched, MAX_HEAD))
             if not self._more(min(keep, self.size)):
                 if self._searched >= self.size:
                     return None
@@ -235,10 +258,10 @@ class Reader:
         end = self._data.find(b"\n", local, local + LINE_BYTES)
         return self._base + (end if end >= 0 else min(len(self._data), local + LINE_BYTES))
 
-    def _lines_before(self, position: int) -> int:
-        floor = max(0, position - self._base - BEFORE_BYTES)
+    def _lines_before(self, position: int, count: int = BEFORE) -> int:
+        floor = max(0, position - self._base - BEFORE_BYTES * max(1, count // BEFORE // 2))
         local = position - self._base
-        for _ in range(BEFORE):
+        for _ in range(count):
             previous = self._data.rfind(b"\n", floor, max(floor, local - 1))
             if previous < 0:
                 local = floor if floor == 0 else local
@@ -328,8 +351,10 @@ class Reader:
             text = record.text.lstrip()
             header = match_header(text)
             if header is not None or text.startswith("INFO: task "):
-                found = True
+                found, self._behead = True, BEFORE
                 single = single and header is not None and header.form.single
+            elif text.startswith(STACK_STARTS):
+                found, single, self._behead = True, False, MAX_HEAD
             else:
                 single = False
                 self._note(start, text)

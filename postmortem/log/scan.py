@@ -19,7 +19,7 @@ from postmortem.log.frames import is_frame, raw_frame
 from postmortem.log.link import link
 from postmortem.log.messages import same_event, settle
 from postmortem.log.needles import with_phrases
-from postmortem.log.parse import parse_section
+from postmortem.log.parse import parse_section, says_something
 from postmortem.log.reader import Reader
 from postmortem.log.split import Section, split
 from postmortem.model.findings import Problem
@@ -138,6 +138,8 @@ class _Counter:
             self.dropped += 1
             return
         report = parse_section(section, arch)
+        if not says_something(report):
+            return
         if boots and boot:
             report = _with_boot(report, boot, boots[boot - 1])
         if len(self._kept) > MANY_REPORTS:

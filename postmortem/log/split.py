@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from postmortem.log.fits import fits
 from postmortem.log.frames import is_frame
-from postmortem.log.headers import Form, Header, match_header
+from postmortem.log.headers import HEADLESS, Form, Header, headless, match_header
 from postmortem.model.report import Record
 
 MAX_RECORDS = 3000
@@ -58,6 +58,23 @@ _TAIL = re.compile(
     r"|<TASK>|</TASK>|Modules|Kernel panic|$"
 )
 """What is printed once more after the end."""
+MAX_HEAD = 120
+"""Messages before the end of a stack that may belong to it, where its header is lost."""
+_FEW = 2
+"""Fewer frames are no stack."""
+_ABOUT = re.compile(
+    r"CPU: \d|Pid: \d|Hardware name:|Workqueue: |Tainted: \[|[RE]IP: |[RE]SP: |[RE]AX: |[RE][SD]I: "
+    r"|[RE]BP: |R\d\d: |FS: |CS: |CR\d: |DR\d: |PKRU: |Code: |pc : |lr : |sp : |x\d\d?: |pstate: "
+    r"|task: |Stack ?:|Modules linked|$"
+)
+"""What is printed between a message and the stack that it comes with."""
+_NEAR = 8
+_LISTED = re.compile(
+    r"^\s*task:|NMI backtrace for cpu|Sending NMI|FAULT_INJECTION|name fail|locks? held by"
+    r"|Task dump|^\S.{0,24}? +[RSDTtXZPIN] +(?:[0-9a-f]{8,16}|running|\d)"
+    r"|Show(?:ing)? |\bstate:\S+ +stack:"
+)
+"""Stacks that were asked for, or that belong to something that was."""
 _OWN_STACK = re.compile(r"CPU: \d|Pid: \d|Call [Tt]race:|Hardware name:|Mem-Info:")
 """A one-line report that goes on like this is more than a line: what follows is its own."""
 _TITLE = re.compile(r"Call [Tt]race|Backtrace|(?:stack )?backtrace:")
@@ -111,6 +128,8 @@ class Section:
     closed: bool = False
     fed: int = 0
     """When its last message came, in messages."""
+    beheaded: bool = False
+    """It has no header because the log does not have its beginning any more."""
     aside: bool = False
     """It began in the middle of the stack of another report, which goes on."""
     order: int = 0
@@ -154,10 +173,12 @@ class Splitter:
         self._last: Section | None = None
         self._half: Record | None = None
         self._begun = 0
-        self._recent: deque[Record] = deque(maxlen=NEARBY)
         self._fed = 0
         self._cut_at: dict[str | None, int] = {}
         self._aside: Section | None = None
+        self._recent: deque[Record] = deque(maxlen=MAX_HEAD)
+        self._top = True
+        """Nothing but what may be a part of a stack has come yet."""
 
     @property
     def idle(self) -> bool:
@@ -245,7 +266,7 @@ class Splitter:
                 section.interrupted = section.interrupted or "the log ends"
         self._open.clear()
         self._cut.clear()
-        return done
+        return [one for one in done if one.form is not HEADLESS or one.frames >= _FEW]
 
     def _header(self, record: Record, header: Header) -> list[Section]:
         section = self._open.get(record.caller)
@@ -282,7 +303,7 @@ class Splitter:
             last_time=record.time,
             order=self._begun,
             fed=self._fed,
-            before=tuple(self._recent),
+            before=tuple(self._recent)[-NEARBY:],
         )
         self._recent.clear()
         self._begun += 1
@@ -356,8 +377,8 @@ class Splitter:
         section = self._open.get(record.caller)
         if section is None:
             section = self._foreign(record)
-        if section is None:
-            self._recent.append(record)
+        if section is None or self._done_before(section, text):
+            self._without_header(record, text)
             return []
         if text.startswith(_BOOT):
             return self._end_all("the machine restarted")
@@ -405,6 +426,57 @@ class Splitter:
         self._open[aside.caller] = self._last = aside
         return [*done, *self._plain(record, text)]
 
+    def _done_before(self, section: Section, text: str) -> bool:
+        """Is this the stack of somebody else: the open report is a line, and long past?"""
+        past = len(section.records) - max(section.fitting, section.at + 1)
+        alone = section.form.brief and not section.frames and past > _PATIENCE
+        return alone and _TITLE.match(text) is not None
+
+    def forget(self) -> None:
+        """The next message does not follow the last one: some were passed over."""
+        self._recent.clear()
+        self._top = False
+
+    def _without_header(self, record: Record, text: str) -> None:
+        """Does a stack begin that no header announced, or is this the rest of one?"""
+        recent = [old for old in self._recent if old.caller == record.caller]
+        self._recent.append(record)
+        titled, ended = _TITLE.match(text) is not None, _END.match(text) is not None
+        framed = (
+            self._top and is_frame(text) and bool(recent) and is_frame(recent[-1].text.lstrip())
+        )
+        self._top = self._top and (is_frame(text) or not text)
+        if not (titled or ended or framed):
+            return
+        own: list[Record] = []
+        before: Record | None = None
+        for old in reversed(recent):
+            if not (_ABOUT.match(old.text.lstrip()) if titled else fits(old.text)):
+                before = old
+                break
+            own.insert(0, old)
+        if any(_LISTED.search(old.text) for old in recent[-_NEAR:]):
+            return  # somebody asked for the stacks of tasks or CPUs
+        said = titled and before is not None and before.text.strip() != ""
+        records = [*([before] if said and before else []), *own, record]
+        section = Section(
+            headless(),
+            records,
+            0,
+            record.caller,
+            frames=sum(is_frame(old.text.lstrip()) for old in records),
+            titled=titled or ended,
+            fitting=len(records),
+            ended=ended,
+            last_time=record.time,
+            fed=self._fed,
+            beheaded=not said and not own if titled else True,
+            order=self._begun,
+        )
+        self._begun += 1
+        self._recent.clear()
+        self._open[record.caller] = self._last = section
+
     def _mark(self, section: Section, text: str) -> bool:
         """Note what a line says about the state of its report; is it the last?"""
         if _TITLE.match(text):
@@ -436,6 +508,8 @@ class Splitter:
         if section.after_end > MAX_AFTER_END or not _TAIL.match(text):
             return self._end_of(section.caller, None)
         self._append(section, record)
+        if section.beheaded:
+            section.fitting = len(section.records)  # all there is of its registers
         return []
 
     def _append(self, section: Section, record: Record) -> None:
@@ -451,6 +525,8 @@ class Splitter:
             return []
         section.closed = True
         del section.records[max(section.fitting, section.at + 1) :]
+        if section.form is HEADLESS and section.frames < _FEW:
+            return []
         if (
             why
             and not section.form.brief

@@ -62,6 +62,8 @@ class Kind(str, Enum):
     """The machine could not go to sleep or wake up."""
     CLOCK = "clock"
     """Time jumped: the machine or a guest stood still."""
+    STACK_TRACE = "stack-trace"
+    """A stack was printed, and the log does not name a failure with it."""
     PANIC = "panic"
     """panic() called by kernel code for a reason that has no kind of its own."""
     NONE = "none"

@@ -143,6 +143,11 @@ RULES: tuple[KindRule, ...] = (
         "{function} checked an assumption with WARN() and it did not hold.", _CHECK,
     ),
     KindRule(
+        Kind.STACK_TRACE, Family.OOPS, _MILD,
+        "A stack was printed in {function}; what for is in the line before it, if anywhere.",
+        ("Read the line before the stack; look for an earlier part of the log.",),
+    ),
+    KindRule(
         Kind.SCHEDULING_WHILE_ATOMIC, Family.OOPS, _SERIOUS,
         "{function} went to sleep where sleeping is forbidden.",
         ("Look for what the callers still hold or have turned off: a spinlock, preemption, "

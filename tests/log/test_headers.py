@@ -377,6 +377,11 @@ EXAMPLES: list[tuple[str, Kind, str]] = [
         Kind.BUG,
         "unregister_netdevice: waiting for lo to become free. Usage count = 2",
     ),
+    (
+        "crash-bt",
+        Kind.STACK_TRACE,
+        'PID: 2311     TASK: ffff9a1203f4c000  CPU: 3    COMMAND: "heron"',
+    ),
     ("rust", Kind.BUG, "rust_kernel: panicked at drivers/acme/core.rs:12:3:"),
     ("sysrq-crash", Kind.USER_REQUESTED, "sysrq: Trigger a crash"),
     ("sysrq-crash", Kind.USER_REQUESTED, "sysrq: SysRq : Trigger a crash"),

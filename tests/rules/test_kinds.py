@@ -11,7 +11,7 @@ from postmortem.rules.kinds import RULES, Effect, Family, KindRule
 TOLD_BY = {
     Family.OOPS: "null-dereference bad-pointer general-protection use-after-free out-of-bounds"
     " memory-corruption list-corruption double-free stack-overflow divide-error invalid-opcode"
-    " bad-execution bug warning scheduling-while-atomic",
+    " bad-execution bug warning stack-trace scheduling-while-atomic",
     Family.PANIC: "panic init-killed root-mount user-requested nmi machine-check",
     Family.MEMORY: "oom allocation-failure memory-leak",
     Family.HANG: "hung-task deadlock",
@@ -20,8 +20,8 @@ TOLD_BY = {
     Family.DEVICE: "io-error device-error thermal suspend clock",
 }
 EFFECT = {
-    Effect.MILD: "warning user-requested nmi allocation-failure memory-leak rcu-stall"
-    " workqueue-stall lockdep kcsan ubsan io-error"
+    Effect.MILD: "warning stack-trace user-requested nmi allocation-failure memory-leak"
+    " rcu-stall workqueue-stall lockdep kcsan ubsan io-error"
     " device-error thermal suspend clock",
     Effect.SERIOUS: "scheduling-while-atomic panic init-killed root-mount machine-check oom"
     " hung-task deadlock soft-lockup hard-lockup",

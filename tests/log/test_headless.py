@@ -1,0 +1,157 @@
+"""Stacks that no header announces: printed by a driver, cut off, or made by another program."""
+
+from __future__ import annotations
+
+from postmortem.log.decode import decode
+from postmortem.log.scan import scan_bytes
+from postmortem.model.findings import Kind
+from postmortem.model.report import Report
+
+CPU = "CPU: 1 PID: 912 Comm: heron Tainted: G           O       6.1.90-acme #1\n"
+STACK = """\
+Call Trace:
+ <TASK>
+ dump_stack_lvl+0x44/0x5c
+ otter_fatal+0x31/0x60 [otter]
+ otter_work+0x220/0x300 [otter]
+ process_one_work+0x1c4/0x380
+ kthread+0xd7/0x100
+ </TASK>
+"""
+CALM = "usb 1-1: new device\n"
+
+
+def reports(text: str) -> list[Report]:
+    return scan_bytes("".join(f"[   77.200001] {x}\n" for x in text.splitlines()).encode()).reports
+
+
+def test_a_stack_that_a_driver_printed_comes_with_the_line_before_it() -> None:
+    said = "otter 0000:03:00.0: state machine inconsistent (7 != 3)\n"
+    (report,) = reports(CALM * 3 + said + CPU + STACK + CALM)
+    assert (report.kind, report.function, report.module) == (
+        Kind.STACK_TRACE,
+        "otter_fatal",
+        "otter",
+    )
+    assert report.task is not None
+    assert (report.task.comm, report.text[0], report.line) == ("heron", said.strip(), 4)
+    assert report.corrupted is None
+
+
+TAIL = """\
+ otter_flush+0x3b/0x210 [otter]
+ otter_writeback+0x1f2/0x3c0 [otter]
+ kthread+0xe4/0x110
+ </TASK>
+Modules linked in: otter(O)
+CR2: {cr2}
+---[ end trace 0000000000000000 ]---
+RIP: 0010:otter_commit+0x2a/0x90 [otter]
+RSP: 0018:ffffb0a2c1d0be10 EFLAGS: 00010246
+"""
+
+
+def test_an_oops_whose_head_scrolled_away() -> None:
+    (report,) = reports(TAIL.format(cr2="0000000000000038"))
+    assert (report.kind, report.function, report.fault_address) == (
+        Kind.NULL_DEREFERENCE,
+        "otter_commit",
+        0x38,
+    )
+    assert report.corrupted == "its beginning is missing from the log"
+
+
+def test_its_address_tells_what_it_was() -> None:
+    (report,) = reports(TAIL.format(cr2="ffffc90000dead00"))
+    assert report.kind is Kind.BAD_POINTER
+
+
+def test_an_oops_whose_head_was_dropped_in_the_middle_of_a_log() -> None:
+    (report,) = reports(CALM * 200 + TAIL.format(cr2="0000000000000038") + CALM * 3)
+    assert (report.function, report.line) == ("otter_commit", 201)
+
+
+def test_stacks_that_somebody_asked_for_are_no_reports() -> None:
+    listed = "task:heron state:D stack:0 pid:912 ppid:2\n" + STACK
+    assert reports("sysrq: Show Blocked State\n" + listed * 3) == []
+    assert reports("NMI backtrace for cpu 1\n" + CPU + STACK) == []
+    assert reports("heron           S ffff8800b901f990     0   912      1\n" + STACK) == []
+
+
+def test_a_stack_of_machinery_alone_is_no_report() -> None:
+    assert reports("otter: hm\nCall Trace:\n dump_stack+0x1/0x2\n") == []
+
+
+def test_a_title_without_frames_is_no_report() -> None:
+    assert reports("otter: now comes the\nCall Trace:\nand nothing more\n") == []
+
+
+BT = """\
+PID: 2311     TASK: ffff9a1203f4c000  CPU: 3    COMMAND: "heron"
+ #0 [ffffb0a2c1d0bb28] machine_kexec at ffffffffa3e6d861
+ #1 [ffffb0a2c1d0bc58] oops_end at ffffffffa3e2c2b1
+ #2 [ffffb0a2c1d0bc78] page_fault_oops at ffffffffa3e7a9d3
+ #3 [ffffb0a2c1d0bd50] asm_exc_page_fault at ffffffffa4c00b66
+    [exception RIP: otter_commit+42]
+    RIP: ffffffffc0a5b02a  RSP: ffffb0a2c1d0be00  RFLAGS: 00010246
+    RAX: 0000000000000000  RBX: ffff9a1203f4c000  RCX: 0000000000000000
+ #4 [ffffb0a2c1d0be18] otter_writeback at ffffffffc0a5c1f2 [otter]
+ #5 [ffffb0a2c1d0bee8] kthread at ffffffffa3ee4d1b
+"""
+SLEEPER = """\
+
+PID: 77       TASK: ffff9a1203f4d000  CPU: 0    COMMAND: "gull"
+ #0 [ffffb0a2c1d1bb28] __schedule at ffffffffa3e6d861
+ #1 [ffffb0a2c1d1bc58] schedule at ffffffffa3e2c2b1
+ #2 [ffffb0a2c1d1bc78] otter_wait at ffffffffc0a5c3d3 [otter]
+"""
+
+
+def test_bt_of_crash() -> None:
+    (report,) = scan_bytes(BT.encode()).reports
+    assert (report.kind, report.function) == (Kind.BAD_POINTER, "otter_commit")
+    assert report.task is not None
+    assert (report.task.pid, report.task.comm, report.cpu) == (2311, "heron", 3)
+    assert report.pc is not None
+    assert (report.pc.function, report.pc.offset) == ("otter_commit", 42)
+    assert [frame.function for frame in report.frames] == ["otter_writeback", "kthread"]
+    assert report.frames[0].module == "otter"
+    assert report.registers["rbx"] == 0xFFFF9A1203F4C000
+
+
+def test_foreach_bt_of_crash() -> None:
+    found = scan_bytes((BT + SLEEPER).encode()).reports
+    assert [report.task and report.task.pid for report in found] == [2311, 77]
+    assert [frame.function for frame in found[1].frames] == ["__schedule", "schedule", "otter_wait"]
+
+
+def test_decode_never_joins_stacks_of_two_tasks() -> None:
+    stacks = decode((BT + SLEEPER).encode()).stacks
+    assert not any({"kthread", "otter_wait"} <= {f.function for f in fs} for _, fs in stacks)
+
+
+def test_stacks_of_drgn_and_gdb() -> None:
+    drgn = "#0  context_switch (./kernel/sched/core.c:5000:2)\n#1  otter_wait (fs/otter.c:12:3)\n"
+    gdb = "#0  0xffffffff81234567 in otter_poke (o=0) at fs/otter.c:12\n#1  otter_read () at a.c:3"
+    for text, names in (
+        (drgn, ["context_switch", "otter_wait"]),
+        (gdb, ["otter_poke", "otter_read"]),
+    ):
+        ((_, frames),) = decode(text.encode()).stacks
+        assert [frame.function for frame in frames] == names
+        assert frames[0].line in (5000, 12)
+
+
+def test_tail_of_an_arm_stack_and_a_report_behind_it() -> None:
+    text = """\
+[<802d5dcc>] (otter_fsync) from [<8029d758>] (filp_close+0x2c/0x80)
+[<8029d758>] (filp_close) from [<80107ce0>] (ret_fast_syscall+0x0/0x4c)
+usb 1-1: reset
+INFO: task heron:249 blocked for more than 120 seconds.
+heron         D    0   249  24912 0x00000000
+[<80a87848>] (__schedule) from [<80a88018>] (schedule+0x3c/0xa0)
+[<80a88018>] (schedule) from [<80230be4>] (otter_wait_page+0x110/0x15c)
+"""
+    first, second = reports(text)
+    assert [f.function for f in first.frames] == ["otter_fsync", "filp_close", "ret_fast_syscall"]
+    assert [f.function for f in second.frames] == ["__schedule", "schedule", "otter_wait_page"]
