@@ -111,6 +111,9 @@ def open_source(path: str | Path, content: bytes | Readable | None = None) -> St
         raise UnreadableInputError(f"{name}: {error.strerror or error}") from error
     stream = Stream(name, _Rest(head, file))
     packed = _compression(head, name)
+    if packed == "lz4":
+        why = "it is compressed with lz4: decompress it first"
+        return Stream(name, io.BytesIO(), problems=(("read as a log", why),))
     if packed:
         stream = Stream(name, _decompress(packed, stream.file), whole_bytes=_size_of(path))
         head = stream.file.peek() if isinstance(stream.file, _Unpacked) else b""
@@ -156,8 +159,6 @@ def _decompress(kind: str, file: Readable) -> Readable:
     if kind == "zlib":
         data = b"".join(iter(lambda: file.read(CHUNK_BYTES) or b"", b""))
         return io.BytesIO(_inflate(data[:MAX_PSTORE_BYTES]))
-    if kind == "lz4":
-        raise UnreadableInputError(f"compressed with {kind}: decompress it first")
     return _Unpacked(kind, file)
 
 

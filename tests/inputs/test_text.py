@@ -54,6 +54,11 @@ def test_all_that_is_left_of_a_cut_log_is_read(pack: Callable[[bytes], bytes]) -
     assert "missing" in scan.problems[0].why
 
 
+def test_a_compression_that_we_lack_is_a_problem() -> None:
+    (problem,) = scan_bytes(b"\x04\x22\x4d\x18 anything").problems
+    assert "lz4" in problem.why
+
+
 def test_missing_file_is_one_sentence() -> None:
     with pytest.raises(UnreadableInputError, match="No such file"):
         scan_file("/does/not/exist")
