@@ -3,32 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from postmortem.judge.memory import told
+from postmortem.judge.memory_holders import with_holders
 from postmortem.judge.reports import MEMORY_KINDS, finding_of, reports_of
-from postmortem.model.findings import (
-    Column,
-    Confidence,
-    Culprit,
-    Evidence,
-    Finding,
-    Kind,
-    Severity,
-    Strength,
-    Table,
-    Unit,
-)
+from postmortem.model.findings import Finding, Kind, Severity
 from postmortem.plugin import Context, plugin
-
-if TYPE_CHECKING:
-    from postmortem.kernel.memory import MemoryTotals, SlabCache, TaskMemory
-
-_LEAK_SHARE = 0.25
-"""A slab cache that holds this part of all memory is named as the holder."""
-_TASK_SHARE = 0.4
-_ROWS = 10
 
 
 @plugin("oom", needs=("log",))
@@ -41,103 +21,4 @@ def oom(ctx: Context) -> Iterator[Finding]:
         return
     worst = max(findings, key=lambda item: (item.severity is Severity.FATAL, item.kind is Kind.OOM))
     for finding in findings:
-        yield _with_holders(ctx, finding) if finding is worst else finding
-
-
-def _with_holders(ctx: Context, finding: Finding) -> Finding:
-    from postmortem.kernel.memory import largest_tasks, memory, slab_caches
-
-    prog = ctx.prog
-    assert prog is not None
-    totals = ctx.attempt("memory counters", lambda: memory(prog))
-    caches = ctx.attempt("slab caches", lambda: slab_caches(prog)) or []
-    tasks = ctx.attempt("memory of tasks", lambda: largest_tasks(prog, _ROWS)) or []
-    tables = []
-    if totals is not None:
-        tables.append(_totals_table(totals))
-    if tasks:
-        tables.append(_task_table(tasks))
-    if caches:
-        tables.append(_slab_table(caches[:_ROWS]))
-    finding = replace(finding, tables=tuple(tables))
-    total = totals.total if totals is not None else None
-    return _with_holder(finding, total, caches, tasks) if total else finding
-
-
-def _with_holder(
-    finding: Finding, total: int, caches: list[SlabCache], tasks: list[TaskMemory]
-) -> Finding:
-    """Name the holder if one stands out."""
-    if caches and caches[0].bytes >= total * _LEAK_SHARE:
-        cache = caches[0]
-        said = (
-            f"Slab cache {cache.name} holds {_mib(cache.bytes)} of {_mib(total)}"
-            f" in {cache.slots} slots of {cache.object_size} bytes:"
-            " it leaks or grows without bound."
-        )
-        where = f"kmem_cache {cache.name}"
-    elif tasks and tasks[0].rss_bytes >= total * _TASK_SHARE:
-        task = tasks[0]
-        said = (
-            f"Task {task.task.pid} ({task.task.comm}) holds {_mib(task.rss_bytes)} of"
-            f" {_mib(total)}."
-        )
-        where = f"task {task.task.pid}"
-        finding = replace(finding, culprit=replace(finding.culprit or Culprit(), task=task.task))
-    else:
-        return finding
-    return replace(
-        finding,
-        confidence=Confidence.CERTAIN,
-        explanation=f"{finding.explanation} {said}",
-        evidence=(*finding.evidence, Evidence(said, where, Strength.PROOF)),
-    )
-
-
-def _mib(size: int) -> str:
-    return f"{size / (1 << 20):.1f} MiB"
-
-
-def _totals_table(totals: MemoryTotals) -> Table:
-    named = {
-        "total": totals.total,
-        "free": totals.free,
-        "anonymous": totals.anonymous,
-        "page cache": totals.file,
-        "shmem and tmpfs": totals.shmem,
-        "slab, reclaimable": totals.slab_reclaimable,
-        "slab, unreclaimable": totals.slab_unreclaimable,
-        "page tables": totals.page_tables,
-        "kernel stacks": totals.kernel_stacks,
-    }
-    return Table(
-        "Memory when the dump was taken",
-        (Column("what"), Column("size", Unit.BYTES)),
-        tuple(named.items()),
-    )
-
-
-def _task_table(tasks: list[TaskMemory]) -> Table:
-    return Table(
-        "Largest tasks",
-        (
-            Column("pid", Unit.ID),
-            Column("comm"),
-            Column("RSS", Unit.BYTES),
-            Column("swap", Unit.BYTES),
-        ),
-        tuple((item.task.pid, item.task.comm, item.rss_bytes, item.swap_bytes) for item in tasks),
-    )
-
-
-def _slab_table(caches: list[SlabCache]) -> Table:
-    return Table(
-        "Largest slab caches",
-        (
-            Column("cache"),
-            Column("size", Unit.BYTES),
-            Column("slots", Unit.COUNT),
-            Column("object size", Unit.BYTES),
-        ),
-        tuple((c.name, c.bytes, c.slots, c.object_size) for c in caches),
-    )
+        yield with_holders(ctx, finding) if finding is worst else finding

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from postmortem.graph.model import Edge, Graph, Node, NodeKind
+from postmortem.graph.model import Edge, EdgeKind, Graph, Node, NodeKind
 from postmortem.log.blocked import LoggedTask
 from postmortem.model.findings import Confidence, Kind
 from postmortem.model.frame import Frame
@@ -72,9 +72,9 @@ def _add_blocker(graph: Graph, report: Report, shown: dict[int, LoggedTask]) -> 
         owner = _task(graph, pid, blocker["comm"], shown)
         graph.add(Node(lock, NodeKind.LOCK, f"{blocker['lock']} of {blocker['comm']} ({pid})"))
         where = f"log line {report.line}"
-        graph.link(Edge(node.id, lock, "waits for", Confidence.CERTAIN, where))
+        graph.link(Edge(node.id, lock, EdgeKind.WAITS, Confidence.CERTAIN, where))
         proof = f"{where}: the kernel says {blocker[0]}"
-        graph.link(Edge(lock, owner, "likely held by", Confidence.LIKELY, proof))
+        graph.link(Edge(lock, owner, EdgeKind.LIKELY_HELD, Confidence.LIKELY, proof))
     elif how.primitive is not None or how.reason is not None:
         kind = how.primitive if how.primitive in LOCKS else how.reason or how.primitive
         _link_unknown(graph, node.id, kind or WaitKind.UNKNOWN, f"log line {report.line}")
@@ -120,9 +120,9 @@ def _add_held_locks(graph: Graph, tasks: Sequence[LoggedTask]) -> None:
             graph.add(Node(lock_id, NodeKind.LOCK, f"lock {lock.name}", lock.address))
             proof = f"lockdep lists it for the task, taken in {lock.function}"
             if waiting.get(task.pid) == lock.address:
-                graph.link(Edge(node, lock_id, "waits for", Confidence.LIKELY, proof))
+                graph.link(Edge(node, lock_id, EdgeKind.WAITS, Confidence.LIKELY, proof))
             else:
-                graph.link(Edge(lock_id, node, "held by", Confidence.LIKELY, proof))
+                graph.link(Edge(lock_id, node, EdgeKind.HELD, Confidence.LIKELY, proof))
 
 
 def _add_unknown(graph: Graph, task: LoggedTask) -> None:
@@ -140,4 +140,4 @@ def _link_unknown(graph: Graph, node: str, kind: WaitKind, proof: str) -> None:
         return
     target = f"unknown:{node}"
     graph.add(Node(target, NodeKind.UNKNOWN, f"{kind}, which one is not known"))
-    graph.link(Edge(node, target, "waits for", Confidence.POSSIBLE, proof))
+    graph.link(Edge(node, target, EdgeKind.WAITS, Confidence.POSSIBLE, proof))

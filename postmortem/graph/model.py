@@ -30,6 +30,48 @@ class NodeKind(str, Enum):
         return self.value
 
 
+class EdgeKind(str, Enum):
+    """Why the source can't go on before the target does something; the words lead that way."""
+
+    WAITS = "waits for"
+    HELD = "held by"
+    LIKELY_HELD = "likely held by"
+    PERHAPS_HELD = "perhaps held by"
+    EXECUTED = "executed by"
+    ENDS = "ends with"
+    ANSWERED = "answered by"
+    COMMITTED = "committed by"
+    NEEDS = "needs"
+    PERHAPS_NEEDS = "perhaps needs"
+
+    def __str__(self) -> str:
+        return self.value
+
+    @property
+    def from_below(self) -> str:
+        """The words read from the target: who ``waits for`` a lock, that is ``waited for by``."""
+        return _FROM_BELOW[self]
+
+    @property
+    def holds(self) -> bool:
+        """The target has the source in its hands: a lock and its holder."""
+        return self in (EdgeKind.HELD, EdgeKind.LIKELY_HELD, EdgeKind.PERHAPS_HELD)
+
+
+_FROM_BELOW = {
+    EdgeKind.WAITS: "waited for by",
+    EdgeKind.HELD: "holds",
+    EdgeKind.LIKELY_HELD: "likely holds",
+    EdgeKind.PERHAPS_HELD: "perhaps holds",
+    EdgeKind.EXECUTED: "executes",
+    EdgeKind.ENDS: "must end for",
+    EdgeKind.ANSWERED: "must answer",
+    EdgeKind.COMMITTED: "commits",
+    EdgeKind.NEEDS: "must do",
+    EdgeKind.PERHAPS_NEEDS: "perhaps must do",
+}
+
+
 @dataclass(frozen=True)
 class Node:
     """A task or what tasks wait for."""
@@ -53,6 +95,8 @@ class Node:
     """How many tasks it stands for: a convoy waits for the same thing in the same way."""
     stack: tuple[str, ...] = ()
     """Functions of a task, innermost first."""
+    exited: bool = False
+    """A task that is no more: what it holds is never given back."""
     hung: bool = False
     """It has waited longer than the kernel thinks healthy, or the kernel has said so."""
 
@@ -63,8 +107,7 @@ class Edge:
 
     source: str
     target: str
-    label: str
-    """``waits for``, ``held by``, ``executed by`` ..."""
+    kind: EdgeKind
     confidence: Confidence = Confidence.CERTAIN
     proof: str = ""
 

@@ -10,20 +10,6 @@ from postmortem.model.findings import Confidence
 _MAX_LINES = 200
 _MAX_DEPTH = 64
 
-_FROM_BELOW = {
-    "waits for": "waited for by",
-    "held by": "holds",
-    "likely held by": "likely holds",
-    "perhaps held by": "perhaps holds",
-    "executed by": "executes",
-    "ends with": "must end for",
-    "answered by": "must answer",
-    "committed by": "commits",
-    "needs": "must do",
-    "perhaps needs": "perhaps must do",
-}
-"""An edge's words, read from its target."""
-
 
 def seconds_text(seconds: float | None) -> str:
     """``3.1 s``, ``2 min 5 s``, ``1 h 3 min``."""
@@ -70,7 +56,7 @@ def circle(graph: Graph, cycle: Sequence[Edge]) -> tuple[str, ...]:
     turned = [*cycle[start:], *cycle[:start]]
     for edge in turned:
         lines.append(node_text(graph.nodes[edge.source]))
-        lines.append(f"  {edge.label}")
+        lines.append(f"  {edge.kind}")
     if turned:
         lines.append(f"{graph.nodes[turned[0].source].label}: the circle is closed")
     for edge in turned:
@@ -89,7 +75,7 @@ def _below(graph: Graph, root: str) -> Iterator[str]:
     while pending:
         edge, depth = pending.pop()
         node = graph.nodes[edge.source]
-        words = _FROM_BELOW.get(edge.label, edge.label)
+        words = edge.kind.from_below
         again = "" if edge.source not in seen else " (see above)"
         yield f"{'  ' * min(depth, _MAX_DEPTH)}{words} {node_text(node)}{again}"
         if again:

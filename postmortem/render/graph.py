@@ -56,7 +56,7 @@ def dot(graph: Graph) -> str:
             style = styles.get(edge.confidence, "solid")
             lines.append(
                 f'  "{_quoted(edge.source)}" -> "{_quoted(edge.target)}"'
-                f' [label="{_quoted(edge.label)}" style={style}];'
+                f' [label="{_quoted(str(edge.kind))}" style={style}];'
             )
     lines.append("}")
     return "\n".join(lines) + "\n"
@@ -216,9 +216,9 @@ def _arrow(
         label_x, label_y = (x1 + x2) / 2, min(y1, y2) - 31
     return (
         f'<path d="{path}" fill="none" stroke="#555"{dash} marker-end="url(#tip)">'
-        f"<title>{_text(edge.proof or edge.label)}</title></path>"
+        f"<title>{_text(edge.proof or str(edge.kind))}</title></path>"
         f'<text x="{label_x:g}" y="{label_y:g}" text-anchor="middle" font-size="10"'
-        f' fill="#555">{_text(edge.label)}</text>'
+        f' fill="#555">{_text(str(edge.kind))}</text>'
     )
 
 

@@ -7,7 +7,7 @@ import time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postmortem.graph.model import Edge, Graph, Node, NodeKind, cycles, roots
+from postmortem.graph.model import Edge, EdgeKind, Graph, Node, NodeKind, cycles, roots
 
 
 def graph_of(*pairs: tuple[str, str]) -> Graph:
@@ -17,7 +17,7 @@ def graph_of(*pairs: tuple[str, str]) -> Graph:
             kind = NodeKind.LOCK if name.startswith("lock") else NodeKind.TASK
             graph.add(Node(name, kind, name))
     for source, target in pairs:
-        graph.link(Edge(source, target, "waits for"))
+        graph.link(Edge(source, target, EdgeKind.WAITS))
     return graph
 
 

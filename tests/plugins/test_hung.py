@@ -104,15 +104,14 @@ def test_last_in_a_chain_of_blockers_is_to_blame(tmp_path: Path) -> None:
 
 
 def test_ten_thousand_tasks_with_an_event_each_are_one_trouble() -> None:
-    from postmortem_plugins.hung import Facts, _troubles
-
-    from postmortem.graph.model import Edge, Graph, Node, NodeKind
+    from postmortem.graph.model import Edge, EdgeKind, Graph, Node, NodeKind
+    from postmortem.judge.hangs import Facts, troubles
 
     graph = Graph()
     for number in range(10_000):
         task, event = f"t{number}", f"e{number}"
         graph.add(Node(task, NodeKind.TASK, task, "D", 500.0, function="f", hung=True))
         graph.add(Node(event, NodeKind.EVENT, f"completion {number}"))
-        graph.link(Edge(task, event, "waits for"))
-    (trouble,) = _troubles(Facts(graph))
+        graph.link(Edge(task, event, EdgeKind.WAITS))
+    (trouble,) = troubles(Facts(graph))
     assert trouble.tasks == 10_000

@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from postmortem.graph.model import Edge, Graph, Node, NodeKind
+from postmortem.graph.model import Edge, EdgeKind, Graph, Node, NodeKind
 from postmortem.model.findings import Confidence
 from postmortem.render.graph import dot, svg
 from tests.render.hostile import ATTACKS
@@ -18,10 +18,10 @@ def deadlock(name: str = "left") -> Graph:
     graph.add(Node("t2", NodeKind.TASK, "right (8)", "D", 4.0))
     graph.add(Node("l1", NodeKind.LOCK, f"mutex {name}"))
     graph.add(Node("l2", NodeKind.LOCK, "mutex b"))
-    graph.link(Edge("t1", "l2", "waits for", proof=name))
-    graph.link(Edge("l2", "t2", "held by", Confidence.LIKELY))
-    graph.link(Edge("t2", "l1", "waits for"))
-    graph.link(Edge("l1", "t1", "held by"))
+    graph.link(Edge("t1", "l2", EdgeKind.WAITS, proof=name))
+    graph.link(Edge("l2", "t2", EdgeKind.HELD, Confidence.LIKELY))
+    graph.link(Edge("t2", "l1", EdgeKind.WAITS))
+    graph.link(Edge("l1", "t1", EdgeKind.HELD))
     return graph
 
 
@@ -61,7 +61,7 @@ def test_convoy_of_thousands_is_bounded() -> None:
     graph = deadlock()
     for number in range(5000):
         graph.add(Node(f"w{number}", NodeKind.TASK, f"waiter {number}"))
-        graph.link(Edge(f"w{number}", "l1", "waits for"))
+        graph.link(Edge(f"w{number}", "l1", EdgeKind.WAITS))
     drawing = svg(graph, "t")
     assert len(drawing) < 1_000_000
     assert "more nodes are not drawn" in drawing

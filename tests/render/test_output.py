@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from postmortem.errors import UsageError
-from postmortem.graph.model import Edge, Graph, Node, NodeKind
+from postmortem.graph.model import Edge, EdgeKind, Graph, Node, NodeKind
 from postmortem.model.findings import Column, Export, Table, Text, Unit
 from postmortem.model.result import Analysis
 from postmortem.model.stacks import FoldedStack, FoldedStacks
@@ -31,7 +31,7 @@ LISTED = replace(HEALTHY, tables=(TABLE,))
 GRAPH = Graph()
 GRAPH.add(Node("t", NodeKind.TASK, "sh (7)", pid=7))
 GRAPH.add(Node("l", NodeKind.LOCK, "mutex m"))
-GRAPH.link(Edge("t", "l", "waits for"))
+GRAPH.link(Edge("t", "l", EdgeKind.WAITS))
 DRAWN = replace(
     HEALTHY,
     exports=(

@@ -10,7 +10,7 @@ import drgn
 
 from postmortem.arch import arch_of
 from postmortem.dump.damage import damage
-from postmortem.graph.model import Edge, Graph, Node, NodeKind
+from postmortem.graph.model import Edge, EdgeKind, Graph, Node, NodeKind
 from postmortem.kernel.cpu.cpus import Cpu, cpus
 from postmortem.kernel.devices import Device, device_of_super_block, devices
 from postmortem.kernel.locking import locks
@@ -63,9 +63,9 @@ _PEERS = frozenset(
     {WaitKind.WORK, WaitKind.WORKQUEUE, WaitKind.KTHREAD, WaitKind.FUSE, WaitKind.JOURNAL}
 )
 _PEER_LABELS = {
-    WaitKind.KTHREAD: "ends with",
-    WaitKind.FUSE: "answered by",
-    WaitKind.JOURNAL: "committed by",
+    WaitKind.KTHREAD: EdgeKind.ENDS,
+    WaitKind.FUSE: EdgeKind.ANSWERED,
+    WaitKind.JOURNAL: EdgeKind.COMMITTED,
 }
 _DISK = frozenset(
     {WaitKind.PAGE, WaitKind.BUFFER, WaitKind.IO, WaitKind.REQUEST, WaitKind.JOURNAL, WaitKind.BIT}
@@ -221,7 +221,7 @@ class _Builder:
         for member in same:
             self._node_of[member.task.address] = node.id
         confidence = Confidence.CERTAIN if wait.address is not None else Confidence.POSSIBLE
-        self._graph.link(Edge(node.id, name, "waits for", confidence, wait.proof))
+        self._graph.link(Edge(node.id, name, EdgeKind.WAITS, confidence, wait.proof))
 
     def _hung(self, wait: Wait) -> bool:
         longest = wait.since.longest
@@ -252,7 +252,7 @@ class _Builder:
                 return
             node = self._holder_node(owner.task, longest)
             self._hold(node, owner.task, wait.kind, wait.address, owner.member)
-            self._graph.link(Edge(name, node, "held by", Confidence.CERTAIN, owner.member))
+            self._graph.link(Edge(name, node, EdgeKind.HELD, Confidence.CERTAIN, owner.member))
             return
         if owner.state in ("free", "open to readers"):
             return
@@ -265,20 +265,20 @@ class _Builder:
         wait = group[0]
         if wait.device in disks:
             disk = disks[wait.device]
-            self._link_device(name, disk, "needs", Confidence.CERTAIN, wait.name)
+            self._link_device(name, disk, EdgeKind.NEEDS, Confidence.CERTAIN, wait.name)
             return
         longest = max((w.since.longest or 0.0 for w in group), default=0.0)
         slow = [d for d in disks.values() if d.suspended or d.oldest >= max(1.0, longest / 2)]
         for disk in slow if len(slow) == 1 else ():
             proof = f"the only disk that holds up I/O: {disk.state}"
-            self._link_device(name, disk, "perhaps needs", Confidence.POSSIBLE, proof)
+            self._link_device(name, disk, EdgeKind.PERHAPS_NEEDS, Confidence.POSSIBLE, proof)
 
     def _link_device(
-        self, name: str, disk: Device, label: str, confidence: Confidence, proof: str
+        self, name: str, disk: Device, kind: EdgeKind, confidence: Confidence, proof: str
     ) -> None:
         node_id = f"device:{disk.name}"
         if node_id in self._graph.nodes:
-            self._graph.link(Edge(name, node_id, label, confidence, proof))
+            self._graph.link(Edge(name, node_id, kind, confidence, proof))
             return
         mounted = [
             text.replace(f" on {disk.name}", "")
@@ -294,7 +294,7 @@ class _Builder:
             address=disk.address,
         )
         self._graph.add(node)
-        self._graph.link(Edge(name, node.id, label, confidence, proof))
+        self._graph.link(Edge(name, node.id, kind, confidence, proof))
 
     def _took_before(self, task: int, wait: Wait) -> bool:
         """Whether some function on the stack of a lock's owner can have taken the lock."""
@@ -314,16 +314,17 @@ class _Builder:
             EXITED,
             "has exited, or returned, without giving it back",
             address=owner.task,
+            exited=True,
         )
         self._graph.add(node)
         proof = (
             f"{owner.member} is {wait.task.comm} ({wait.task.pid}), which waits for it, and no"
             " function on its stack has taken it: the task_struct was used again"
         )
-        self._graph.link(Edge(name, node.id, "held by", Confidence.LIKELY, proof))
+        self._graph.link(Edge(name, node.id, EdgeKind.HELD, Confidence.LIKELY, proof))
 
     def _add_peer(self, name: str, wait: Wait) -> None:
-        label = _PEER_LABELS.get(wait.kind, "executed by")
+        label = _PEER_LABELS.get(wait.kind, EdgeKind.EXECUTED)
         node = self._holder_node(wait.peer, 0.0)
         self._graph.link(Edge(name, node, label, Confidence.CERTAIN, wait.proof))
         frames = self._frames(wait.peer)
@@ -352,13 +353,17 @@ class _Builder:
             node = self._holder_node(hint, longest)
             proof = f"{owner.member}; a hint of the kernel's"
             self._hold(node, hint, wait.kind, wait.address, proof)
-            self._graph.link(Edge(name, node, "likely held by", Confidence.LIKELY, proof))
+            self._graph.link(Edge(name, node, EdgeKind.LIKELY_HELD, Confidence.LIKELY, proof))
         for item in (likely or found)[:_MAX_CANDIDATES]:
             node = self._holder_node(item.task.address, longest)
             if item.frame is not None:
                 frame = self._frames(item.task.address)[item.frame]
                 self._result.holding.setdefault(node, (frame, item.proof))
-            label = "likely held by" if item.confidence is Confidence.LIKELY else "perhaps held by"
+            label = (
+                EdgeKind.LIKELY_HELD
+                if item.confidence is Confidence.LIKELY
+                else EdgeKind.PERHAPS_HELD
+            )
             self._graph.link(Edge(name, node, label, item.confidence, item.proof))
 
     def _others(self, waiting: set[int]) -> Iterable[tuple[Task, Sequence[Frame], bytes]]:
@@ -437,6 +442,7 @@ class _Builder:
             frame.module if frame else None,
             task.address,
             stack=functions,
+            exited=reused or task.state in "ZX",
         )
         if wait is not None:
             self._result.by_node.setdefault(node.id, wait)
@@ -485,6 +491,7 @@ class _Builder:
             pid=pid,
             comm=comm,
             address=address,
+            exited=True,
         )
 
 

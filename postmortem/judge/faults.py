@@ -1,0 +1,278 @@
+"""What memory adds to an oops: the faulting instruction, its operands, their types and objects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from postmortem.judge.assertions import told
+from postmortem.judge.fate import outcome
+from postmortem.judge.reports import code_block, finding_of
+from postmortem.model.findings import Block, Confidence, Evidence, Finding, Holds, Kind, Strength
+from postmortem.model.report import Report
+from postmortem.plugin import Context
+from postmortem.rules.poison import poison
+
+if TYPE_CHECKING:
+    from postmortem.kernel.code.bitflip import BitFlip
+    from postmortem.kernel.code.fault import Fault
+
+_ASSERTIONS = frozenset(
+    {Kind.BUG, Kind.WARNING, Kind.LIST_CORRUPTION, Kind.SCHEDULING_WHILE_ATOMIC}
+)
+"""The kernel stopped by itself: the instruction is a trap and its operands mean nothing."""
+
+
+def oops_finding(ctx: Context, report: Report) -> Finding:
+    """An oops, BUG or WARN: what its report says, and what memory adds."""
+    plain = told(finding_of(ctx, report), report)
+    said = outcome(ctx, report).sentence
+    # What memory adds may fail on a damaged dump: what the log says must not be lost.
+    found = ctx.attempt("more on an oops", partial(_explained, ctx, report, plain)) or plain
+    return replace(found, explanation=f"{found.explanation} {said}".rstrip())
+
+
+def _explained(ctx: Context, report: Report, finding: Finding) -> Finding:
+    fault = _fault(ctx, report) if ctx.prog is not None and ctx.has_types else None
+    if fault is None:
+        block = code_block(report)
+        finding = replace(finding, blocks=(block,)) if block else finding
+        finding = _with_poison(finding, report)
+    else:
+        finding = replace(finding, blocks=(_code(ctx, fault),))
+        finding = _with_source(ctx, finding, report, fault)
+        if report.kind not in _ASSERTIONS:
+            finding = _with_access(ctx, finding, fault)
+    if report.kind is Kind.STACK_OVERFLOW:
+        finding = _with_recursion(ctx, finding, report)
+    if report.pc is not None and report.pc.function is None and report.pc.address is not None:
+        finding = _with_target(ctx, finding, report.pc.address)
+    return finding
+
+
+def _with_source(ctx: Context, finding: Finding, report: Report, fault: Fault) -> Finding:
+    """File and line of the culprit, and its locals, where DWARF has them."""
+    if ctx.debug is None or ctx.prog is None:
+        return finding
+    culprit = finding.culprit
+    if report.pc is not None and report.function == report.pc.function:
+        lines = ctx.lines_at(fault.instruction.address, is_return_address=False)
+        if lines and lines[0].line:
+            culprit = replace(culprit, file=lines[0].file, line=lines[0].line)
+    from postmortem.kernel.code.locals import frame_locals
+
+    program = ctx.debug.program
+    found = ctx.attempt("locals", lambda: frame_locals(program, fault.registers)) or ()
+    text = tuple(f"{item.function}: {item.name} = {item.value}" for item in found)
+    blocks = (*finding.blocks, Block("Parameters and locals", text)) if text else finding.blocks
+    return replace(finding, culprit=culprit, blocks=blocks)
+
+
+def _fault(ctx: Context, report: Report) -> Fault | None:
+    from postmortem.arch import arch_of
+    from postmortem.kernel.code.fault import fault_at, text_address
+
+    place = report.pc
+    prog = ctx.prog
+    if prog is None or place is None or place.function is None or place.offset is None:
+        return None
+    pc = text_address(prog, place.function, place.offset, place.size, place.module)
+    if pc is None:
+        return None
+    arch = arch_of(prog)
+    registers = {arch.register_name(name): value for name, value in report.registers.items()}
+    return ctx.attempt("code at the fault", lambda: fault_at(prog, pc, registers))
+
+
+def _code(ctx: Context, fault: Fault) -> Block:
+    from postmortem.kernel.code.fault import fault_listing
+
+    assert ctx.prog is not None
+    lines, mark = fault_listing(ctx.prog, fault)
+    return Block("Code at the fault", lines, mark, Holds.CODE)
+
+
+def _with_access(ctx: Context, finding: Finding, fault: Fault) -> Finding:
+    """Explain the memory operand: value, type, member, poison, object."""
+    where = f"{fault.code.name}+{fault.instruction.address - fault.code.start:#x}"
+    evidence = list(finding.evidence)
+    sentences = []
+    if fault.base is not None and fault.base_value is not None:
+        access = f"{fault.instruction.text}: {fault.base} = {fault.base_value:#x}"
+        if fault.address is not None:
+            verb = "writes to" if _writes(fault) else "reads"
+            access += f", so it {verb} {fault.address:#x}"
+        evidence.append(Evidence(access, where, Strength.SHOWN))
+    if fault.pointer is not None:
+        sentence = _pointer_sentence(fault)
+        sentences.append(sentence)
+        evidence.append(
+            Evidence(
+                f"{fault.base} is {fault.pointer.expression}, a pointer to"
+                f" {fault.pointer.type_name}, so {fault.member or 'no member'} is meant",
+                "types of the function's parameters",
+                Strength.SHOWN,
+            )
+        )
+    elif finding.kind is Kind.NULL_DEREFERENCE:
+        evidence += _candidates(ctx, finding, fault)
+    if fault.base_poison is not None:
+        sentences.append(f"The pointer is a poison value ({fault.base_poison.meaning}).")
+        evidence.append(
+            Evidence(
+                f"{fault.base} = {fault.base_value:#x}: {fault.base_poison.meaning}",
+                where,
+                Strength.SHOWN,
+            )
+        )
+    evidence += [
+        Evidence(
+            f"{register} -> {found}",
+            "slab allocator",
+            Strength.PROOF if found.allocated is False else Strength.SAID,
+        )
+        for register, found in fault.objects.items()
+        if register in fault.pointers or register == fault.base or found.allocated is False
+    ]
+    flip = _flip(ctx, fault)
+    if flip is not None:
+        evidence.append(Evidence(str(flip), where))
+        sentences.append(_flip_sentence(flip))
+    freed = _freed_object(fault)
+    if freed and finding.kind in (Kind.USE_AFTER_FREE, Kind.GENERAL_PROTECTION):
+        sentences.append(freed)
+    return replace(
+        finding,
+        explanation=" ".join([finding.explanation, *sentences]),
+        evidence=tuple(evidence),
+    )
+
+
+def _flip(ctx: Context, fault: Fault) -> BitFlip | None:
+    from postmortem.kernel.code.bitflip import bit_flip
+
+    prog = ctx.prog
+    return None if prog is None else ctx.attempt("bit flips", lambda: bit_flip(prog, fault))
+
+
+def _flip_sentence(flip: BitFlip) -> str:
+    return (
+        f"With bit {flip.bit} flipped {flip.name} would be {flip.meant:#x}, {flip.what}:"
+        " a single bit may have changed in memory or on its way."
+    )
+
+
+def _candidates(ctx: Context, finding: Finding, fault: Fault) -> Iterator[Evidence]:
+    """Which struct of the culprit's module has a member where the NULL pointer was used."""
+    from postmortem.kernel.identify import members_at
+
+    prog, module, memory = ctx.prog, finding.culprit.module, fault.instruction.memory
+    if prog is None or module is None or memory is None or fault.address is None:
+        return
+    address, size = fault.address, memory.size
+    found = ctx.attempt("module types", lambda: members_at(prog, module, address, size))
+    if found:
+        yield Evidence(
+            f"offset {address:#x} with {size} bytes fits {' or '.join(found)}",
+            f"structs that {module} declares",
+            Strength.SHOWN,
+        )
+
+
+def _writes(fault: Fault) -> bool:
+    memory = fault.instruction.memory
+    return memory is not None and memory.written
+
+
+def _pointer_sentence(fault: Fault) -> str:
+    pointer = fault.pointer
+    assert pointer is not None
+    member = fault.member
+    what = f"{pointer.expression} ({pointer.type_name} *)"
+    state = "is NULL" if fault.base_value == 0 else f"is {fault.base_value:#x}"
+    if member is None:
+        return f"{what} {state}."
+    verb = "written to" if _writes(fault) else "read"
+    return (
+        f"{what} {state}; {member} at offset {pointer.offset + fault.displacement:#x} was {verb}."
+    )
+
+
+def _freed_object(fault: Fault) -> str:
+    for register, found in fault.objects.items():
+        if found.allocated is False:
+            pointer = fault.pointers.get(register)
+            what = pointer.expression if pointer else register
+            return f"{what} lies in a freed object of slab cache {found.cache}."
+    return ""
+
+
+def _with_poison(finding: Finding, report: Report) -> Finding:
+    """Name the poison values among the registers of a report, where there is no dump to ask."""
+    values = {**report.registers, "the address": report.fault_address or 0}
+    found = {name: poison(value) for name, value in values.items()}
+    evidence = [
+        Evidence(
+            f"{name} = {values[name]:#x}: {item.meaning}", "registers in the log", Strength.SHOWN
+        )
+        for name, item in found.items()
+        if item is not None
+    ]
+    return replace(finding, evidence=(*finding.evidence, *evidence))
+
+
+def _with_target(ctx: Context, finding: Finding, target: int) -> Finding:
+    """Say where a jump went that met no code."""
+    found = poison(target)
+    what = found.meaning if found is not None else None
+    prog = ctx.prog
+    if what is None and prog is not None and ctx.has_types:
+        from postmortem.kernel.identify import identify
+
+        what = ctx.attempt("jump target", lambda: identify(prog, target))
+    meaning = f": {what}" if what else " holds no code"
+    if prog is not None and ctx.has_types:
+        from postmortem.kernel.code.bitflip import flipped_target
+
+        flip = ctx.attempt("bit flips", lambda: flipped_target(prog, target))
+        if flip is not None:
+            meaning += f". {_flip_sentence(flip)[:-1]}"
+    return replace(
+        finding,
+        explanation=f"{finding.explanation} It jumped to {target:#x}{meaning}.",
+        evidence=(*finding.evidence, Evidence(f"jumped to {target:#x}", "instruction pointer")),
+    )
+
+
+def _with_recursion(ctx: Context, finding: Finding, report: Report) -> Finding:
+    from postmortem.kernel.tasks.stacks import recursion
+    from postmortem.kernel.tasks.tasks import all_tasks
+
+    prog = ctx.prog
+    if prog is None or report.task is None:
+        return finding
+    task = all_tasks(prog).by_pid(report.task.pid)
+    if task is None:
+        return finding
+    found = recursion(prog, task.address)
+    if found is None:
+        return finding
+    sentence = (
+        f"{found.function}() recursed: {found.count} of its frames fill the"
+        f" {found.stack_bytes // 1024} KiB stack."
+    )
+    return replace(
+        finding,
+        confidence=Confidence.CERTAIN,
+        explanation=f"{finding.explanation} {sentence}",
+        evidence=(
+            *finding.evidence,
+            Evidence(
+                f"return addresses into {found.function} lie {found.count} times on the stack",
+                f"stack of task {task.pid}",
+                Strength.PROOF,
+            ),
+        ),
+    )

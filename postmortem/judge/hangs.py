@@ -1,0 +1,469 @@
+"""What hangs, behind whom, and what is said of it: from the graph of waits to findings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from postmortem.graph.model import Edge, EdgeKind, Graph, Node, NodeKind, cycles, roots
+from postmortem.graph.tree import circle, seconds_text, tree
+from postmortem.judge.reports import (
+    HANG_KINDS,
+    confidence_of,
+    finding_of,
+    index_of,
+    log_evidence,
+    report_id,
+    reports_of,
+    severity_of,
+)
+from postmortem.model.findings import (
+    Block,
+    Confidence,
+    Culprit,
+    Evidence,
+    Finding,
+    Holds,
+    Kind,
+    Severity,
+    Signature,
+    Strength,
+    TaskRef,
+)
+from postmortem.model.frame import Frame
+from postmortem.model.report import Report
+from postmortem.plugin import Context
+from postmortem.rules.kinds import next_steps
+
+_MAX_EDGES = 6
+_MAX_TROUBLES = 40
+_CIRCLE_SECONDS = 1.0
+"""Younger circles may be about to dissolve: a ww_mutex gives way by itself."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The graph, from wherever it came."""
+
+    graph: Graph
+    holding: Mapping[str, tuple[Frame, str]] = field(default_factory=dict)
+    """By node of a task: the frame that took what others wait for, and how we know."""
+    now: float | None = None
+    """Seconds since boot."""
+    from_dump: bool = False
+
+
+def _from_dump(ctx: Context, reports: list[Report]) -> Facts | None:
+    prog = ctx.prog
+    if prog is None or not ctx.has_types:
+        return None
+    from postmortem.kernel.locking.blocking import blocking
+
+    pids = [report.task.pid for report in reports if report.task is not None]
+    found = ctx.attempt("who waits for whom", lambda: blocking(prog, pids, log_time(ctx)))
+    if found is None:
+        return None
+    for problem in found.problems:
+        ctx.problem(problem.what, problem.why)
+    return Facts(found.graph, found.holding, found.waits.clock.now, True)
+
+
+def _from_log(ctx: Context, reports: list[Report]) -> Facts:
+    from postmortem.graph.from_log import log_graph
+
+    # A list of tasks alone is no hang: somebody asked for it.
+    wanted = ctx.prog is not None or reports or ctx.named
+    return Facts(log_graph(reports, ctx.case.logged_tasks if wanted else ()))
+
+
+def _referred_to(ctx: Context, reports: list[Report]) -> Iterator[Finding]:
+    """Reports that were taken together, but that a panic refers to one by one."""
+    referred = _referred(ctx)
+    for report in reports:
+        if report_id(report) in referred and report_id(report) != _id_of(ctx, reports):
+            cause = _id_of(ctx, reports)
+            yield finding_of(ctx, report, caused_by=(cause,), severity=Severity.WARNING)
+
+
+def _told(ctx: Context, report: Report, facts: Facts) -> Finding:
+    """What the kernel has said of a task that hangs no more, or of which nothing is known."""
+    finding = finding_of(ctx, report)
+    if not facts.from_dump or report.is_panic or finding.severity is Severity.FATAL:
+        return finding
+    return replace(
+        finding,
+        severity=Severity.WARNING,
+        explanation=f"{finding.explanation} By the time of the dump it went on again.",
+    )
+
+
+def read_facts(ctx: Context) -> Facts:
+    """Who waits for whom, from memory where there is any, else from the log."""
+    reports = reports_of(ctx, HANG_KINDS)
+    return _from_dump(ctx, reports) or _from_log(ctx, reports)
+
+
+def hangs(ctx: Context, facts: Facts) -> Iterator[Finding]:
+    """One finding for each trouble, and what the kernel reported beside them."""
+    reports = reports_of(ctx, HANG_KINDS)
+    used: set[int] = set()
+    found = troubles(facts)
+    if len(found) > _MAX_TROUBLES:
+        ctx.problem("hangs", f"{len(found)} of them: the largest {_MAX_TROUBLES} are shown")
+    for trouble in found[:_MAX_TROUBLES]:
+        mine = [
+            report
+            for report in reports
+            if report.line not in used
+            and not report.is_panic
+            and _concerns(report, trouble, facts.graph)
+        ]
+        used |= {report.line for report in mine}
+        yield _finding(ctx, facts, trouble, mine)
+        yield from _referred_to(ctx, mine)
+    for report in reports:
+        if report.line not in used:
+            yield _told(ctx, report, facts)
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """A root, or a circle, and the tasks that hang on it."""
+
+    root: str
+    """Id of the node; for a circle, of the task that closed it."""
+    cycle: tuple[Edge, ...]
+    blocked: tuple[Node, ...]
+    """Tasks that can't go on, the longest wait first."""
+
+    @property
+    def tasks(self) -> int:
+        """How many tasks hang, with all members of convoys."""
+        return sum(node.count for node in self.blocked)
+
+
+def troubles(facts: Facts) -> list[Trouble]:
+    """Everything that hangs for too long, the largest trouble first."""
+    graph = facts.graph
+    result = []
+    for cycle in cycles(graph):
+        members = {edge.source for edge in cycle}
+        tasks = graph.tasks(members | graph.blocked_by(members))
+        inner = graph.tasks(members)
+        young = min((node.seconds or 0.0 for node in inner), default=0.0) < _CIRCLE_SECONDS
+        unsure = any(edge.confidence is not Confidence.CERTAIN for edge in cycle)
+        if not inner or young or (unsure and not any(node.hung for node in tasks)):
+            continue
+        result.append(Trouble(inner[-1].id, cycle, tuple(tasks)))
+    for root in roots(graph):
+        tasks = graph.tasks(graph.blocked_by([root]))
+        # What a dead task holds is never given back, however short the wait is yet.
+        lost = graph.nodes[root].exited and any(
+            edge.confidence is Confidence.CERTAIN for edge in graph.into(root)
+        )
+        if lost or any(node.hung for node in tasks):
+            result.append(Trouble(root, (), tuple(tasks)))
+    result = _merged(graph, result)
+    result.sort(key=lambda item: (not item.cycle, -item.tasks))
+    return result
+
+
+def _merged(graph: Graph, troubles: list[Trouble]) -> list[Trouble]:
+    """One trouble of all tasks that wait in one way, each for an event of its own."""
+    found: dict[tuple[object, ...], list[Trouble]] = {}
+    for trouble in troubles:
+        root = graph.nodes[trouble.root]
+        key: tuple[object, ...] = (trouble.root, trouble.cycle)
+        if not trouble.cycle and root.kind in (NodeKind.EVENT, NodeKind.UNKNOWN):
+            key = (root.kind, trouble.blocked[0].function, trouble.blocked[0].stack)
+        found.setdefault(key, []).append(trouble)
+    return [
+        replace(alike[0], blocked=tuple(node for one in alike for node in one.blocked))
+        for alike in found.values()
+    ]
+
+
+def log_time(ctx: Context) -> float | None:
+    return next((record.time for record in reversed(ctx.records) if record.time is not None), None)
+
+
+def _concerns(report: Report, trouble: Trouble, graph: Graph) -> bool:
+    pid = report.task.pid if report.task is not None else None
+    return any(node.pid == pid for node in trouble.blocked) or (
+        any(node.count > 1 for node in trouble.blocked)
+        and any(node.count > 1 and node.function == report.function for node in trouble.blocked)
+    )
+
+
+def _referred(ctx: Context) -> set[str]:
+    """Ids of the findings that a later report, a panic, is said to come from."""
+    return {f"log-{line}" for line in index_of(ctx).consequences}
+
+
+def _id_of(ctx: Context, reports: list[Report]) -> str:
+    referred = _referred(ctx)
+    chosen = next((r for r in reports if report_id(r) in referred), reports[0])
+    return report_id(chosen)
+
+
+# --- one finding ------------------------------------------------------------------
+
+
+def _finding(ctx: Context, facts: Facts, trouble: Trouble, reports: list[Report]) -> Finding:
+    graph = facts.graph
+    first = trouble.blocked[0]
+    root = graph.nodes[trouble.root]
+    kind = Kind.DEADLOCK if trouble.cycle else Kind.HUNG_TASK
+    if root.kind is NodeKind.DEVICE and root.state:
+        kind = Kind.IO_ERROR
+    culprit = _culprit(facts, trouble, reports)
+    lines = circle(graph, trouble.cycle) if trouble.cycle else tree(graph, trouble.root)
+    finding = Finding(
+        id=_id_of(ctx, reports) if reports else f"hung-{trouble.root}",
+        kind=kind,
+        severity=_severity(ctx, reports),
+        confidence=_confidence(graph, trouble, reports),
+        title=_title(graph, trouble, reports, first),
+        explanation=_explanation(facts, trouble),
+        evidence=(
+            *_evidence(facts, trouble),
+            *(item for report in reports[:1] for item in log_evidence(report)),
+        ),
+        culprit=culprit,
+        caused_by=_died_of(ctx, root),
+        next_steps=_next_steps(facts, trouble, culprit),
+        signature=reports[0].signature if reports else _signature(first),
+        blocks=(Block("Who waits for whom", lines, holds=Holds.WAITS), *_stacks(graph, trouble)),
+        log_line=reports[0].line if reports else None,
+        time=reports[0].time if reports else _began(facts, trouble),
+    )
+    return finding
+
+
+def _began(facts: Facts, trouble: Trouble) -> float | None:
+    """When the longest wait began, in seconds since boot."""
+    now = facts.now
+    longest = max((node.seconds or 0.0 for node in trouble.blocked), default=0.0)
+    return None if now is None else max(0.0, now - longest)
+
+
+def _severity(ctx: Context, reports: list[Report]) -> Severity:
+    if any(severity_of(ctx, report) is Severity.FATAL for report in reports):
+        return Severity.FATAL
+    return Severity.ERROR
+
+
+def _signature(node: Node) -> Signature:
+    from postmortem.model.frame import Frame
+    from postmortem.rules.blame import signature
+
+    frames = [Frame(name) for name in node.stack]
+    return signature(Kind.HUNG_TASK, node.function, frames)
+
+
+def _confidence(graph: Graph, trouble: Trouble, reports: list[Report]) -> Confidence:
+    """As sure as the least sure step from the longest wait to the root."""
+    if graph.nodes[trouble.root].kind is NodeKind.UNKNOWN and reports:
+        return confidence_of(reports[0])
+    edges = trouble.cycle or _path(graph, trouble)
+    order = list(Confidence)
+    return max((e.confidence for e in edges), key=order.index, default=Confidence.LIKELY)
+
+
+def _path(graph: Graph, trouble: Trouble) -> tuple[Edge, ...]:
+    """The shortest way from the task that waits longest to the root."""
+    start = next((node for node in trouble.blocked if node.hung), trouble.blocked[0]).id
+    came: dict[str, Edge] = {}
+    pending = [start]
+    while pending:
+        following: list[str] = []
+        for node in pending:
+            for edge in graph.out(node):
+                if edge.target in came or edge.target == start:
+                    continue
+                came[edge.target] = edge
+                following.append(edge.target)
+        if trouble.root in came:
+            path = [came[trouble.root]]
+            while path[-1].source != start:
+                path.append(came[path[-1].source])
+            return tuple(reversed(path))
+        pending = following
+    return ()
+
+
+def _culprit(facts: Facts, trouble: Trouble, reports: list[Report]) -> Culprit:
+    root = facts.graph.nodes[trouble.root]
+    if trouble.cycle and reports:
+        # All in a circle are equally to blame: name the one that the kernel named.
+        tasks = _cycle_tasks(facts.graph, trouble)
+        root = next((node for node in tasks if node.function == reports[0].function), root)
+    if root.kind is not NodeKind.TASK:
+        # Nobody is known who could end the wait: who waits is all there is to blame.
+        waiter = next((node for node in trouble.blocked if node.hung), trouble.blocked[0])
+        return Culprit(waiter.function, waiter.module, task=_ref(waiter))
+    held = facts.holding.get(root.id)
+    if held is not None and not trouble.cycle:
+        return Culprit(held[0].function, held[0].module, task=_ref(root))
+    return Culprit(root.function, root.module, task=_ref(root))
+
+
+def _ref(node: Node) -> TaskRef | None:
+    return None if node.pid is None or node.comm is None else TaskRef(node.pid, node.comm)
+
+
+def _title(graph: Graph, trouble: Trouble, reports: list[Report], first: Node) -> str:
+    title = reports[0].title if reports else f"INFO: task hung in {first.function or '?'}"
+    if trouble.cycle:
+        names = [node.label for node in _cycle_tasks(graph, trouble)]
+        how = "with itself" if len(names) == 1 else "of " + ", ".join(names)
+        return f"{title} (deadlock {how})"
+    return title
+
+
+def _cycle_tasks(graph: Graph, trouble: Trouble) -> list[Node]:
+    return [
+        graph.nodes[edge.source]
+        for edge in trouble.cycle
+        if graph.nodes[edge.source].kind is NodeKind.TASK
+    ]
+
+
+def _explanation(facts: Facts, trouble: Trouble) -> str:
+    graph = facts.graph
+    count = trouble.tasks
+    tasks = "One task hangs" if count == 1 else f"{count} tasks hang"
+    longest = max((node.seconds or 0.0 for node in trouble.blocked), default=0.0)
+    text = f"{tasks}, the longest for {seconds_text(longest)}. "
+    if count == 1:
+        text = f"One task hangs, for {seconds_text(longest)}. "
+    if trouble.cycle:
+        return text + _circle_words(graph, trouble)
+    root = graph.nodes[trouble.root]
+    if root.kind is NodeKind.DEVICE and root.state:
+        return f"{text}All wait for {root.label}, which does not answer: {root.state}."
+    if root.kind is NodeKind.UNKNOWN:
+        where = "the dump does not show" if facts.from_dump else "the log does not say"
+        kind = root.label.partition(",")[0]
+        return f"{text}{trouble.blocked[0].label} waits for {_article(kind)}; {where} which."
+    if root.kind is not NodeKind.TASK:
+        edge = graph.into(root.id)[0]
+        waiter = graph.nodes[edge.source].label
+        state = f" ({root.state})" if root.state else ""
+        own = trouble.tasks > sum(waiting(graph, graph.into(root.id)))
+        each = "Each waits for one of its own in the same way: " if own else ""
+        return (
+            f"{text}{each}{waiter} waits for {root.label}{state};"
+            " the dump does not say who should end this wait."
+        )
+    held = facts.holding.get(root.id)
+    what = [f"{graph.nodes[e.source].label}" for e in graph.into(root.id)]
+    does = _DOES.get(graph.into(root.id)[0].kind, "holds")
+    likely = "most likely " if graph.into(root.id)[0].confidence is not Confidence.CERTAIN else ""
+    text += f"At the root {root.label} {likely}{does} {', '.join(what[:3])}"
+    if held is not None and does == "holds":
+        text += f", taken in {held[0].function}()"
+    return f"{text}; it {_doing(root)}."
+
+
+def _article(kind: str) -> str:
+    if kind == "unknown":
+        return "something"
+    return f"{'an' if kind[0] in 'aeiouAEIORS' else 'a'} {kind}"
+
+
+def _doing(root: Node) -> str:
+    state = root.state
+    if state.startswith(("sleeping", "running", "runnable", "stopped")):
+        return f"is {state}"
+    if root.exited:
+        return state.partition(":")[0]
+    return f"is in state {state}" if state else "does something that is not known"
+
+
+def _circle_words(graph: Graph, trouble: Trouble) -> str:
+    names = [node.label for node in _cycle_tasks(graph, trouble)]
+    locks = [
+        graph.nodes[edge.source].label
+        for edge in trouble.cycle
+        if graph.nodes[edge.source].kind is not NodeKind.TASK
+    ]
+    if len(names) == 1:
+        return f"{names[0]} waits for {', '.join(locks)}, which it holds itself."
+    return f"{', '.join(names)} wait for each other in a circle: {', '.join(locks)}."
+
+
+def _evidence(facts: Facts, trouble: Trouble) -> Iterator[Evidence]:
+    graph = facts.graph
+    for edge in (trouble.cycle or _path(graph, trouble))[:_MAX_EDGES]:
+        source, target = graph.nodes[edge.source], graph.nodes[edge.target]
+        where = f"task {source.pid}" if source.pid is not None else f"{source.address or 0:#x}"
+        said = f"{source.label} {_verb(edge, source)} {target.label}"
+        if facts.from_dump:
+            proof = f": {edge.proof}" if edge.proof else ""
+            yield Evidence(said + proof, where, Strength.SHOWN)
+        else:
+            yield Evidence(said, edge.proof or where)
+    held = facts.holding.get(trouble.root)
+    if held is not None:
+        frame, proof = held
+        place = f"{frame.function}+{frame.offset or 0:#x}"
+        yield Evidence(proof, place, Strength.PROOF)
+
+
+def _verb(edge: Edge, source: Node) -> str:
+    if edge.kind is EdgeKind.WAITS and source.seconds is not None:
+        return f"has waited {seconds_text(source.seconds)} for"
+    return str(edge.kind) if edge.kind in _PLAIN_VERBS else f"is {edge.kind}"
+
+
+_PLAIN_VERBS = (EdgeKind.WAITS, EdgeKind.ENDS, EdgeKind.NEEDS, EdgeKind.PERHAPS_NEEDS)
+_DOES = {
+    EdgeKind.EXECUTED: "executes",
+    EdgeKind.ENDS: "is to end:",
+    EdgeKind.ANSWERED: "must answer a",
+    EdgeKind.COMMITTED: "commits",
+}
+"""What a root does with what others wait for, where it does not hold it."""
+
+
+def _died_of(ctx: Context, root: Node) -> tuple[str, ...]:
+    """A task that died of an Oops with a lock in its hands."""
+    report = index_of(ctx).deadly_of.get(root.pid) if root.pid is not None else None
+    return () if report is None else (report_id(report),)
+
+
+def _next_steps(facts: Facts, trouble: Trouble, culprit: Culprit) -> tuple[str, ...]:
+    root = facts.graph.nodes[trouble.root]
+    if trouble.cycle:
+        return (
+            "Take the locks in the same order everywhere, or give one back before taking"
+            " the other: the functions are named above.",
+        )
+    if root.kind is NodeKind.DEVICE:
+        return (
+            f"Look at {root.label}: its driver's messages in the log, the host or the storage"
+            " behind it, or who suspended it.",
+        )
+    if root.kind is NodeKind.UNKNOWN:
+        return next_steps(Kind.HUNG_TASK)
+    if root.kind is not NodeKind.TASK:
+        return (f"Find who should have ended the wait: {root.label}.",)
+    if root.exited:
+        return ("Find the way out of the function that took the lock without giving it back.",)
+    place = f" in {culprit.function}()" if culprit.function else ""
+    return (f"Find out why {root.label} does not go on{place}: its stack is below.",)
+
+
+def _stacks(graph: Graph, trouble: Trouble) -> Iterator[Block]:
+    shown = _cycle_tasks(graph, trouble) if trouble.cycle else [graph.nodes[trouble.root]]
+    if not trouble.cycle:
+        shown.append(next((node for node in trouble.blocked if node.hung), trouble.blocked[0]))
+    for node in shown[:4]:
+        if node.stack:
+            yield Block(f"Stack of {node.label}", node.stack, holds=Holds.STACK)
+
+
+def waiting(graph: Graph, edges: Iterable[Edge]) -> list[int]:
+    """How many tasks stand behind each edge."""
+    return [graph.nodes[edge.source].count for edge in edges]
