@@ -52,7 +52,13 @@ def _listed(graph: Graph) -> Iterator[Table]:
         Column("where", extra=1),
     )
     if rows:
-        yield Table("Blocked tasks in the log", columns, rows, "at least so long")
+        yield Table(
+            "Blocked tasks in the log",
+            columns,
+            rows,
+            "at least so long; a finding from khungtaskd's timeout on (120 s by default), or"
+            " once 10 tasks have waited behind one thing for 5 s",
+        )
 
 
 def drawings(graph: Graph, title: str) -> Iterator[Export]:

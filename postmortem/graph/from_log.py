@@ -17,8 +17,20 @@ from postmortem.rules.waits import LOCKS, How, WaitKind
 # "likely last held by", an rw-semaphore with <reader> or <writer> behind the pids.
 _BLOCKER = re.compile(
     r"INFO: task .{1,64}:\d+ (?:<\w{1,16}> )?(?:is )?blocked on an? (?P<lock>[\w-]{1,32})"
-    r"(?: likely (?:owned|last held) by task (?P<comm>.{1,64}?):(?P<pid>\d+))?"
+    r"(?: likely (?:owned|last held) by task (?P<comm>.{1,64}):(?P<pid>\d+))?"
 )
+_RWSEM = (WaitKind.RWSEM_READ, WaitKind.RWSEM_WRITE)
+_FAULTS = frozenset(
+    {
+        "do_user_addr_fault",
+        "lock_mm_and_find_vma",
+        "do_page_fault",
+        "__do_page_fault",
+        "do_exception_handler",
+        "handle_page_fault",
+    }
+)
+"""They take the mmap_lock of the task that faults, and no other rwsem."""
 _SECONDS = re.compile(r"for more than (?P<seconds>\d+) seconds")
 
 
@@ -75,6 +87,14 @@ def _add_blocker(graph: Graph, report: Report, shown: dict[int, LoggedTask]) -> 
         graph.link(Edge(node.id, lock, EdgeKind.WAITS, Confidence.CERTAIN, where))
         proof = f"{where}: the kernel says {blocker[0]}"
         graph.link(Edge(lock, owner, EdgeKind.LIKELY_HELD, Confidence.LIKELY, proof))
+    elif how.primitive in _RWSEM and _FAULTS.intersection(node.stack):
+        # A page fault takes its own mm's lock for reading: another thread has it for writing.
+        lock = f"mmap_lock:{report.task.pid}"
+        label = f"the mmap_lock of its own process, which another thread of {node.label} holds"
+        graph.add(Node(lock, NodeKind.LOCK, label))
+        graph.link(
+            Edge(node.id, lock, EdgeKind.WAITS, Confidence.LIKELY, f"log line {report.line}")
+        )
     elif how.primitive is not None or how.reason is not None:
         kind = how.primitive if how.primitive in LOCKS else how.reason or how.primitive
         _link_unknown(graph, node.id, kind or WaitKind.UNKNOWN, f"log line {report.line}")

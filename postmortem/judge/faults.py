@@ -30,7 +30,8 @@ def oops_finding(ctx: Context, report: Report) -> Finding:
     plain = told(finding_of(ctx, report), report)
     said = outcome(ctx, report).sentence
     # What memory adds may fail on a damaged dump: what the log says must not be lost.
-    found = ctx.attempt("more on an oops", partial(_explained, ctx, report, plain)) or plain
+    more = partial(_explained, ctx, report, plain)
+    found = more() if ctx.prog is None else ctx.attempt("more on an oops", more) or plain
     return replace(found, explanation=f"{found.explanation} {said}".rstrip())
 
 

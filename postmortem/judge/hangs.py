@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from postmortem.graph.model import Edge, EdgeKind, Graph, Node, NodeKind, cycles, roots
@@ -37,6 +37,10 @@ from postmortem.rules.kinds import next_steps
 
 _MAX_EDGES = 6
 _MAX_TROUBLES = 40
+_CROWD = 10
+"""So many tasks behind one thing are no chance ..."""
+_CROWD_SECONDS = 5.0
+"""... once the first has waited so long: a busy lock changes hands in milliseconds."""
 _CIRCLE_SECONDS = 1.0
 """Younger circles may be about to dissolve: a ww_mutex gives way by itself."""
 
@@ -107,7 +111,9 @@ def hangs(ctx: Context, facts: Facts) -> Iterator[Finding]:
     """One finding for each trouble, and what the kernel reported beside them."""
     reports = reports_of(ctx, HANG_KINDS)
     used: set[int] = set()
-    found = troubles(facts)
+    asked = ctx.named or bool(index_of(ctx).by_kind.get(Kind.USER_REQUESTED))
+    asked = asked or bool(index_of(ctx).by_kind.get(Kind.NMI))
+    found = troubles(facts, asked=asked)
     if len(found) > _MAX_TROUBLES:
         ctx.problem("hangs", f"{len(found)} of them: the largest {_MAX_TROUBLES} are shown")
     for trouble in found[:_MAX_TROUBLES]:
@@ -142,8 +148,12 @@ class Trouble:
         return sum(node.count for node in self.blocked)
 
 
-def troubles(facts: Facts) -> list[Trouble]:
-    """Everything that hangs for too long, the largest trouble first."""
+def troubles(facts: Facts, *, asked: bool = False) -> list[Trouble]:
+    """Everything that hangs for too long, the largest trouble first.
+
+    :param asked: Somebody asked for the crash: a crowd behind one thing is why, also
+        where no task has waited as long as khungtaskd would let it.
+    """
     graph = facts.graph
     result = []
     for cycle in cycles(graph):
@@ -161,11 +171,16 @@ def troubles(facts: Facts) -> list[Trouble]:
         lost = graph.nodes[root].exited and any(
             edge.confidence is Confidence.CERTAIN for edge in graph.into(root)
         )
-        if lost or any(node.hung for node in tasks):
+        if lost or any(node.hung for node in tasks) or (asked and _crowd(tasks)):
             result.append(Trouble(root, (), tuple(tasks)))
     result = _merged(graph, result)
     result.sort(key=lambda item: (not item.cycle, -item.tasks))
     return result
+
+
+def _crowd(tasks: Sequence[Node]) -> bool:
+    longest = max((node.seconds or 0.0 for node in tasks), default=0.0)
+    return sum(node.count for node in tasks) >= _CROWD and longest >= _CROWD_SECONDS
 
 
 def _merged(graph: Graph, troubles: list[Trouble]) -> list[Trouble]:
@@ -300,12 +315,20 @@ def _culprit(facts: Facts, trouble: Trouble, reports: list[Report]) -> Culprit:
         root = next((node for node in tasks if node.function == reports[0].function), root)
     if root.kind is not NodeKind.TASK:
         # Nobody is known who could end the wait: who waits is all there is to blame.
-        waiter = next((node for node in trouble.blocked if node.hung), trouble.blocked[0])
+        waiter = _last_waiter(facts.graph, trouble)
         return Culprit(waiter.function, waiter.module, task=_ref(waiter))
     held = facts.holding.get(root.id)
     if held is not None and not trouble.cycle:
         return Culprit(held[0].function, held[0].module, task=_ref(root))
     return Culprit(root.function, root.module, task=_ref(root))
+
+
+def _last_waiter(graph: Graph, trouble: Trouble) -> Node:
+    """The task next to a root that is none: behind the others, it alone waits for the root."""
+    into = [graph.nodes[edge.source] for edge in graph.into(trouble.root)]
+    last = [node for node in into if node.kind is NodeKind.TASK]
+    hung = next((node for node in trouble.blocked if node.hung), trouble.blocked[0])
+    return hung if hung in last or not last else last[0]
 
 
 def _ref(node: Node) -> TaskRef | None:
@@ -345,16 +368,19 @@ def _explanation(facts: Facts, trouble: Trouble) -> str:
     if root.kind is NodeKind.UNKNOWN:
         where = "the dump does not show" if facts.from_dump else "the log does not say"
         kind = root.label.partition(",")[0]
-        return f"{text}{trouble.blocked[0].label} waits for {_article(kind)}; {where} which."
+        return (
+            f"{text}{_last_waiter(graph, trouble).label} waits for {_article(kind)}; {where} which."
+        )
     if root.kind is not NodeKind.TASK:
         edge = graph.into(root.id)[0]
         waiter = graph.nodes[edge.source].label
         state = f" ({root.state})" if root.state else ""
         own = trouble.tasks > sum(waiting(graph, graph.into(root.id)))
         each = "Each waits for one of its own in the same way: " if own else ""
+        source = "dump" if facts.from_dump else "log"
         return (
             f"{text}{each}{waiter} waits for {root.label}{state};"
-            " the dump does not say who should end this wait."
+            f" the {source} does not say who should end this wait."
         )
     held = facts.holding.get(root.id)
     what = [f"{graph.nodes[e.source].label}" for e in graph.into(root.id)]

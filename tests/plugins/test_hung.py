@@ -115,3 +115,46 @@ def test_ten_thousand_tasks_with_an_event_each_are_one_trouble() -> None:
         graph.link(Edge(task, event, EdgeKind.WAITS))
     (trouble,) = troubles(Facts(graph))
     assert trouble.tasks == 10_000
+
+
+def test_name_of_a_blocker_may_hold_colons(tmp_path: Path) -> None:
+    verdict = analysis(log(tmp_path, ("left", 20, "kworker/3:1", 8120))).verdict
+    assert verdict.kind is Kind.HUNG_TASK
+    assert "kworker/3:1 (8120)" in verdict.summary
+
+
+def test_page_fault_waits_for_the_mmap_lock_of_its_own_process(tmp_path: Path) -> None:
+    lines = [
+        "INFO: task zorbd:77 blocked for more than 120 seconds.",
+        "task:zorbd           state:D stack:0     pid:77    ppid:2      flags:0x00004000",
+        "Call Trace:",
+        " <TASK>",
+        " __schedule+0x3bf/0xb40",
+        " schedule+0x27/0xd0",
+        " rwsem_down_read_slowpath+0x32c/0x380",
+        " do_user_addr_fault+0x42f/0x670",
+        " exc_page_fault+0x68/0x140",
+        " </TASK>",
+    ]
+    path = tmp_path / "dmesg"
+    path.write_text("".join(f"[  {100 + n / 1000:.6f}] {line}\n" for n, line in enumerate(lines)))
+    summary = analysis(path).verdict.summary
+    assert "the mmap_lock of its own process, which another thread of zorbd (77) holds" in summary
+
+
+def test_crowd_behind_one_lock_is_trouble_when_somebody_asked_for_the_crash() -> None:
+    from postmortem.graph.model import Edge, EdgeKind, Graph, Node, NodeKind
+    from postmortem.judge.hangs import Facts, troubles
+
+    def facts(tasks: int, seconds: float) -> Facts:
+        graph = Graph()
+        graph.add(Node("lock", NodeKind.LOCK, "mutex zorb"))
+        for number in range(tasks):
+            graph.add(Node(f"t{number}", NodeKind.TASK, f"t{number}", "D", seconds, function="f"))
+            graph.link(Edge(f"t{number}", "lock", EdgeKind.WAITS))
+        return Facts(graph)
+
+    assert len(troubles(facts(10, 25.0), asked=True)) == 1
+    assert troubles(facts(10, 25.0)) == []
+    assert troubles(facts(9, 25.0), asked=True) == []
+    assert troubles(facts(10, 4.0), asked=True) == []
