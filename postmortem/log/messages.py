@@ -74,11 +74,11 @@ def settle(reports: list[Report]) -> list[Report]:
 
     ``detail["recovered"]`` is what was said, ``detail["recovered_line"]`` where.
     """
-    if not any(_recovers(report) for report in reports):
+    if not any(recovers(report.form) for report in reports):
         return reports
     found: list[Report] = []
     for report in reports:
-        names = _recovers(report)
+        names = recovers(report.form)
         if not names:
             found.append(report)
             continue
@@ -96,8 +96,9 @@ def settle(reports: list[Report]) -> list[Report]:
     return found
 
 
-def _recovers(report: Report) -> tuple[str, ...]:
-    row = row_of(report.form) if report.form else None
+def recovers(form: str) -> tuple[str, ...]:
+    """Names of the forms whose failures a message ends."""
+    row = row_of(form)
     return row.recovers if row is not None else ()
 
 

@@ -17,7 +17,7 @@ from postmortem.log.boots import Boot
 from postmortem.log.devices import Relations
 from postmortem.log.frames import is_frame, raw_frame
 from postmortem.log.link import link
-from postmortem.log.messages import same_event, settle
+from postmortem.log.messages import recovers, same_event, settle
 from postmortem.log.needles import with_phrases
 from postmortem.log.parse import parse_section, says_something
 from postmortem.log.reader import Reader
@@ -120,6 +120,8 @@ class _Counter:
         self._merge = merge
         """Also those with a stack; else only what is said in one line."""
         self._kept: list[Report] = []
+        self._forms: set[str] = set()
+        """Names of the forms of those kept."""
         self._orders: list[int] = []
         self._counts: list[int] = []
         self._last: list[Record] = []
@@ -127,6 +129,9 @@ class _Counter:
         self.dropped = 0
 
     def add(self, section: Section, arch: str | None, boots: list[Boot]) -> None:
+        ends = recovers(section.form.name)
+        if ends and self._forms.isdisjoint(ends):
+            return  # nothing failed that it could end
         boot = bisect_right(boots, section.records[0].line, key=lambda boot: boot.line)
         key = (boot, *fingerprint(section))
         known = self._index.get(key) if self._merge or section.form.single else None
@@ -145,6 +150,7 @@ class _Counter:
         if len(self._kept) > MANY_REPORTS:
             report = replace(report, text=report.text[:20], before=(), stacks=(), modules=())
         self._index[key] = len(self._kept)
+        self._forms.add(section.form.name)
         self._kept.append(report)
         self._orders.append(section.order)
         self._counts.append(1)

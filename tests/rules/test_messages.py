@@ -363,11 +363,6 @@ EXAMPLES = [
         "0000:00:1f.6 enp0s31f6",
     ),
     (
-        "nic-back",
-        "e1000e 0000:00:1f.6 enp0s31f6: NIC Link is Up 1000 Mbps Full Duplex, Flow Control: None",
-        "0000:00:1f.6 enp0s31f6",
-    ),
-    (
         "nic-firmware",
         "acmenet 0000:03:00.0: Health issue observed, firmware internal error, severity(3) ERROR:",
         "0000:03:00.0",
