@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 
-from postmortem.model.findings import Confidence, Culprit, Evidence, Finding, Kind
+from postmortem.model.findings import Confidence, Culprit, Evidence, Finding, Kind, TaskRef
 from postmortem.model.report import Report
 
 _PAGE_KIB = 4
@@ -175,6 +175,7 @@ def _with_holder(finding: Finding, memory: Told) -> Finding:
         said = f"Task {row.pid} ({row.name}) holds {_pages(row.rss_pages)} of {_pages(total)}"
         return replace(
             finding,
+            culprit=replace(finding.culprit, task=TaskRef(row.pid, row.name)),
             explanation=f"{finding.explanation} {said}.",
             evidence=(*finding.evidence, Evidence(said, "task table in the log")),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from postmortem.judge.memory import told
-from postmortem.model.findings import Finding
+from postmortem.model.findings import Finding, TaskRef
 from tests.judge.made import first, log
 
 HEAD = [
@@ -58,6 +58,7 @@ def test_shared_memory_outlives_its_makers() -> None:
 def test_task_that_holds_most_is_named() -> None:
     found = oom(*counts(100_000, 500), *table((33, 100, "asker"), (44, 90_000, "victim")))
     assert "Task 44 (victim) holds 352 MiB" in found.explanation
+    assert found.culprit.task == TaskRef(44, "victim")
 
 
 def test_nobody_stands_out() -> None:
