@@ -22,6 +22,8 @@ _COMMANDS = {"lz4": ("lz4", "-dc"), "lzop": ("lzop", "-dc")}
 """For what Python has no decompressor: the tool that everybody who made such a file has."""
 
 _CHUNK = 1 << 20
+_READ_AHEAD = 1 << 16
+"""zstd is fed in pieces so small that a system call for each would be a fifth of the time."""
 _HOLE = 1 << 16
 MAX_BYTES = 1 << 44
 """Nothing bigger than 16 TiB is unpacked; the free space of the disk ends it sooner."""
@@ -107,7 +109,7 @@ def _stream(source: PlainFile, name: str, shown: str, step: int) -> Iterator[tup
     if name in _COMMANDS:
         yield from _stream_command(source, name, shown, step)
         return
-    with os.fdopen(os.dup(source.fd), "rb", buffering=0) as raw:
+    with os.fdopen(os.dup(source.fd), "rb", buffering=_READ_AHEAD) as raw:
         raw.seek(0)
         try:
             for data in unpack(name, raw.read):

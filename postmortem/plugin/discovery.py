@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib.metadata
+import importlib
 import importlib.util
 import os
 import pkgutil
@@ -13,11 +13,14 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from postmortem.errors import UsageError
 from postmortem.model.findings import Problem
 from postmortem.plugin.contract import Plugin
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 ENTRY_POINT_GROUP = "postmortem.plugins"
 FIRST_PARTY = "postmortem_plugins"
@@ -63,7 +66,7 @@ def discover(
         name = f"{FIRST_PARTY}.{info.name}"
         take(lambda name=name: importlib.import_module(name), OURS)  # type: ignore[misc]
     ours = {*owners}
-    for entry in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
+    for entry in _entry_points():
         take(lambda entry=entry: _module_of(entry.load()), f"entry point {entry.name}")  # type: ignore[misc]
     for path in _user_files():
         take(lambda path=path: _load_file(path), str(path))  # type: ignore[misc]
@@ -97,6 +100,38 @@ def _named(file: Path) -> list[Plugin]:
 def _quiet() -> contextlib.AbstractContextManager[object]:
     """What a module prints while it is loaded must not get into the output."""
     return contextlib.redirect_stdout(sys.stderr)
+
+
+def _entry_points() -> Iterable[EntryPoint]:
+    """What installed packages declare.
+
+    ``importlib.metadata`` takes longer to load than all our plugins, so it is
+    only asked when a package on the path does name our group.
+    """
+    if not any(map(_may_declare, sys.path)):
+        return ()
+    import importlib.metadata
+
+    return importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)
+
+
+def _may_declare(folder: str) -> bool:
+    try:
+        with os.scandir(folder or ".") as entries:
+            installed = [e.path for e in entries if e.name.endswith((".dist-info", ".egg-info"))]
+    except FileNotFoundError:
+        return False
+    except OSError:  # an archive: importlib.metadata can look into it
+        return True
+    return any(map(_declares, installed))
+
+
+def _declares(distribution: str) -> bool:
+    try:
+        with open(f"{distribution}/entry_points.txt", "rb") as file:  # noqa: PTH123 - many of them
+            return ENTRY_POINT_GROUP.encode() in file.read()
+    except OSError:
+        return False
 
 
 def _user_files() -> list[Path]:

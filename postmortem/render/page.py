@@ -1,8 +1,7 @@
 """Lines on a terminal or in a file: the only place that turns strings into output.
 
-Every string passes :func:`postmortem.render.clean.clean` here. rich decides
-about colours and width and wraps prose; fixed lines (frames, code, log) are
-joined by hand, because a ``-v`` report may have a hundred thousand of them.
+Every string passes :func:`postmortem.render.clean.clean` here. What the output can
+show and how prose is wrapped is :mod:`postmortem.render.terminal`.
 """
 
 from __future__ import annotations
@@ -11,13 +10,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from typing import IO
 
-from rich.console import Console
-from rich.style import Style
-from rich.text import Text
-
 from postmortem.model.findings import Cell, Column, Unit
 from postmortem.render import cells
 from postmortem.render.clean import clean, clean_prose
+from postmortem.render.terminal import Span, styled, terminal, wrap
 
 MEASURE = 100
 """Prose is not set wider than this, however wide the terminal is."""
@@ -30,31 +26,16 @@ _GLUE = "\ue000"
 Part = str | tuple[str, str]
 """A string, or a string and its style."""
 
-STYLES = {
-    "bad": "bold red",
-    "warn": "bold yellow",
-    "good": "bold green",
-    "heading": "bold",
-    "label": "dim",
-    "aside": "dim",
-    "name": "bold",
-    "module": "cyan",
-    "mark": "bold red",
-}
-
 
 class Page:
     """Collects lines; :meth:`text` gives them with or without escape sequences."""
 
     def __init__(self, file: IO[str] | None = None, width: int | None = None) -> None:
-        console = Console(file=file, width=width, highlight=False, markup=False, emoji=False)
-        self._console = console
-        plain = console.no_color or console.is_dumb_terminal
-        self._colours = console.is_terminal and not plain
-        self._styles = {name: Style.parse(style) for name, style in STYLES.items()}
+        found = terminal(file, width)
+        self._colours = found.colours
         self._lines: list[str] = []
-        self.is_terminal = console.is_terminal
-        self.width = max(console.width, 40)
+        self.is_terminal = found.is_terminal
+        self.width = max(found.width, 40)
         self.measure = min(self.width, MEASURE)
 
     def text(self) -> str:
@@ -105,22 +86,21 @@ class Page:
         ``aside`` follows in brackets and is kept on one line if it can be.
         """
         room = max(self.measure - len(rest), 20)
-        text = Text()
+        spans: list[Span] = []
         for part in parts:
             string, style = _split(part)
-            lead = " " if len(text) and string[:1].isspace() else ""
-            text.append(lead + clean_prose(string), self._styles.get(style, ""))
+            lead = " " if spans and string[:1].isspace() else ""
+            if string:
+                spans.append((lead + clean_prose(string), style))
         if aside:
             aside = f"({clean_prose(aside)})"
             glued = aside.replace(" ", _GLUE) if len(aside) <= room else aside
-            text.append(" ").append(glued, self._styles["aside"])
+            spans += [(" ", ""), (glued, "aside")]
         before = self._styled(*_split(first))
-        for line in text.wrap(self._console, room):
-            line.rstrip()
-            self._lines.append((before + self._spans(line).replace(_GLUE, " ")).rstrip())
+        for line in wrap(spans, room):
+            text = "".join(self._coloured(string, style) for string, style in line)
+            self._lines.append((before + text.replace(_GLUE, " ")).rstrip())
             before = rest
-        if not text:
-            self.line(first)
 
     def labelled(self, label: str, *parts: Part, wrap: bool = False, cut: bool = False) -> None:
         """A value after a right-aligned label, as in crash's banner."""
@@ -168,20 +148,10 @@ class Page:
             self.prose((f"no room for: {names} (-v shows all)", "aside"), first=indent, rest=indent)
 
     def _styled(self, string: str, style: str) -> str:
-        string = clean(string)
-        if not style or not self._colours or not string:
-            return string
-        return self._styles[style].render(string, color_system=self._console._color_system)
+        return self._coloured(clean(string), style)
 
-    def _spans(self, line: Text) -> str:
-        if not self._colours:
-            return line.plain
-        return "".join(
-            segment.style.render(segment.text, color_system=self._console._color_system)
-            if segment.style
-            else segment.text
-            for segment in line.render(self._console)
-        )
+    def _coloured(self, string: str, style: str) -> str:
+        return styled(string, style) if self._colours else string
 
 
 def write(text: str, file: IO[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,24 +70,15 @@ def test_the_users_folder_is_searched(empty_home: Path) -> None:
     assert "from-home" in {p.name for p in discover()[0]}
 
 
-def test_an_entry_point_is_a_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
-    @plugin("elsewhere")
-    def elsewhere(ctx: Context) -> Iterator[Result]:
-        yield Block("x", ())
-
-    class Entry:
-        name = "their-package"
-
-        def load(self) -> object:
-            return elsewhere
-
-    monkeypatch.setattr(
-        importlib.metadata,
-        "entry_points",
-        lambda group: [Entry()] if group == "postmortem.plugins" else [],
-    )
+def test_an_entry_point_is_a_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    info = tmp_path / "their_package-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: their-package\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[postmortem.plugins]\ntheirs = their_module\n")
+    write_plugin(tmp_path / "their_module.py", "elsewhere")
+    monkeypatch.syspath_prepend(tmp_path)
     (item,) = [p for p in discover()[0] if p.name == "elsewhere"]
-    assert item.origin == "entry point their-package"
+    assert item.origin == "entry point theirs"
 
 
 def test_a_broken_plugin_of_the_user_is_a_problem_and_no_more(empty_home: Path) -> None:
