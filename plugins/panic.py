@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from postmortem.judge.panics import told
-from postmortem.judge.reports import PANIC_KINDS, finding_of, reports_of
+from postmortem.judge.reports import PANIC_KINDS, finding_of, index_of, reports_of
 from postmortem.model.findings import Finding
 from postmortem.plugin import Context, plugin
 
@@ -14,4 +14,5 @@ from postmortem.plugin import Context, plugin
 def panic(ctx: Context) -> Iterator[Finding]:
     """Say why the kernel stopped, where the panic itself is the failure."""
     for report in reports_of(ctx, PANIC_KINDS):
-        yield told(finding_of(ctx, report), report, ctx.system)
+        previous = index_of(ctx).previous.get(report.line)
+        yield told(finding_of(ctx, report), report, ctx.system, previous)

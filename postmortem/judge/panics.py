@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from postmortem.judge import hardware
+from postmortem.judge.messages import is_message
 from postmortem.model.findings import Culprit, Evidence, Finding, Kind
 from postmortem.model.report import Report, Said
 from postmortem.model.result import System
@@ -29,11 +30,29 @@ _SIGNAL_STEPS = {
 }
 
 
-def told(finding: Finding, report: Report, system: System) -> Finding:
-    """A panic with its story."""
+def told(
+    finding: Finding, report: Report, system: System, previous: Report | None = None
+) -> Finding:
+    """A panic with its story.
+
+    :param previous: The report before it: a driver's message that says why.
+    """
     story = _STORIES.get(report.kind)
     found = story(finding, report, system) if story is not None else finding
-    return with_words_before(found, report)
+    return with_words_before(_with_message(found, report, previous), report)
+
+
+def _with_message(finding: Finding, report: Report, previous: Report | None) -> Finding:
+    if previous is None or not is_message(previous) or not previous.text:
+        return finding
+    if previous.time is None or report.time is None:
+        near = report.line - previous.end_line == 1
+    else:
+        near = 0 <= report.time - previous.time <= JUST_BEFORE
+    if not near:
+        return finding
+    said = Evidence(f"said just before: {previous.text[0].strip()}", f"log line {previous.line}")
+    return replace(finding, evidence=(*finding.evidence[:1], said, *finding.evidence[1:]))
 
 
 def with_words_before(finding: Finding, report: Report) -> Finding:

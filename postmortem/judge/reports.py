@@ -50,10 +50,15 @@ class Index:
         self.deadly_of: dict[int, Report] = {}
         """By pid: the first report after which the task was gone."""
         self.last_of_boot: dict[str, Report] = {}
+        self.previous: dict[int, Report] = {}
+        """By line: the report before it in the same boot."""
         for report in ctx.reports:
             self.by_kind.setdefault(report.kind, []).append(report)
             self.by_line.setdefault(report.line, report)
-            self.last_of_boot[report.detail.get("boot", "")] = report
+            boot = report.detail.get("boot", "")
+            if boot in self.last_of_boot:
+                self.previous.setdefault(report.line, self.last_of_boot[boot])
+            self.last_of_boot[boot] = report
             cause = self.cause(report)
             if cause is not None:
                 self.consequences.setdefault(cause.line, []).append(report)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from postmortem.judge.panics import said_before, told
+from postmortem.judge.reports import finding_of
 from postmortem.model.findings import Finding
 from postmortem.model.result import System
-from tests.judge.made import first, log
+from tests.judge.made import context, first, log
 
 TRACE = ["CPU: 2 PID: 1 Comm: zinit Not tainted 6.9.0 #1", "Call Trace:", " panic+0x1/0x2",
          " zorb_stop+0x10c/0x1cc", " zorb_power_on+0x24/0x38"]  # fmt: skip
@@ -76,3 +77,16 @@ def test_corrected_error_is_for_information() -> None:
     assert "CPU_SrcID#1_Chan#2_DIMM#0 (channel 2 slot 0" in found.explanation
     broken = story(log(line.replace(" CE ", " UE ")))
     assert broken.severity is not Severity.INFO
+
+
+def test_failure_of_a_device_right_before_a_panic_is_evidence_too() -> None:
+    def said(time: str) -> bool:
+        failed = f"[{time}] blk_update_request: I/O error, dev zda, sector 8 op 0x0:(READ)"
+        panic = "[  100.000000] Kernel panic - not syncing: zorb_panic set"
+        ctx = context(log(failed, panic, *TRACE))
+        disk, report = ctx.reports
+        found = told(finding_of(ctx, report), report, System(), disk)
+        return any("I/O error, dev zda" in item.what for item in found.evidence)
+
+    assert said("   99.999950")
+    assert not said("   99.000000")
