@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
+from postmortem.budget import SECONDS, OverBudget, budget
 from postmortem.model.problems import Problems
 
 T = TypeVar("T")
 
 
 def attempt(problems: Problems, what: str, read: Callable[[], T]) -> T | None:
-    """``read()``, or ``None`` and a problem if the dump does not have it.
+    """``read()``, or ``None`` and a problem if the dump does not have it or it takes for ever.
 
     Only what a dump can cause is caught: anything else is a defect of the caller's
     and is not hidden.
@@ -19,7 +20,11 @@ def attempt(problems: Problems, what: str, read: Callable[[], T]) -> T | None:
     from postmortem.dump.damage import damage
 
     try:
-        return read()
+        with budget(SECONDS):
+            return read()
+    except OverBudget as exc:
+        problems.say(what, str(exc))
+        return None
     except damage() as exc:
         problems.say(what, str(exc).partition("\n")[0] or type(exc).__name__)
         return None

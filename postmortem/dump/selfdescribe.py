@@ -25,6 +25,7 @@ from postmortem.dump.kallsyms import (
     vmlinux_symbols,
 )
 from postmortem.dump.stand_ins import register_stand_ins
+from postmortem.dump.xarray import idr_entries
 from postmortem.model.findings import Problem
 
 _MAX_BTF_BYTES = 64 << 20
@@ -393,11 +394,9 @@ class _ModuleBtf:
 
 def _module_btfs(prog: drgn.Program) -> Iterator[_ModuleBtf]:
     """BTF of all loaded modules (since v5.11, 36e68442d1af): ``struct btf`` in ``btf_idr``."""
-    from drgn.helpers.linux.idr import idr_for_each_entry
-
     try:
-        every = idr_for_each_entry(prog["btf_idr"].address_of_(), "struct btf")
-        for _id, entry in islice(every, _MAX_MODULES):
+        for _id, address in islice(idr_entries(prog["btf_idr"]), _MAX_MODULES):
+            entry = drgn.Object(prog, "struct btf *", address)
             if not entry.kernel_btf.value_() or not entry.base_btf.value_():
                 continue
             size = entry.data_size.value_()

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import drgn
 
 from postmortem.dump.damage import damage, integer, member, tolerated
+from postmortem.dump.xarray import idr_entries
 from postmortem.kernel.cpu.clock import Clock
 from postmortem.kernel.tasks.stacks import Symbolizer
 from postmortem.kernel.tasks.tasks import Task, all_tasks
@@ -74,14 +76,11 @@ def waiting_pools(prog: drgn.Program, clock: Clock) -> Pools:
 
     :raises LookupError: the types or ``worker_pool_idr`` are missing.
     """
-    from drgn.helpers.linux.idr import idr_for_each_entry
-
     found = []
-    entries = idr_for_each_entry(prog["worker_pool_idr"].address_of_(), "struct worker_pool")
-    for count, (_number, pool) in enumerate(entries):
-        if count >= _MAX_POOLS:
-            break
+    entries = idr_entries(prog["worker_pool_idr"])
+    for _number, address in islice(entries, _MAX_POOLS):
         try:
+            pool = drgn.Object(prog, "struct worker_pool *", address)
             read = _pool(prog, pool, clock)
         except damage():
             continue

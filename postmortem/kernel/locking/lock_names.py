@@ -10,6 +10,7 @@ import drgn
 
 from postmortem.dump.damage import damage
 from postmortem.kernel.identify import member_at, slab_object
+from postmortem.kernel.paths import path_in_mounts, path_of_inode
 from postmortem.kernel.tasks.stacks import Symbolizer
 from postmortem.kernel.tasks.tasks import all_tasks
 
@@ -167,8 +168,6 @@ class Names:
 
     def _mounted_at(self, block: drgn.Object) -> str:
         """Where it is mounted first."""
-        from drgn.helpers.linux.fs import d_path
-
         try:
             if self._prog.type("struct mount").has_member("mnt_instance"):
                 mount = drgn.container_of(block.s_mounts.next, "struct mount", "mnt_instance")
@@ -177,8 +176,7 @@ class Names:
                 mount = block.s_mounts
             if not mount:
                 return ""
-            path = d_path(mount.mnt.address_of_(), mount.mnt.mnt_root)
-            return str(path.decode("utf-8", "replace"))
+            return path_in_mounts(mount, mount.mnt.mnt_root.read_())
         except damage():
             return ""
 
@@ -267,13 +265,11 @@ class Names:
 
     def path(self, inode: drgn.Object) -> str:
         """A path of the inode, or its number and file system."""
-        from drgn.helpers.linux.fs import inode_path
-
         try:
-            found = inode_path(inode)
+            found = path_of_inode(inode)
             if found:
                 block = dict(self.super_blocks()).get(inode.i_sb.value_(), "")
-                return found.decode("utf-8", "replace") + (f" ({block})" if block else "")
+                return found + (f" ({block})" if block else "")
         except damage():
             pass
         try:

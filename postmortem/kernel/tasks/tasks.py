@@ -10,6 +10,7 @@ import drgn
 
 from postmortem.arch import arch_of
 from postmortem.dump.damage import damage
+from postmortem.dump.xarray import idr_entries
 from postmortem.kernel.memo import fact
 from postmortem.model.findings import Problem, TaskRef
 
@@ -209,8 +210,12 @@ class TaskReader:
 
     def _threads(self, leader: Task, head: int, node_at: int, found: TaskList) -> Iterator[Task]:
         node = self._prog.read_u64(head)
+        seen: set[int] = set()
         while node != head:
             address = node - node_at
+            if address in seen:
+                raise LookupError(f"threads of {leader.pid} run in a circle")
+            seen.add(address)
             thread, raw = self.read(address)
             if address != leader.address:
                 if address in found.by_address:
@@ -220,13 +225,19 @@ class TaskReader:
 
     def by_pid_tree(self) -> Iterator[Task]:
         """Every task that has a pid (``init_pid_ns.idr``)."""
-        from drgn.helpers.linux.pid import for_each_task
+        from drgn.helpers.linux.pid import pid_task
 
-        for task in for_each_task(self._prog):
+        kind = self._prog["PIDTYPE_PID"].value_()
+        for number, address in idr_entries(self._prog["init_pid_ns"].member_("idr")):
             try:
-                yield self.read(task.value_())[0]
+                pid = drgn.Object(self._prog, "struct pid *", address)
+                leader = pid_task(pid, kind).value_()
+                task = self.read(leader)[0] if leader else None
             except damage():
                 continue
+            # The tree and the task must agree: a page that was lost reads as zeroes.
+            if task is not None and task.pid == number:
+                yield task
 
     def by_run_queue(self) -> Iterator[Task]:
         """What runs on each CPU."""

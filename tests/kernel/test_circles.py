@@ -1,0 +1,67 @@
+"""Lists and paths of a real dump, bent until they lead back to where they began."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import drgn
+import pytest
+from drgn.helpers.linux.fs import for_each_mount, mount_dst
+from drgn.helpers.linux.pid import find_task
+
+from postmortem.kernel.paths import path_in_mounts, path_of_inode
+from postmortem.kernel.tasks.tasks import all_tasks
+from tests.conftest import machine_named
+from tests.kernel.locking.test_waiters import fresh
+
+NAME = "6.12-null-chain"
+
+
+@pytest.fixture
+def prog() -> Any:
+    return fresh(NAME)
+
+
+def bend(word: drgn.Object, value: int) -> None:
+    """Let a pointer hold something else; there is no going back."""
+    data = struct.pack("<Q", value)
+    word.prog_.add_memory_segment(
+        word.address_, 8, lambda _address, count, offset, _physical: data[offset : offset + count]
+    )
+
+
+def test_a_thread_that_follows_itself(prog: Any) -> None:
+    whole = all_tasks(machine_named(NAME).prog)
+    task = drgn.Object(prog, "struct task_struct *", whole.tasks[0].address)
+    for node in (task.thread_node, task.signal.thread_head):
+        bend(node.next, task.thread_node.address_)
+    found = all_tasks(prog)
+    assert [problem.why for problem in found.problems if "circle" in problem.why]
+    # The pid tree knows the others.
+    assert {task.pid for task in whole.tasks} == {task.pid for task in found.tasks}
+
+
+def debugfs(prog: Any) -> drgn.Object:
+    """``struct mount *`` of /sys/kernel/debug."""
+    return next(mount for mount in for_each_mount(prog) if mount_dst(mount).endswith(b"/debug"))
+
+
+def test_a_path_through_mounts(prog: Any) -> None:
+    mount = debugfs(prog)
+    assert path_in_mounts(mount, mount.mnt.mnt_root.read_()) == "/sys/kernel/debug"
+
+
+def test_a_path_of_an_inode(prog: Any) -> None:
+    assert path_of_inode(find_task(prog, 1).mm.exe_file.f_inode) == "bin/busybox"
+
+
+def test_a_directory_below_itself(prog: Any) -> None:
+    mount = debugfs(prog)
+    place = mount.mnt_mountpoint.read_()
+    inode = place.d_inode.read_()
+    bend(place.d_parent.d_parent, place.value_())
+    with pytest.raises(LookupError, match="circle"):
+        path_in_mounts(mount, mount.mnt.mnt_root.read_())
+    with pytest.raises(LookupError, match="circle"):
+        path_of_inode(inode)
