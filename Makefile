@@ -7,6 +7,7 @@
 # make live      boot a guest and analyse its /proc/kcore inside it
 # make drgn-tests  drgn's own tests of a kernel, in a guest, on our program
 # make fuzz      feed the log half with mutated input
+# make mutation  change rules by one operator or number at a time: does a test notice?
 # make bench     speed and memory beside other tools
 
 PYTHON ?= python3
@@ -18,6 +19,9 @@ KERNELS ?= --kernel 6.1 --kernel 6.12
 CAPTURE_SECONDS ?= inf
 CAPTURE_JOBS ?= 1
 FUZZ_SECONDS ?= 120
+MUTANTS ?= 60
+# Of the sample of mutants; it is printed.
+SEED ?=
 EXAM ?=
 # As captured if there are captures: unpacking is not what is measured.
 BENCH ?= $(firstword $(wildcard $(POSTMORTEM_CACHE)/6.*/null-chain/vmcore) $(DEMO))
@@ -27,7 +31,7 @@ export POSTMORTEM_CACHE
 bin := $(VENV)/bin
 pip := $(bin)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-captures lint captures exam live drgn-tests fuzz bench clean
+.PHONY: demo test test-captures lint captures exam live drgn-tests fuzz mutation bench clean
 
 demo: $(VENV)/.installed
 	$(bin)/postmortem analyze $(DEMO)
@@ -60,6 +64,11 @@ drgn-tests: $(VENV)/.installed-dev
 
 fuzz: $(VENV)/.installed-dev
 	$(bin)/python tests/fuzz/fuzz_log.py -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=4096
+
+# cosmic-ray is no part of the dev extra: it brings thirty packages along.
+mutation: $(VENV)/.installed-dev
+	$(pip) install -e '.[mutation]'
+	nice $(bin)/python tests/mutation/run.py --mutants $(MUTANTS) $(if $(SEED),--seed $(SEED))
 
 bench: $(VENV)/.installed-dev
 	$(bin)/python benchmarks/analyze.py --dump $(BENCH)

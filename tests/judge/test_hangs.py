@@ -1,0 +1,138 @@
+"""Which waits are trouble, and what is said of it: graphs made by hand."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from postmortem.graph.model import Edge, EdgeKind, Graph, Node, NodeKind
+from postmortem.judge.hangs import Facts, hangs, troubles
+from postmortem.model.findings import Confidence, Finding, Kind, TaskRef
+from postmortem.model.result import Input
+from postmortem.plugin import Context
+
+CERTAIN, LIKELY = Confidence.CERTAIN, Confidence.LIKELY
+
+
+def task(name: str, seconds: float, **more: object) -> Node:
+    return Node(name, NodeKind.TASK, name, "D", seconds, pid=len(name), comm=name,
+                function=f"{name}_run", **more)  # type: ignore[arg-type]  # fmt: skip
+
+
+def lock(name: str) -> Node:
+    return Node(name, NodeKind.LOCK, f"mutex {name}")
+
+
+def graph(*nodes: Node, waits: str, sure: Confidence = CERTAIN) -> Graph:
+    """*waits* is ``"a>m>b"``: a waits for m, which b holds."""
+    found = Graph()
+    for node in nodes:
+        found.add(node)
+    for chain in waits.split():
+        names = chain.split(">")
+        for source, target in itertools.pairwise(names):
+            waiting = found.nodes[source].kind is NodeKind.TASK
+            kind = EdgeKind.WAITS if waiting else EdgeKind.HELD
+            found.link(Edge(source, target, kind, CERTAIN if waiting else sure))
+    return found
+
+
+def told(found: Graph) -> Finding:
+    ctx = Context.given(Input("x", "log", "text", 1, True))
+    (finding,) = hangs(ctx, Facts(found))
+    return finding
+
+
+def circle(left: float, right: float, sure: Confidence = CERTAIN, hung: bool = False) -> Graph:
+    return graph(
+        task("left", left, hung=hung), task("right", right), lock("one"), lock("two"),
+        waits="left>two>right>one>left", sure=sure,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "count"), [(30, 30, 1), (1.0, 30, 1), (0.9, 30, 0), (30, 0.9, 0)]
+)
+def test_circle_is_a_deadlock_once_its_youngest_wait_is_a_second_old(
+    left: float, right: float, count: int
+) -> None:
+    assert len(troubles(Facts(circle(left, right)))) == count
+
+
+def test_circle_over_a_guess_is_none_before_somebody_hangs() -> None:
+    assert troubles(Facts(circle(30, 30, LIKELY))) == []
+    assert len(troubles(Facts(circle(30, 30, LIKELY, hung=True)))) == 1
+
+
+def test_deadlock_names_all_in_the_circle() -> None:
+    finding = told(circle(30, 40))
+    assert finding.kind is Kind.DEADLOCK
+    assert finding.confidence is CERTAIN
+    for name in ("left", "right", "mutex one", "mutex two"):
+        assert name in finding.explanation
+    assert "2 tasks hang, the longest for 40.0 s." in finding.explanation
+
+
+def test_task_that_waits_for_itself() -> None:
+    finding = told(graph(task("only", 30), lock("one"), waits="only>one>only"))
+    assert "waits for mutex one, which it holds itself" in finding.explanation
+
+
+def test_wait_that_nobody_calls_long_is_no_trouble() -> None:
+    young = graph(task("waiter", 500), lock("one"), task("holder", 1), waits="waiter>one>holder")
+    assert troubles(Facts(young)) == []
+
+
+def test_holder_is_the_culprit_and_not_who_waits() -> None:
+    found = told(
+        graph(task("waiter", 130, hung=True), lock("one"), task("holder", 1),
+              waits="waiter>one>holder")
+    )  # fmt: skip
+    assert found.kind is Kind.HUNG_TASK
+    assert found.culprit.function == "holder_run"
+    assert found.culprit.task == TaskRef(len("holder"), "holder")
+    assert "At the root holder holds mutex one" in found.explanation
+
+
+def test_what_a_dead_task_holds_is_trouble_at_once() -> None:
+    def held_by(sure: Confidence, exited: bool) -> Graph:
+        return graph(task("waiter", 0.1), lock("one"), task("dead", 0, exited=exited),
+                     waits="waiter>one>dead", sure=sure)  # fmt: skip
+
+    assert len(troubles(Facts(held_by(CERTAIN, True)))) == 1
+    assert troubles(Facts(held_by(LIKELY, True))) == []
+    assert troubles(Facts(held_by(CERTAIN, False))) == []
+
+
+def test_a_guessed_holder_is_only_likely() -> None:
+    found = told(
+        graph(task("waiter", 130, hung=True), lock("one"), task("holder", 1),
+              waits="waiter>one>holder", sure=LIKELY)
+    )  # fmt: skip
+    assert found.confidence is LIKELY
+    assert "most likely holds" in found.explanation
+
+
+def test_silent_device_is_an_io_error() -> None:
+    disk = Node("device:zd", NodeKind.DEVICE, "device zd", "one request in flight")
+    found = told(graph(task("waiter", 130, hung=True), disk, waits="waiter>device:zd"))
+    assert found.kind is Kind.IO_ERROR
+    assert "All wait for device zd, which does not answer" in found.explanation
+    healthy = Node("device:zd", NodeKind.DEVICE, "device zd")
+    assert told(graph(task("w", 130, hung=True), healthy, waits="w>device:zd")).kind is (
+        Kind.HUNG_TASK
+    )
+
+
+def test_largest_trouble_comes_first_and_circles_before_all() -> None:
+    found = circle(30, 30)
+    for node in (lock("three"), task("holder", 1)):
+        found.add(node)
+    for name in ("w1", "w2x", "w3xx"):
+        found.add(task(name, 130, hung=True))
+        found.link(Edge(name, "three", EdgeKind.WAITS))
+    found.link(Edge("three", "holder", EdgeKind.HELD))
+    assert [(bool(item.cycle), item.tasks) for item in troubles(Facts(found))] == [
+        (True, 2), (False, 3)
+    ]  # fmt: skip

@@ -1,0 +1,45 @@
+"""Who is named as holding the memory of a dump, and from which share on."""
+
+from __future__ import annotations
+
+import pytest
+
+from postmortem.judge.memory_holders import _with_holder
+from postmortem.kernel.memory import SlabCache, TaskMemory
+from postmortem.model.findings import Confidence, Finding, Kind, Severity, TaskRef
+
+MIB = 1 << 20
+TOTAL = 100 * MIB
+
+
+def told(slab: int, rss: int) -> Finding:
+    """A machine of 100 MiB whose largest cache and task have so many MiB."""
+    finding = Finding("log-1", Kind.OOM, Severity.FATAL, Confidence.LIKELY, "oom", "It ran out.")
+    caches = [SlabCache("zorb_node", 192, 1000, 10, slab * MIB)]
+    tasks = [TaskMemory(TaskRef(7, "hog"), rss * MIB, 0)]
+    return _with_holder(finding, TOTAL, caches, tasks)
+
+
+@pytest.mark.parametrize(("slab", "named"), [(24, False), (25, True), (90, True)])
+def test_slab_cache_is_named_from_a_quarter_on(slab: int, named: bool) -> None:
+    found = told(slab, 1)
+    assert ("Slab cache zorb_node holds" in found.explanation) is named
+    assert found.confidence is (Confidence.CERTAIN if named else Confidence.LIKELY)
+    assert found.culprit.task is None
+
+
+@pytest.mark.parametrize(("rss", "named"), [(39, False), (40, True), (95, True)])
+def test_task_is_named_and_the_culprit_from_two_fifths_on(rss: int, named: bool) -> None:
+    found = told(1, rss)
+    assert ("Task 7 (hog) holds" in found.explanation) is named
+    assert found.culprit.task == (TaskRef(7, "hog") if named else None)
+    assert [item.where for item in found.evidence] == (["task 7"] if named else [])
+
+
+def test_kernel_s_own_share_goes_before_a_task_s() -> None:
+    assert "Slab cache" in told(50, 45).explanation
+    assert told(50, 45).culprit.task is None
+
+
+def test_sizes_are_said() -> None:
+    assert "25.0 MiB of 100.0 MiB in 1000 slots of 192 bytes" in told(25, 1).explanation
