@@ -98,6 +98,10 @@ class Case(Shown):
         """The machine, as far as the input tells."""
         return self._system
 
+    def system_of(self, boot: int | None) -> System:
+        """The machine as one of its boots had it; 0 is what no boot banner precedes."""
+        return self.system
+
     @property
     def log(self) -> Sequence[Record]:
         """The kernel's messages, one by one."""
@@ -198,6 +202,7 @@ class Case(Shown):
     def _judge(
         self, plugins: Sequence[Plugin], values: dict[str, dict[str, Any]], *, named: bool
     ) -> Analysis:
+        from postmortem.judge.boots import boot_of
         from postmortem.judge.verdict import diagnose, only_asked
         from postmortem.plugin.contract import Context
         from postmortem.plugin.running import run_plugin
@@ -222,7 +227,7 @@ class Case(Shown):
             verdict = only_asked(asked)
         return Analysis(
             input=self.input,
-            system=self.system,
+            system=self.system_of(boot_of(findings[0], ctx)) if findings else self.system,
             types_from=self.types_from,
             asked=asked,
             verdict=verdict,

@@ -11,6 +11,7 @@ from postmortem.inputs.pipe import Pipe
 from postmortem.inputs.recognise import Input as Recognised
 from postmortem.inputs.text import open_source
 from postmortem.log.blocked import LoggedTask
+from postmortem.log.boots import Boot
 from postmortem.log.scan import Scan, scan_stream
 from postmortem.model.report import Record, Report
 from postmortem.model.result import Input, ModuleInfo, System
@@ -58,7 +59,7 @@ class LogCase(Case):
                 f"{path} is text, but no line in it looks like a message of the kernel:"
                 " give a kernel log or a dump"
             )
-        self._system = _system_of_log(self._reports, [boot.release for boot in scan.boots])
+        self._system = self.system_of(_last_boot(self._reports, self._boots))
         self._types_from = "none"
 
     @property
@@ -73,6 +74,9 @@ class LogCase(Case):
         why = f"{self.input.path} can be read only once: save it to a file"
         self.problems.say("single log messages", why)
         return ()
+
+    def system_of(self, boot: int | None) -> System:
+        return self._system if boot is None else _system_of_log(self._reports, self._boots, boot)
 
     @property
     def logged_tasks(self) -> Sequence[LoggedTask]:
@@ -92,14 +96,27 @@ class LogCase(Case):
             self._types_from = "dwarf"
 
 
-def _system_of_log(reports: Sequence[Report], releases: Sequence[str | None]) -> System:
-    """What the reports and boot banners of a log say about the machine; the last word counts."""
-    known = list(reversed(reports))
+def _system_of_log(reports: Sequence[Report], boots: Sequence[Boot], number: int) -> System:
+    """What a log says about the machine in one of its boots; the last word counts.
+
+    Release, taint and modules are that boot's; the machine itself is the same in all.
+
+    :param number: from 1; 0 is what no boot banner precedes.
+    """
+    known = [report for report in reversed(reports) if report.boot == number]
+    every = [*known, *reversed(reports)]
     release = next((r.release for r in known if r.release), None)
     return System(
-        release=release or next((name for name in reversed(releases) if name), None),
-        arch=next((r.arch for r in known if r.arch), None),
-        hardware=next((r.hardware for r in known if r.hardware), None),
+        release=release or (boots[number - 1].release if number else None),
+        arch=next((r.arch for r in every if r.arch), None),
+        hardware=next((r.hardware for r in every if r.hardware), None),
         taint=decode(next((r.taint for r in known if r.taint), None)),
         modules=tuple(map(ModuleInfo, dict.fromkeys(name for r in known for name in r.modules))),
     )
+
+
+def _last_boot(reports: Sequence[Report], boots: Sequence[Boot]) -> int:
+    """Number of the last boot that a report is of, or the last one; a crash kernel's is none."""
+    own = [report.boot for report in reports if "boot_of" not in report.detail]
+    numbers = (n for n in range(len(boots), 0, -1) if not boots[n - 1].kdump)
+    return max(own) if own else next(numbers, 0)

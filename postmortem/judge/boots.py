@@ -42,6 +42,12 @@ def by_boot(findings: Sequence[Finding], ctx: Context) -> list[list[Finding]]:
     return [part for part in (first, *rest, crash) if part]
 
 
+def boot_of(finding: Finding, ctx: Context) -> int | None:
+    """Number of the boot that a finding is about; ``None`` if no report of the log says it."""
+    report = index_of(ctx).by_line.get(finding.log_line or 0)
+    return report.boot if report is not None else None
+
+
 def earlier_sentence(roots: Sequence[Finding | None]) -> str:
     """Which other boots in the log failed, by the root of each."""
     said = [

@@ -14,6 +14,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from postmortem.judge.reports import ended_by, index_of
+from postmortem.log.boots import dump_sentence
 from postmortem.model.report import Report
 from postmortem.rules.kinds import DEADLY
 
@@ -137,7 +138,7 @@ def _crash_kernel(ctx: Context, report: Report) -> str:
     """What proves that a crash kernel took over: its boot, or a report that breaks off."""
     boot = _boot_after(ctx, report)
     if boot is not None:
-        return f"its boot begins at log line {boot.line}" if boot.kdump else ""
+        return _its_boot(boot) if boot.kdump else ""
     loaded = any("Kdump: loaded" in text for text in report.text)
     ended = any(_END.match(text.lstrip()) for text in report.text)
     whole = any(_LAST.match(text) for text in report.text[-3:])
@@ -145,6 +146,11 @@ def _crash_kernel(ctx: Context, report: Report) -> str:
     if loaded and whole and not ended and last is report:
         return "one was loaded (Kdump: loaded), and the log ends before the line that ends a report"
     return ""
+
+
+def _its_boot(boot: Boot) -> str:
+    became = dump_sentence(boot)
+    return f"its boot begins at log line {boot.line}" + (f", and {became}" if became else "")
 
 
 def _can_not_be_ended(report: Report, place: Place) -> str:

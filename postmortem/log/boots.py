@@ -38,6 +38,12 @@ _SAVED = re.compile(
 )
 
 
+_EARLY = 300.0
+"""Seconds after its start in which a boot is told by its clock."""
+_BACK = 60.0
+"""Seconds that the clock must go back by."""
+
+
 @dataclass
 class Boot:
     """One run of a kernel in the capture."""
@@ -56,6 +62,37 @@ class Boot:
     dump_line: int | None = None
     relations: Relations = field(default_factory=Relations)
     """What its devices hang on."""
+
+
+class Clock:
+    """Tells a boot without a banner: printk's clock, which only grows, is near 0 again.
+
+    Two CPUs print out of order by milliseconds, and what a crash kernel or ``dmesg`` prints
+    again has the same times again: both are no boots.
+    """
+
+    def __init__(self) -> None:
+        self._boot: Boot | None = None
+        """The boot that the rest is about."""
+        self._last = 0.0
+        self._early: set[float] = set()
+        """The times near 0 that were seen."""
+        self._again = False
+        """Messages of before are printed once more."""
+
+    def restarts(self, boot: Boot | None, time: float | None) -> bool:
+        """Whether the time of the next report (seconds) proves another boot than that."""
+        if time is None:
+            return False
+        if boot is not self._boot:
+            self._boot, self._last, self._early, self._again = boot, time, set(), False
+        elif time >= self._last:
+            self._last, self._again = time, False
+        self._again = self._again or (time < self._last and time in self._early)
+        if time >= _EARLY:
+            return False
+        self._early.add(time)
+        return not self._again and self._last - time > _BACK
 
 
 def is_separator(text: str) -> bool:

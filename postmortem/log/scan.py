@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from postmortem.inputs.text import Stream, open_source
 from postmortem.log.blocked import LoggedTask, TaskLists
-from postmortem.log.boots import Boot
+from postmortem.log.boots import Boot, Clock
 from postmortem.log.devices import Relations
 from postmortem.log.frames import is_frame, raw_frame
 from postmortem.log.link import link
@@ -61,7 +61,7 @@ def reports_from_records(records: Iterable[Record], arch: str | None = None) -> 
     sections = sorted(split(messages, phrases), key=lambda section: section.order)
     counted = _Counter(merge=False)
     for section in sections:
-        counted.add(section, arch, [])
+        counted.add(section, arch)
     relations = Relations()
     for index in sorted(phrases):
         relations.note(messages[index].text)
@@ -87,7 +87,7 @@ def scan_stream(stream: Stream, arch: str | None = None, *, tasks: bool = False)
     lists = TaskLists() if tasks else None
     reader = Reader(stream, lists)
     scan = Scan(stream.path)
-    counted = _Counter()
+    counted = _Counter(head=reader.head)
     for section in reader.sections():
         counted.add(section, arch, reader.boots)
     scan.boots = reader.boots
@@ -116,7 +116,11 @@ def _placed(reports: list[Report], relations: Sequence[Relations]) -> list[Repor
 class _Counter:
     """Equal reports become one with a count, before they cost memory or parsing."""
 
-    def __init__(self, merge: bool = True) -> None:
+    def __init__(self, merge: bool = True, head: Boot | None = None) -> None:
+        """
+        :param head: what comes before the first banner.
+        """
+        self._head = head or Boot(1)
         self._merge = merge
         """Also those with a stack; else only what is said in one line."""
         self._kept: list[Report] = []
@@ -126,13 +130,17 @@ class _Counter:
         self._counts: list[int] = []
         self._last: list[Record] = []
         self._index: dict[tuple[object, ...], int] = {}
+        self._clock = Clock()
         self.dropped = 0
 
-    def add(self, section: Section, arch: str | None, boots: list[Boot]) -> None:
+    def add(self, section: Section, arch: str | None, boots: list[Boot] | None = None) -> None:
+        """
+        :param boots: the boots so far; ``None`` if all is of one kernel.
+        """
         ends = recovers(section.form.name)
         if ends and self._forms.isdisjoint(ends):
             return  # nothing failed that it could end
-        boot = bisect_right(boots, section.records[0].line, key=lambda boot: boot.line)
+        boot = self._boot_of(section, boots) if boots is not None else 0
         key = (boot, *fingerprint(section))
         known = self._index.get(key) if self._merge or section.form.single else None
         if known is not None:
@@ -155,6 +163,18 @@ class _Counter:
         self._orders.append(section.order)
         self._counts.append(1)
         self._last.append(section.records[0])
+
+    def _boot_of(self, section: Section, boots: list[Boot]) -> int:
+        """Number of the boot of a report; one that only the clock tells is new in ``boots``."""
+        start = section.records[0]
+        number = bisect_right(boots, start.line, key=lambda boot: boot.line)
+        before = boots[number - 1] if number else None
+        if not self._clock.restarts(before, start.time):
+            return number
+        # Its devices were noted for the boot before.
+        relations = before.relations if before is not None else self._head.relations
+        boots.insert(number, Boot(start.line, relations=relations))
+        return number + 1
 
     def reports(self) -> list[Report]:
         """In the order in which they began, those that were mended marked as such."""

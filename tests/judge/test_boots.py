@@ -55,3 +55,23 @@ def test_one_boot_says_nothing_of_others(tmp_path: Path, line: str) -> None:
     found = verdict(tmp_path, BANNER + f"[    9.000000] {line}\n")
     assert found.kind in (Kind.MACHINE_CHECK, Kind.NONE) and "Other boots" not in found.summary
     assert Boot(1).kdump is False
+
+
+def test_system_is_that_of_the_boot_that_is_shown(tmp_path: Path) -> None:
+    import postmortem
+
+    path = tmp_path / "console.log"
+    old = oops("acme_old") + "[   10.000007] Modules linked in: acme(OE) acme_bus\n"
+    newer = BANNER.replace("6.6.1", "6.7.2")
+    disk = "[   30.000000] Buffer I/O error on dev sdq2, logical block 0, async page read\n"
+    path.write_text(BANNER + old + newer + disk)
+    case = postmortem.open(path)
+    shown = case.analyze().system
+    assert shown.release == "6.6.1"
+    assert case.system.release == "6.7.2" and case.system.modules == ()
+
+
+def test_a_boot_without_banner_does_not_join_the_one_before(tmp_path: Path) -> None:
+    found = verdict(tmp_path, oops("acme_old", 9000) + oops("acme_new", 12))
+    assert found.culprit.function == "acme_new"
+    assert "Other boots in this log failed too" in found.summary and "acme_old" in found.summary

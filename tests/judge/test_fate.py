@@ -71,3 +71,15 @@ def test_line_of_a_later_boot_proves_nothing_of_an_earlier_one() -> None:
     data = log(boot, *oops(), boot, "[  900.000000] zorb: up")
     ctx = context(data)
     assert outcome(ctx, ctx.reports[0]).fate is Fate.UNKNOWN
+
+
+def test_a_crash_kernel_that_could_not_save_is_told() -> None:
+    crash = [
+        "[    0.000000] Linux version 6.9.0 (x@y) #1 SMP",
+        "[    0.000000] Command line: root=/dev/zorb elfcorehdr=0x3b000000",
+        "[    5.000000] zorb.sh[9]: makedumpfile Failed.",
+    ]
+    found = fate(*oops(kdump="Kdump: loaded ", end=False), *crash)
+    assert found.fate is Fate.CRASH_KERNEL
+    assert "crash kernel: its boot begins at log line" in found.sentence
+    assert "it could not save the dump (log line 15: " in found.sentence

@@ -67,3 +67,26 @@ def test_a_separator_and_the_banner_behind_it_are_one_boot() -> None:
     log = b"-- Boot 0123456789abcdef0123456789abcdef --\n" + BANNER % 7 + OOPS
     (boot,) = scan_bytes(log).boots
     assert boot.release == "6.6.7"
+
+
+def _at(seconds: float, function: str) -> bytes:
+    return (
+        b"[%12.6f] BUG: kernel NULL pointer dereference, address: 0000000000000008\n"
+        b"[%12.6f] RIP: 0010:%s+0x12/0x80 [acme]\n" % (seconds, seconds, function.encode())
+    )
+
+
+@pytest.mark.parametrize(
+    ("log", "boots"),
+    [
+        (_at(9000, "acme_read") + _at(12, "acme_write"), [0, 1]),
+        (BANNER % 1 + _at(9000, "acme_read") + _at(12, "acme_write"), [1, 2]),
+        # Two CPUs whose lines come out of order; a boot that is old when it first fails.
+        (_at(100.2, "acme_read") + _at(100.1, "acme_write"), [0, 0]),
+        (_at(9000, "acme_read") + _at(4000, "acme_write"), [0, 0]),
+        # What is printed once more has the times of before.
+        (_at(12, "acme_read") + _at(900, "acme_write") + _at(12, "acme_read"), [0, 0]),
+    ],
+)
+def test_the_clock_near_zero_again_is_another_boot(log: bytes, boots: list[int]) -> None:
+    assert [report.boot for report in scan_bytes(log).reports] == boots
