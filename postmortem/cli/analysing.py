@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import postmortem
 from postmortem.cli.output import check_output, open_output
+from postmortem.cli.pager import open_paged
 from postmortem.errors import EXIT_LIMITED, EXIT_OK
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def analyse(
     as_json: bool,
     output: str | None,
     verbose: bool,
+    pager: bool = True,
 ) -> int:
     """Analyse ``files``, or run one plugin on them, and write the answer; the exit status."""
     check_output(output, (*files, vmlinux, *plugin_files))
@@ -43,13 +45,14 @@ def analyse(
         ) as case,
     ):
         analysis = case.analyze() if plugin is None else case.run(plugin, **(options or {}))
-    _show(analysis, as_json=as_json, output=output, verbose=verbose, plugin=plugin is not None)
+    form = {"as_json": as_json, "verbose": verbose, "plugin": plugin is not None}
+    _show(analysis, output, form, paged=verbose and pager and output is None and not as_json)
     return EXIT_LIMITED if analysis.problems else EXIT_OK
 
 
-def _show(analysis: Analysis, *, output: str | None, **form: Any) -> None:
+def _show(analysis: Analysis, output: str | None, form: dict[str, bool], *, paged: bool) -> None:
     from postmortem.render.output import writer
 
     write = writer(analysis, output, **form)
-    with open_output(output) as file:
+    with open_paged() if paged else open_output(output) as file:
         write(file)

@@ -51,6 +51,11 @@ def output_options(function: Command) -> Command:
             help="Write to FILE; .json, .html, .csv choose the form, with some commands .svg.",
         ),
         click.option("-v", "--verbose", is_flag=True, help="Leave nothing out."),
+        click.option(
+            "--pager/--no-pager",
+            default=True,
+            help="With -v on a terminal: show it in $PAGER (less), or print it all at once.",
+        ),
     )
 
 

@@ -13,7 +13,7 @@ from postmortem.errors import UsageError
 
 RESERVED = frozenset(
     {"--json", "--output", "--verbose", "--help", "--vmlinux", "--debug-dir", "--plugin"}
-    | {"--debuginfod", "--no-debuginfod", "-o", "-v", "-h"}
+    | {"--debuginfod", "--no-debuginfod", "--pager", "--no-pager", "-o", "-v", "-h"}
 )
 """What every command has already."""
 
