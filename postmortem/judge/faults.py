@@ -13,6 +13,7 @@ from postmortem.judge.reports import code_block, finding_of
 from postmortem.model.findings import Block, Confidence, Evidence, Finding, Holds, Kind, Strength
 from postmortem.model.report import Report
 from postmortem.plugin import Context
+from postmortem.rules.blame import cycle
 from postmortem.rules.poison import poison
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def _explained(ctx: Context, report: Report, finding: Finding) -> Finding:
     if report.kind is Kind.STACK_OVERFLOW:
         finding = _with_recursion(ctx, finding, report)
     if report.pc is not None and report.pc.function is None and report.pc.address is not None:
-        finding = _with_target(ctx, finding, report.pc.address)
+        finding = _with_target(ctx, finding, report, report.pc.address)
     return finding
 
 
@@ -213,27 +214,47 @@ def _freed_object(fault: Fault) -> str:
 def _with_poison(finding: Finding, report: Report) -> Finding:
     """Name the poison values among the registers of a report, where there is no dump to ask."""
     values = {**report.registers, "the address": report.fault_address or 0}
-    found = {name: poison(value) for name, value in values.items()}
+    known = {name: item for name in values if (item := poison(values[name])) is not None}
+    own = [name for name in known if _loaded(report, values[name])]
     evidence = [
         Evidence(
             f"{name} = {values[name]:#x}: {item.meaning}", "registers in the log", Strength.SHOWN
         )
-        for name, item in found.items()
-        if item is not None
+        for name, item in known.items()
+        if name not in own
     ]
+    if own:
+        said = (
+            f"{' and '.join(own)} hold poison that the code loads itself, as list_del() does to"
+            " mark the entry that it takes out: they say nothing of the entry before"
+        )
+        evidence.append(Evidence(said, "constants in the Code: line", Strength.CONTEXT))
     return replace(finding, evidence=(*finding.evidence, *evidence))
 
 
-def _with_target(ctx: Context, finding: Finding, target: int) -> Finding:
+def _loaded(report: Report, value: int) -> bool:
+    """Whether an instruction before the fault holds the value as a constant (movabs)."""
+    code = report.code
+    return code is not None and value.to_bytes(8, "little") in code.data[: code.trap]
+
+
+def _jumped(report: Report, target: int) -> bool:
+    """Whether it was the fetch of the instruction that failed, not what the instruction did."""
+    return report.kind is Kind.BAD_EXECUTION or report.fault_address == target
+
+
+def _with_target(ctx: Context, finding: Finding, report: Report, target: int) -> Finding:
     """Say where a jump went that met no code."""
     found = poison(target)
     what = found.meaning if found is not None else None
+    if what is None and not _jumped(report, target):
+        return finding  # it may be code of a kernel that prints no names
     prog = ctx.prog
     if what is None and prog is not None and ctx.has_types:
         from postmortem.kernel.identify import identify
 
         what = ctx.attempt("jump target", lambda: identify(prog, target))
-    meaning = f": {what}" if what else " holds no code"
+    meaning = f": {what}" if what else ", which holds no code"
     if prog is not None and ctx.has_types:
         from postmortem.kernel.code.bitflip import flipped_target
 
@@ -253,13 +274,11 @@ def _with_recursion(ctx: Context, finding: Finding, report: Report) -> Finding:
 
     prog = ctx.prog
     if prog is None or report.task is None:
-        return finding
+        return _recursion_of_log(finding, report)
     task = all_tasks(prog).by_pid(report.task.pid)
-    if task is None:
-        return finding
-    found = recursion(prog, task.address)
-    if found is None:
-        return finding
+    found = recursion(prog, task.address) if task is not None else None
+    if task is None or found is None:
+        return _recursion_of_log(finding, report)
     sentence = (
         f"{found.function}() recursed: {found.count} of its frames fill the"
         f" {found.stack_bytes // 1024} KiB stack."
@@ -275,5 +294,23 @@ def _with_recursion(ctx: Context, finding: Finding, report: Report) -> Finding:
                 f"stack of task {task.pid}",
                 Strength.PROOF,
             ),
+        ),
+    )
+
+
+def _recursion_of_log(finding: Finding, report: Report) -> Finding:
+    """The functions that call each other without end, as far as the report's stack shows."""
+    frames = [*([report.pc] if report.pc is not None else []), *report.frames]
+    found = cycle([frame for frame in frames if frame.reliable and frame.function])
+    if found is None:
+        return finding
+    names = [f"{name}()" for name in found.functions]
+    who = f"{names[0]} calls itself" if len(names) == 1 else f"{', '.join(names)} call each other"
+    return replace(
+        finding,
+        explanation=f"{finding.explanation} {who}: {found.count} frames of the stack are theirs.",
+        evidence=(
+            *finding.evidence,
+            Evidence(f"recursion: {who}, {found.count} frames", "call trace in the log"),
         ),
     )

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from postmortem.judge.messages import explain_message, message_severity, message_steps
+from postmortem.judge.spoken import with_spoken
 from postmortem.model.findings import (
     Block,
     Confidence,
@@ -126,6 +127,7 @@ def finding_of(ctx: Context, report: Report, **changes: object) -> Finding:
         log_line=report.line,
         time=report.time,
     )
+    base = with_spoken(base, report)
     return replace(base, **changes) if changes else base  # type: ignore[arg-type]
 
 
@@ -200,7 +202,8 @@ def severity_of(ctx: Context, report: Report) -> Severity:
 def confidence_of(report: Report) -> Confidence:
     """How sure the report alone makes us of kind and culprit."""
     if report.corrupted or report.truncated:
-        return Confidence.POSSIBLE if report.function is None else Confidence.LIKELY
+        named = report.function is not None or report.module is not None
+        return Confidence.LIKELY if named else Confidence.POSSIBLE
     known = rule(report.kind)
     if known is not None and known.witness:
         return Confidence.LIKELY
@@ -248,7 +251,8 @@ def _callers(report: Report) -> list[str]:
 def frame_text(frame: Frame) -> str:
     """``function+0x1c/0x80 [module]`` as the kernel prints it."""
     if frame.function is None:
-        return f"{frame.address:#x}" if frame.address is not None else "?"
+        text = f"{frame.address:#x}" if frame.address is not None else "?"
+        return f"{text} [{frame.module}]" if frame.module else text
     text = frame.function
     if frame.offset is not None:
         text += f"+{frame.offset:#x}"

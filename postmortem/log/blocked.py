@@ -32,7 +32,8 @@ _OLD_TASK = re.compile(
 )
 _FRAME = re.compile(
     r"\s*(?:\[<[0-9a-f]+>\]\s*)?(?P<unsure>\? )?(?P<function>[A-Za-z_][\w.$]*)"
-    r"\+0x(?P<offset>[0-9a-f]{1,8})/0x(?P<size>[0-9a-f]{1,8})(?: \[(?P<module>\w+)[^\]]*\])?$"
+    r"\+0x(?P<offset>[0-9a-f]{1,8})/0x(?P<size>[0-9a-f]{1,8})(?: \[(?P<module>[\w-]+)[^\]]*\])?"
+    r"(?: \([A-Z]+\)){0,2}$"  # arm64 marks how it knows of a frame
 )
 _HELD = re.compile(r"\d+ locks? held by (?P<comm>.{1,64})/(?P<pid>\d+)[:.]")
 _LOCK = re.compile(

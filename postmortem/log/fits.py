@@ -38,7 +38,7 @@ _STARTS = (
     r"\d+ locks? held", "no locks", "and this task", "stack ", "locks held", r"#\d", "hardirqs",
     "softirqs", "irq event", r"\*\*\*", "---", "===", r"\.\.\.  ", r"\S.{0,60}/\d+ (?:is|just|\[)",
     # stalls
-    "NMI", "rcu", "Sending NMI", r"\(detected", "Showing",
+    "NMI", "rcu", "[Ww]atchdog:? CPU", "Sending NMI", r"\(detected", "Showing",
     # memory
     "Mem-Info", "Node ", "Swap", "Total swap", "active_anon", "free:", "oom", "Out of memory",
     "Tasks state", r"\[ +pid", r"\[ *\d+\]", "Memory cgroup", "memory:", "swap:", "kmem:", "anon ",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from postmortem.model.frame import Frame
+from postmortem.rules.blame import family
 
 _SYMBOL = r"[A-Za-z_.$][\w.$]{0,250}"
 _RUST = r"<[^\n+]{1,400}?>(?:::[\w<>:{}#$., ]{1,200})?|_R[\w.$]{1,400}"
@@ -19,9 +21,14 @@ _FRAME = re.compile(
     r"(?P<tail>.*)$"
 )
 _BARE = re.compile(
-    r"\s*\(?\[<?(?P<address>[0-9a-f]{8,16})>?\]\)?\s*(?P<doubt>\? *)?(?:0x(?P=address))?\s*$"
+    r"\s*\(?\[<?(?P<address>[0-9a-f]{8,16})>?\]\)?\s*(?P<doubt>\? *)?(?:0x(?P=address))?"
+    r"(?:\s+\[(?P<module>[\w-]{1,64})@(?P<base>[0-9a-f]{8,16})\+0x[0-9a-f]{1,8}\])?\s*$"
 )
-_BARE_HEX = re.compile(r"\s+(?P<doubt>\? +)?0x(?P<address>[0-9a-f]{8,16})\s*$")
+"""Without kallsyms: an address, and the module that it is in with its base and size."""
+_BARE_HEX = re.compile(
+    r"\s+(?P<doubt>\? +)?0x(?P<address>[0-9a-f]{8,16})"
+    r"(?:\s+\[(?P<module>[\w-]{1,64})@(?P<base>[0-9a-f]{8,16})\+0x[0-9a-f]{1,8}\])?\s*$"
+)
 _ARM = re.compile(
     r"\s*(?:\[<(?P<address>[0-9a-f]{8})>\]\s+)?(?P<doubt>\? ?)?"
     rf"\(?(?P<function>{_SYMBOL})(?:\s+\[(?P<module>[\w-]+)\])?\)?"
@@ -85,8 +92,17 @@ class FrameReader:
             return True
         frames = self._parse(rest)
         # The kernel knows no inlined functions: text that somebody symbolised gives the same.
-        self.frames.extend(frame for frame in frames if not frame.inline)
+        self.frames.extend(self._believed(frame) for frame in frames if not frame.inline)
         return bool(frames) or marked
+
+    def _believed(self, frame: Frame) -> Frame:
+        """A return address at offset 0 follows a call that does not return: it belongs to the
+        function before in memory, which is not the one that the symbol table names."""
+        if frame.offset or frame.offset is None or not self.frames or not frame.function:
+            return frame
+        if frame.interrupted or family(frame.function) == "entry":
+            return frame
+        return replace(frame, reliable=False)
 
     def _marks(self, text: str) -> tuple[str, bool]:
         marked = False
@@ -123,6 +139,8 @@ class FrameReader:
             return [
                 Frame(
                     None,
+                    offset=_beyond(match["address"], match["base"]),
+                    module=match["module"],
                     address=_address(match["address"]),
                     reliable=not match["doubt"],
                     segment=self.segment,
@@ -231,6 +249,7 @@ def _raw(match: re.Match[str], segment: str) -> Frame:
         file=source["file"] if source else None,
         line=int(source["line"]) if source else None,
         inline="[inline]" in tail,
+        interrupted="(P)" in tail,  # arm64: the program counter of saved registers
     )
 
 
@@ -238,6 +257,11 @@ def _address(text: str | None) -> int | None:
     if not text or not text.strip("0") or "ptrval" in text:
         return None
     return int(text, 16)
+
+
+def _beyond(address: str, base: str | None) -> int | None:
+    """How far an address is from the start of its module."""
+    return int(address, 16) - int(base, 16) if base else None
 
 
 def parse_frame(text: str, segment: str = "task") -> Frame | None:

@@ -9,6 +9,7 @@ from functools import cache
 
 from postmortem.log import mce
 from postmortem.log.body import Body, read_body
+from postmortem.log.fits import fits
 from postmortem.log.frames import PLACES
 from postmortem.log.guilty import frames_of, main_trace
 from postmortem.log.headers import FORMS, HEADLESS, Form
@@ -18,6 +19,7 @@ from postmortem.model.findings import Kind, TaskRef
 from postmortem.model.frame import Frame
 from postmortem.model.report import Report, Said, Stack
 from postmortem.rules.blame import (
+    cycle,
     guilty_frame,
     is_generic,
     is_machinery,
@@ -27,6 +29,7 @@ from postmortem.rules.blame import (
 )
 from postmortem.rules.kinds import bug_class
 from postmortem.rules.roles import reads_free_list, role_of, suspect_of
+from postmortem.rules.spoken import kind_spoken
 
 MAX_TEXT = 400
 """Messages kept in ``Report.text``."""
@@ -58,7 +61,7 @@ def parse_section(section: Section, arch: str | None = None) -> Report:
         return message_report(section)
     body = read_body(section.records, arch)
     detail = _detail(section)
-    kind = _kind(form, body, detail)
+    kind = kind_spoken((r.text for r in section.records), _kind(form, body, detail))
     frames = frames_of(form, kind, body, named="named" in detail)
     if form.name in _ONLY_STACK:
         frames = _believed(frames)
@@ -98,7 +101,7 @@ def parse_section(section: Section, arch: str | None = None) -> Report:
         alt_titles=alts,
         time=section.records[0].time,
         function=function,
-        module=guilty.module if guilty else _named_module(detail),
+        module=guilty.module if guilty else _module(section, detail, function, frames),
         role=role_of(kind, frames, guilty, pc),
         check=_check_of(form, guilty, pc),
         suspect=suspect_of(frames, guilty, body.tainting),
@@ -183,6 +186,8 @@ def _detail(section: Section) -> dict[str, str]:
                     for key, value in match.groupdict().items():
                         if value:
                             detail.setdefault(key, value)
+    if "Kernel panic" in section.form.literals and not detail.get("message"):
+        detail["message"] = _second_line(section)
     if form_name == "mce" and "status" in detail:
         detail.update(mce.decode(detail["status"]))
     if "address2" in detail:
@@ -200,8 +205,19 @@ def _panic(section: Section) -> str | None:
     """What panic() said, if it is its header; sysrq's crash calls panic() and nothing else."""
     if section.form.name == "sysrq-crash":
         return "sysrq triggered crash"
-    said = section.records[section.at].text.partition(_PANICS)[2]
-    return said.strip()[:_MAX_MESSAGE] if "Kernel panic" in section.form.literals else None
+    if "Kernel panic" not in section.form.literals:
+        return None
+    said = section.records[section.at].text.partition(_PANICS)[2].strip()
+    return (said or _second_line(section))[:_MAX_MESSAGE]
+
+
+def _second_line(section: Section) -> str:
+    """What panic() said, where the header has nothing: RT kernels may break the line there."""
+    header, *behind = section.records[section.at : section.at + 2]
+    if not header.text.rstrip().endswith(_PANICS) or not behind:
+        return ""
+    text = behind[0].text.strip()
+    return "" if fits(behind[0].text) or text.startswith(("CPU: ", "---[")) else text
 
 
 _CR2 = re.compile(r"CR2: (?P<cr2>[0-9a-f]{16})$")
@@ -272,6 +288,8 @@ def _kind(form: Form, body: Body, detail: dict[str, str]) -> Kind:
         and (plain(body.pc.function or "") in _FREEING)
     ):
         return Kind.DOUBLE_FREE  # the free list would point to itself
+    if form.name == "double-fault" and _stack_ran_out(body):
+        return Kind.STACK_OVERFLOW
     if kind in (Kind.BAD_POINTER, Kind.NULL_DEREFERENCE):
         if "instruction fetch" in detail.get("access", ""):
             return Kind.BAD_EXECUTION
@@ -279,6 +297,19 @@ def _kind(form: Form, body: Body, detail: dict[str, str]) -> Kind:
         if address is not None and kind is Kind.BAD_POINTER and address < _NULL_PAGE:
             return Kind.NULL_DEREFERENCE
     return kind
+
+
+_PUSHED = 0x1000
+"""A push, a call or the entry of an interrupt writes at most this far below the stack pointer."""
+
+
+def _stack_ran_out(body: Body) -> bool:
+    """A double fault because nothing is mapped below the stack pointer, or by a recursion."""
+    stack, fault = body.registers.get("rsp"), body.registers.get("cr2")
+    if stack is not None and fault is not None and 0 <= stack - fault < _PUSHED:
+        return True
+    trace = main_trace(body)
+    return trace is not None and cycle(trace.frames) is not None
 
 
 _TRAPS: tuple[tuple[str, Kind], ...] = (
@@ -392,9 +423,24 @@ def _behind(pc: Frame | None, frames: Sequence[Frame]) -> tuple[Frame, ...]:
     return tuple(frames if differ else frames[1:])
 
 
-def _named_module(detail: dict[str, str]) -> str | None:
+def _module(
+    section: Section, detail: dict[str, str], function: str | None, frames: Sequence[Frame]
+) -> str | None:
+    """The module of a function that only the header names, or of a stack without names."""
     match = re.search(r"\[([\w-]+)\]$", detail.get("named", ""))
-    return match[1] if match else None
+    if match is not None:
+        return match[1]
+    header = section.records[section.at].text
+    if function is not None and "[" in header:
+        named = rf"\b{re.escape(function)}(?:\.[\w.]+)?\+\S+ \[([\w-]+)"
+        match = re.search(named, header)
+        return match[1] if match else None
+    return next((f.module for f in frames if f.module), None) if _nameless(frames) else None
+
+
+def _nameless(frames: Sequence[Frame]) -> bool:
+    """A stack of a kernel without kallsyms: addresses, and where these are in a module."""
+    return len(frames) > 1 and not any(frame.function for frame in frames)
 
 
 def _task(body: Body, detail: dict[str, str]) -> TaskRef | None:
@@ -433,6 +479,8 @@ def _corruption(section: Section, body: Body, function: str | None) -> str | Non
     if trace is None or not (function or any(frame.reliable for frame in trace.frames)):
         return "it has no stack"
     if form.find != "race" and form.kind is not Kind.OOM and function is None:
+        if _nameless(trace.frames):
+            return "its kernel prints no names of functions (no kallsyms)"
         return "no function to blame in its stack"
     return None
 

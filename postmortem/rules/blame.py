@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache, lru_cache
-from itertools import pairwise
 
 from postmortem.model.findings import Kind, Signature
 from postmortem.model.frame import Frame
@@ -228,14 +228,47 @@ def _in_module(frames: Sequence[Frame]) -> Frame | None:
     return None
 
 
-def _recursion(frames: Sequence[Frame]) -> Frame | None:
-    """A function that calls itself without end."""
-    run = 0
-    for before, frame in pairwise(frames):
-        run = run + 1 if frame.function == before.function else 0
-        if run >= _RECURSION:
-            return frame
+_PERIOD = 4
+"""Functions that call each other in a circle, at most."""
+
+
+@dataclass(frozen=True)
+class Cycle:
+    """Functions that call each other without end."""
+
+    functions: tuple[str, ...]
+    """Innermost first; one that calls itself stands alone."""
+    first: int
+    """Index of the first frame of it."""
+    count: int
+    """How many frames are of it."""
+
+
+def cycle(frames: Sequence[Frame]) -> Cycle | None:
+    """The recursion in a stack, innermost frame first: the same few names again and again."""
+    names = [frame.function for frame in frames]
+    for period in range(1, _PERIOD + 1):
+        run = 0
+        for index in range(period, len(names) + 1):
+            same = index < len(names) and names[index] and names[index] == names[index - period]
+            if same:
+                run += 1
+                continue
+            if run >= period * (_RECURSION - 1) and run >= _RECURSION:
+                first = index - run - period
+                once = [name or "" for name in names[first : first + period]]
+                return Cycle(tuple(once), first, run + period)
+            run = 0
     return None
+
+
+def _recursion(frames: Sequence[Frame]) -> Frame | None:
+    """A function that calls itself without end, itself or over others."""
+    found = cycle(frames)
+    if found is None:
+        return None
+    circle = frames[found.first : found.first + len(found.functions)]
+    return next((frame for frame in circle if not is_helper(frame)), circle[0])
 
 
 def _anchored(frames: Sequence[Frame], also: str) -> Frame | None:

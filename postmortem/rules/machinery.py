@@ -92,7 +92,7 @@ PARTLY: dict[str, str] = {
 
 ELSEWHERE: dict[str, str] = {
     "report": r"""
-        dump_stack_\w+ _*show_(?:stack|regs|trace|backtrace)\w* _*(?:save_stack|print_context)_\w* save_stack dump_trace dump_backtrace\w*
+        abort dump_stack_\w+ _*show_(?:stack|regs|trace|backtrace)\w* _*(?:save_stack|print_context)_\w* save_stack dump_trace dump_backtrace\w*
         _*die oops_(?:begin|end|enter|exit) warn_slowpath_\w+ warn_alloc_\w+ _*[a-z]\w+_panic _*printk\w* vprintk_\w+ va_format
         kasan_(?:object_err|end_report|report_error|report_user_access|unpoison_\w+|poison_\w+|kmalloc\w*|slab_\w+|krealloc|alloc_pages|free_pages|strings)
         __(?:hw)?asan_\w+ check_memory_region\w* __msan_\w+ __tsan_\w+ __ubsan_\w+ __sanitizer_\w+ __hwasan_\w+
@@ -108,7 +108,7 @@ ELSEWHERE: dict[str, str] = {
         ___?do_page_fault __do_kernel_fault __do_user_fault vmalloc_(?:sync_all|fault)
         el[01][th]?_(?:32|64)_\w+ el[01]h?_(?:dbg|undef|da|ia|abort|sync|error|irq|inv|fiq)\w* do_(?:mem|sp_pc|sp|pc)_abort
         do_(?:DataAbort|PrefetchAbort|undefinstr) _*[dp]abt_(?:svc|usr)\w* __(?:und|irq)_(?:svc|usr)\w* do_el[01]_\w+
-        program_check_\w+ _exception\w* data_access_\w+ instruction_access_\w+ handle_page_fault interrupt_return\w* fault_in_\w+_exception
+        do_serror arm64_\w*serror\w* program_check_\w+ _exception\w* data_access_\w+ instruction_access_\w+ handle_page_fault interrupt_return\w* fault_in_\w+_exception
         pgm_check_\w+ do_(?:ade|ri|bp|tr|cpu|reserved|fpe|watch|mcheck) handle_(?:ri|bp|tr|ade|cpu|sys|tlb\w+)_?(?:int)? ret_from_exception do_debug_exception
         entry_(?:SYSCALL|SYSENTER|INT80)\w* (?:ret|exit)_(?:SYSCALL|SYSENTER|INT80)_?\w* ret_from_(?:fork|syscall|kernel_thread)\w* ret_(?:fast|slow)_syscall ret_to_user
         retint_\w+ do_(?:fast_)?syscall_\w+ do_int80_\w+ int_ret_from_sys_call sysenter_\w+ ia32_sys_call x64_sys_call system_call\w* tracesys\w*

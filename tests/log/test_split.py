@@ -116,3 +116,30 @@ def test_records_give_the_same_as_bytes() -> None:
     assert [r.title for r in reports_from_records(lines)] == [
         r.title for r in reports(HUNG + STACK)
     ]
+
+
+def test_who_notices_a_hard_lockup_is_not_the_cpu_that_is_stuck() -> None:
+    (report,) = reports(
+        "Watchdog CPU:3 detected Hard LOCKUP other CPUS:9\n"
+        "Watchdog CPU:9 Hard LOCKUP\n"
+        "CPU: 9 PID: 0 Comm: swapper/9 Not tainted 6.4.0 #1\n"
+        "NIP [c000000000222080] otter_spin+0x4f/0xe0\n" + STACK + "Watchdog CPU:9 became unstuck\n"
+    )
+    assert (str(report.kind), report.cpu) == ("hard-lockup", 9)
+
+
+def test_a_panic_message_on_a_line_of_its_own() -> None:
+    (report,) = reports(
+        "Kernel panic - not syncing:\nheron: no more fish\n"
+        "CPU: 0 PID: 1 Comm: heron Not tainted 5.10.0-rt #1\n" + STACK
+    )
+    assert report.title == "kernel panic: heron: no more fish"
+    assert report.panic == "heron: no more fish"
+
+
+def test_a_return_address_at_offset_0_names_nobody() -> None:
+    text = "BUG: using smp_processor_id() in preemptible code: heron/7\nCall trace:\n"
+    (report,) = reports(
+        text + " dump_stack+0x18/0x24\n otter_dies+0x8/0x10\n otter_next+0x0/0x40\n"
+    )
+    assert [f.function for f in report.frames if f.reliable] == ["dump_stack", "otter_dies"]

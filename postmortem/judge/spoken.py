@@ -1,0 +1,73 @@
+"""What the kernel's own lines inside a report add to its finding."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import replace
+
+from postmortem.model.findings import Confidence, Evidence, Finding, Kind, Strength
+from postmortem.model.report import Report
+from postmortem.rules.fault_codes import decoded
+from postmortem.rules.spoken import heard
+
+_ACCESSES = frozenset(
+    {Kind.BAD_POINTER, Kind.NULL_DEREFERENCE, Kind.BAD_EXECUTION, Kind.USE_AFTER_FREE}
+)
+_MAX_ERRNO = 4095
+"""include/linux/err.h: the last page of the address space stands for error numbers."""
+_NARROW = frozenset({"arm", "i386", "mips"})
+"""Architectures whose reports may be of 32-bit kernels."""
+
+
+def with_spoken(finding: Finding, report: Report) -> Finding:
+    """The finding with what the kernel concluded itself, and the CPU's word for the fault."""
+    where = f"report at log line {report.line}"
+    for said in heard(report.text, report.kind):
+        finding = replace(
+            finding,
+            explanation=f"{finding.explanation} {said.sentence}",
+            evidence=(*finding.evidence, Evidence(report.text[said.number].strip(), where)),
+            next_steps=said.row.steps or finding.next_steps,
+            confidence=_believed(finding.confidence, said.row.sure),
+        )
+    if report.kind in _ACCESSES:
+        finding = _with_code(finding, report, where)
+        finding = _with_negative(finding, report)
+    return finding
+
+
+def _believed(confidence: Confidence, sure: bool) -> Confidence:
+    return Confidence.LIKELY if not sure and confidence is Confidence.CERTAIN else confidence
+
+
+def _with_code(finding: Finding, report: Report, where: str) -> Finding:
+    found = decoded(report.text)
+    if found is None:
+        return finding
+    return replace(
+        finding, evidence=(*finding.evidence, Evidence(found[1], where, Strength.CONTEXT))
+    )
+
+
+def _with_negative(finding: Finding, report: Report) -> Finding:
+    """An address just below zero: an error number, or a step back from NULL."""
+    negative = _negative(report)
+    if negative is None:
+        return finding
+    name = errno.errorcode.get(negative)
+    text = f"The address {report.fault_address:#x} is -{negative}:"
+    if name is not None:
+        text += f" an error pointer (-{name}) that nobody checked with IS_ERR(), or"
+    text += f" {negative} bytes before a NULL pointer, as container_of() of NULL gives."
+    return replace(finding, explanation=f"{finding.explanation} {text}")
+
+
+def _negative(report: Report) -> int | None:
+    address = report.fault_address
+    if address is None:
+        return None
+    for bits in (64, 32) if report.arch in _NARROW else (64,):
+        below = (1 << bits) - address
+        if 0 < below <= _MAX_ERRNO:
+            return below
+    return None

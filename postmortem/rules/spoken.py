@@ -1,0 +1,163 @@
+"""What the kernel concludes itself, in a line inside its report, as data.
+
+A fault's header is what the CPU saw; these lines are what the kernel made of it, and it
+knows more: KASAN undoes its own shadow arithmetic, the fault handler looks at the magic
+word at the end of the stack. Where the two differ, the line inside is right.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+
+from postmortem.model.findings import Kind
+
+_FAULTS = frozenset(
+    {Kind.BAD_POINTER, Kind.NULL_DEREFERENCE, Kind.GENERAL_PROTECTION, Kind.BAD_EXECUTION}
+)
+_STALLS = frozenset({Kind.RCU_STALL})
+_RANGE = r"in range \[0x(?P<low>[0-9a-f]{1,16})-0x(?P<high>[0-9a-f]{1,16})\]"
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """One line by which the kernel explains its report."""
+
+    text: str
+    """Searched in each line of the report; named groups are taken over."""
+    literal: str
+    """In every such line: asked first, because most lines hold none."""
+    within: frozenset[Kind]
+    """Kinds of reports in which the line is believed."""
+    sentence: str
+    kind: Kind | None = None
+    """What the report is then."""
+    steps: tuple[str, ...] = ()
+    sure: bool = True
+    """The line leaves no other reading of the report."""
+
+
+ROWS: tuple[Spoken, ...] = (
+    # arch/*/mm/kasan: kasan_non_canonical_hook(), mm/kasan/report.c
+    Spoken(
+        rf"KASAN: null-ptr-deref {_RANGE}", "KASAN: ", _FAULTS,
+        "KASAN says that the access went to {low}-{high}, so the pointer was NULL and the"
+        " member at offset {low}; the address in the header is its shadow.",
+        Kind.NULL_DEREFERENCE,
+    ),
+    Spoken(
+        rf"KASAN: (?:probably )?user-memory-access {_RANGE}", "KASAN: ", _FAULTS,
+        "KASAN says that the access went to {low}-{high}, an address of user space; the one in"
+        " the header is its shadow.",
+        Kind.BAD_POINTER,
+    ),
+    Spoken(
+        rf"KASAN: (?:maybe |probably )?wild-memory-access {_RANGE}", "KASAN: ", _FAULTS,
+        "KASAN says that the access went to {low}-{high}, which is no kernel memory; the"
+        " address in the header is its shadow.",
+    ),
+    # task_stack_end_corrupted() in the page fault handler
+    Spoken(
+        r"Thread overran stack, or stack corrupted", "Thread overran", _FAULTS,
+        "The word at the end of the task's stack was overwritten (Thread overran stack, or stack"
+        " corrupted): what the registers and the stack hold can't be relied on.",
+        Kind.STACK_OVERFLOW,
+        ("Look for deep recursion or large locals, and for who writes past an object on the"
+         " stack: CONFIG_VMAP_STACK catches the overflow where it happens.",),
+        sure=False,
+    ),
+    Spoken(
+        r"<#DF>", "<#DF>", frozenset({Kind.STACK_OVERFLOW}),
+        "It was noticed on the stack for double faults (<#DF>).",
+    ),
+    Spoken(
+        r"kernel tried to execute NX-protected page", "NX-protected", _FAULTS,
+        "The CPU was to run data: a jump went to a page that may not be executed.",
+        Kind.BAD_EXECUTION,
+    ),
+    Spoken(
+        r"unable to execute userspace code \(SMEP\?\)", "userspace code", _FAULTS,
+        "The kernel jumped to an address in user space.",
+        Kind.BAD_EXECUTION,
+    ),
+    # rt_mutex_handle_deadlock(), kernel/locking/rtmutex.c
+    Spoken(
+        r"rtmutex deadlock detected", "rtmutex deadlock",
+        frozenset({Kind.WARNING, Kind.BUG}),
+        "The rtmutex code found that the task waits, perhaps over others, for a lock that it"
+        " holds itself; it sleeps for ever.",
+        Kind.DEADLOCK,
+    ),
+    # print_cpu_stall_info(), kernel/rcu/tree_stall.h; the rest of RCU is told by judge/stalls.py
+    Spoken(
+        r"(?P<cpu>\d{1,6})-.{0,200}\(false positive\?\)", "(false positive?)", _STALLS,
+        "RCU says itself that the stall of CPU {cpu} may be none (false positive?): that CPU"
+        " was idle while RCU's thread was starved.",
+        sure=False,
+    ),
+    # wd_smp_clear_cpu_pending(), arch/powerpc/kernel/watchdog.c
+    Spoken(
+        r"CPU[: ](?P<cpu>\d{1,6}) became unstuck", "became unstuck", frozenset({Kind.HARD_LOCKUP}),
+        "CPU {cpu} came free again (became unstuck).",
+    ),
+    # watchdog: print_cpustat(), kernel/watchdog.c
+    Spoken(
+        r"#\d+: +(?P<system>\d{1,3})% system,\s+(?P<softirq>\d{1,3})% softirq,"
+        r"\s+(?P<hardirq>\d{1,3})% hardirq,\s+(?P<idle>\d{1,3})% idle", "% hardirq",
+        frozenset({Kind.SOFT_LOCKUP}),
+        "In the last period that it was measured, the CPU spent {system}% of its time in system"
+        " code, {softirq}% in softirqs and {hardirq}% in interrupts.",
+    ),
+    # arm64_serror_panic(), arch/arm64/kernel/traps.c
+    Spoken(
+        r"SError Interrupt", "SError", frozenset({Kind.MACHINE_CHECK}),
+        "An SError is the late answer to an access that failed: a device register without clock"
+        " or power, or memory with an error.",
+        steps=("Look whether what the function reaches had its clock and its power domain on, and"
+               " whether its address in the device tree is right.",),
+    ),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A row that a line of a report matches."""
+
+    row: Spoken
+    number: int
+    """Of the line, in the lines that were given."""
+    sentence: str
+
+
+@cache
+def _pattern(row: Spoken) -> re.Pattern[str]:
+    return re.compile(row.text)
+
+
+def heard(texts: Iterable[str], kind: Kind) -> Iterator[Heard]:
+    """What lines of a report of this kind say of it, each row at most once."""
+    rows = [row for row in ROWS if kind in row.within or kind is row.kind]
+    if not rows:
+        return
+    for number, text in enumerate(texts):
+        for row in [row for row in rows if row.literal in text]:
+            match = _pattern(row).search(text)
+            if match is not None:
+                rows.remove(row)
+                yield Heard(row, number, row.sentence.format_map(_plain(match)))
+
+
+def _plain(match: re.Match[str]) -> dict[str, str]:
+    """The groups, addresses without leading zeros."""
+    found = match.groupdict()
+    return {key: hex(int(v, 16)) if key in ("low", "high") else v for key, v in found.items()}
+
+
+def kind_spoken(texts: Iterable[str], kind: Kind) -> Kind:
+    """The kind that the kernel itself says this report is, else ``kind``."""
+    for found in heard(texts, kind):
+        if found.row.kind is not None:
+            return found.row.kind
+    return kind

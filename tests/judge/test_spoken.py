@@ -1,0 +1,102 @@
+"""What the kernel's own lines, and the CPU's, add to a finding."""
+
+from __future__ import annotations
+
+from postmortem.judge.faults import oops_finding
+from postmortem.model.findings import Confidence, Finding, Kind
+from tests.judge.made import first, log
+
+
+def found(*lines: str) -> Finding:
+    ctx, report, _ = first(log(*lines))
+    return oops_finding(ctx, report)
+
+
+def page_fault(address: int, *more: str) -> Finding:
+    return found(
+        f"BUG: unable to handle page fault for address: {address:016x}",
+        "#PF: supervisor read access in kernel mode",
+        *more,
+        "Oops: 0000 [#1] PREEMPT SMP NOPTI",
+        "CPU: 5 PID: 700 Comm: zorbd Not tainted 6.9.0 #1",
+        "RIP: 0010:zorb_peek+0x17/0x40 [zorb]",
+        "Call Trace:",
+        " zorb_read+0x2b/0x70 [zorb]",
+        "---[ end trace 0000000000000000 ]---",
+    )
+
+
+def test_kasan_says_that_a_general_protection_fault_was_a_null_pointer() -> None:
+    finding = found(
+        "general protection fault, probably for non-canonical address 0xdffffc0000000008:"
+        " 0000 [#1] SMP KASAN",
+        "KASAN: null-ptr-deref in range [0x0000000000000040-0x0000000000000047]",
+        "CPU: 5 PID: 700 Comm: zorbd Not tainted 6.9.0 #1",
+        "RIP: 0010:zorb_peek+0x17/0x40 [zorb]",
+        "Call Trace:",
+        " zorb_read+0x2b/0x70 [zorb]",
+        "---[ end trace 0000000000000000 ]---",
+    )
+    assert finding.kind is Kind.NULL_DEREFERENCE
+    assert "member at offset 0x40" in finding.explanation
+    assert "no address at all" not in finding.explanation
+
+
+def test_an_error_pointer_is_named() -> None:
+    text = page_fault(2**64 - 22).explanation
+    assert "is -22" in text
+    assert "EINVAL" in text
+
+
+def test_an_ordinary_address_is_no_error_pointer() -> None:
+    assert "before a NULL pointer" not in page_fault(0xFFFF888012345678).explanation
+
+
+def test_an_overwritten_stack_end_is_likely_and_not_certain() -> None:
+    finding = page_fault(0x948, "Thread overran stack, or stack corrupted")
+    assert (finding.kind, finding.confidence) == (Kind.STACK_OVERFLOW, Confidence.LIKELY)
+
+
+def test_functions_that_call_each_other_are_a_recursion() -> None:
+    turns = [" zorb_out+0x18/0x100 [zorb]", " zorb_in+0x29/0x50 [zorb]"] * 6
+    finding = found(
+        "traps: PANIC: double fault, error_code: 0x0",
+        "double fault: 0000 [#1] PREEMPT SMP PTI",
+        "CPU: 1 PID: 147 Comm: zorbd Not tainted 6.9.0 #1",
+        "RIP: 0010:zorb_in+0x4/0x50 [zorb]",
+        "Call Trace:",
+        *turns,
+        "---[ end trace 0000000000000000 ]---",
+    )
+    assert finding.kind is Kind.STACK_OVERFLOW
+    assert finding.culprit.module == "zorb"
+    assert "zorb_in(), zorb_out() call each other" in finding.explanation
+
+
+def test_a_fault_in_code_without_a_name_is_no_jump() -> None:
+    finding = found(
+        "CPU 0 Unable to handle kernel paging request at virtual address 00000004,"
+        " epc == 80401234, ra == 832dda4c",
+        "Oops[#1]:",
+        "CPU: 0 PID: 5 Comm: zorbd Not tainted 4.14.171 #0",
+        "epc   : 80401234 0x80401234",
+        "ra    : 832dda4c 0x832dda4c [zorb@832dc000+0x2390]",
+        "Call Trace:",
+        "[<80401234>] 0x80401234",
+        "[<832dda4c>] 0x832dda4c [zorb@832dc000+0x2390]",
+        "[<80041a40>] 0x80041a40",
+        "---[ end trace 1234567890abcdef ]---",
+    )
+    assert "jumped" not in finding.explanation
+    assert finding.culprit.module == "zorb"
+
+
+def test_poison_that_the_code_loads_itself_says_nothing_of_the_entry() -> None:
+    finding = page_fault(
+        0,
+        "RSI: dead000000000122 RDI: dead000000000100",
+        "Code: 48 bf 00 01 00 00 00 00 ad de 48 be 22 01 00 00 00 00 ad de <48> 89 0a 48 89 38",
+    )
+    texts = " ".join(item.what for item in finding.evidence)
+    assert "already removed" not in texts
+    assert "loads itself" in texts
