@@ -8,6 +8,7 @@
 # make drgn-tests  drgn's own tests of a kernel, in a guest, on our program
 # make fuzz      feed the log half with mutated input
 # make mutation  change rules by one operator or number at a time: does a test notice?
+# make fuzz-dump feed the dump half with damaged dumps
 # make bench     speed and memory beside other tools
 
 PYTHON ?= python3
@@ -31,7 +32,7 @@ export POSTMORTEM_CACHE
 bin := $(VENV)/bin
 pip := $(bin)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-captures lint captures exam live drgn-tests fuzz mutation bench clean
+.PHONY: demo test test-captures lint captures exam live drgn-tests fuzz fuzz-dump mutation bench clean
 
 demo: $(VENV)/.installed
 	$(bin)/postmortem analyze $(DEMO)
@@ -69,6 +70,10 @@ fuzz: $(VENV)/.installed-dev
 mutation: $(VENV)/.installed-dev
 	$(pip) install -e '.[mutation]'
 	nice $(bin)/python tests/mutation/run.py --mutants $(MUTANTS) $(if $(SEED),--seed $(SEED))
+
+# Prints its seed; FUZZ_DUMP="--seed N --kind PATTERN --count 1 -v DUMP" shows a case again.
+fuzz-dump: $(VENV)/.installed-dev
+	PYTHONHASHSEED=0 $(bin)/python -m tests.fuzz.fuzz_dump --seconds $(FUZZ_SECONDS) $(FUZZ_DUMP)
 
 bench: $(VENV)/.installed-dev
 	$(bin)/python benchmarks/analyze.py --dump $(BENCH)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from postmortem.kernel.code.crash import crash
 from postmortem.plugin import DumpContext, discover, run_plugin
 from tests.conftest import Machine, machine_named
+from tests.kernel.locking.test_waiters import fresh
 
 CRASHED = ["5.10-sysrq-crash", "6.1-use-after-free", "6.12-null-chain"]
 
@@ -30,6 +32,15 @@ def test_silent_when_the_log_tells_it(name: str) -> None:
 
 def test_silent_on_a_machine_that_lives() -> None:
     assert run_plugin(_plugin(), _without_log(machine_named("7.2-healthy-idle"))) == []
+
+
+def test_a_wrong_panic_cpu_accuses_nobody() -> None:
+    """The CPU idles: its stack has no panic() and its instruction touches no memory."""
+    prog = fresh("7.2-healthy-idle")
+    number = prog["panic_cpu"].counter
+    prog.add_memory_segment(number.address_, 4, lambda _at, count, _offset, _physical: bytes(count))
+    with pytest.raises(LookupError, match="neither panic"):
+        crash(prog)
 
 
 def _plugin() -> object:

@@ -65,9 +65,24 @@ def crash(prog: drgn.Program) -> Crash | None:
         return _exception(prog, cpu, faults[-1])
     if cpu.stack and not any(frame.function in _STOPPING for frame in cpu.stack):
         # A kdump saves the registers of the fault itself: the stack starts there.
-        registers = cpu.trace[0].registers()
-        return _exception(prog, cpu, InterruptedFrame(cpu.stack[0].pc, registers, None))
+        at_fault = InterruptedFrame(cpu.stack[0].pc, cpu.trace[0].registers(), None)
+        found = _exception(prog, cpu, at_fault)
+        if not _can_fault(found.fault, arch_of(prog).code):
+            where = cpu.stack[0].function
+            raise LookupError(
+                f"the stack of CPU {cpu.number} shows neither panic() nor an exception, "
+                f"and the instruction that it stands at in {where} accesses no memory"
+            )
+        return found
     return _called(cpu)
+
+
+def _can_fault(fault: Fault | None, code: Code) -> bool:
+    """Whether the instruction may have raised an exception; that there is none did."""
+    if fault is None or fault.address is not None:
+        return True
+    mnemonic = fault.instruction.mnemonic
+    return mnemonic in code.bug or mnemonic.startswith(code.divides)
 
 
 def _panicked_on_purpose(cpu: Cpu, interrupted: InterruptedFrame) -> bool:

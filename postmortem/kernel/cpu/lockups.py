@@ -202,6 +202,8 @@ def lockups(prog: drgn.Program, panic_ns: int | None = None) -> Lockups:
     found = cpus(prog)
     clock = read_clock(prog, [cpu.number for cpu in found], panic_ns)
     thresh = _integer(prog, "watchdog_thresh")
+    if thresh is not None and not 0 <= thresh <= _MAX_THRESH:
+        thresh = None
     on = _watchdog_on(prog)
     problems: list[Problem] = []
     waiting = _waiting(prog, clock, problems)
@@ -218,6 +220,8 @@ def _integer(prog: drgn.Program, name: str) -> int | None:
     return readable(lambda: integer(prog[name]))
 
 
+_MAX_THRESH = 60
+"""Seconds; a sysctl takes no more (kernel/watchdog.c): anything else is damage."""
 _WATCH_SOFTLOCKUP = 0x2
 """WATCHDOG_SOFTOCKUP_ENABLED (include/linux/nmi.h): bit 1 of ``watchdog_enabled``."""
 

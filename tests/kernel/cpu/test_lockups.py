@@ -8,9 +8,10 @@ import pytest
 
 from postmortem.kernel.cpu.clock import Clock
 from postmortem.kernel.cpu.cpus import Cpu
-from postmortem.kernel.cpu.lockups import PreemptCount, what_it_was_at
+from postmortem.kernel.cpu.lockups import PreemptCount, lockups, what_it_was_at
 from postmortem.model.findings import TaskRef
 from postmortem.model.frame import Frame
+from tests.kernel.locking.test_waiters import fresh
 
 
 @pytest.mark.parametrize(
@@ -91,3 +92,11 @@ def test_jiffies_that_stood_still_are_made_up_for() -> None:
     clock = Clock(0, hz=250, jiffies=5000, late_ns=2_000_000_000)
     assert clock.jiffies_ago(4000) == 4 + 2
     assert clock.jiffies_ago(6000) == 0.0
+
+
+def test_a_threshold_that_no_sysctl_takes_is_damage() -> None:
+    prog = fresh("7.2-healthy-idle")
+    prog.add_memory_segment(
+        prog["watchdog_thresh"].address_, 4, lambda _at, count, _offset, _physical: b"\xff" * count
+    )
+    assert lockups(prog).watchdog_thresh is None

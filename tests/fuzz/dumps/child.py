@@ -1,0 +1,187 @@
+"""One analysis in a process of its own, with limits; what became of it, as a row."""
+
+from __future__ import annotations
+
+import faulthandler
+import io
+import json
+import os
+import re
+import resource
+import signal
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import IO
+
+import postmortem
+from postmortem.errors import PostmortemError, UsageError
+from postmortem.model.result import Analysis
+from postmortem.render.exports import PICTURES, draw
+from postmortem.render.output import writer
+from tests.fuzz.dumps.image import Image
+
+CPU_SECONDS = 20
+WALL_SECONDS = 120
+MEMORY_BYTES = 2 << 30
+NAMED = ("hung", "waits", "locks", "lockups", "stacks", "oom", "oops", "panic", "crash")
+"""Plugins that are asked by their names too."""
+
+HOSTILE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ud800-\udfff\ufeff]"
+)
+"""What no output may hold, whatever the dump held."""
+
+
+@dataclass
+class Row:
+    """What one analysis came to."""
+
+    outcome: str = ""
+    """ok, problems (said), clean (one sentence), oserror; or one of ``fuzz_dump.BAD``."""
+    kind: str = ""
+    title: str = ""
+    culprit: str | None = None
+    confidence: str = ""
+    tasks: int = 0
+    said: tuple[str, ...] = ()
+    """Problems and lacks."""
+    error: str = ""
+    cpu_seconds: float = 0.0
+    rss_kib: int = 0
+
+
+def run(image: Image, *, named: bool) -> Row:
+    """Analyse the image in a fork of this process."""
+    read, write = os.pipe()
+    with tempfile.TemporaryFile() as errors:
+        pid = os.fork()
+        if pid == 0:
+            os.close(read)
+            _child(image, named, errors, write)
+        os.close(write)
+        killer = threading.Timer(WALL_SECONDS, os.kill, (pid, signal.SIGKILL))
+        killer.start()
+        with os.fdopen(read, "rb") as pipe:
+            data = pipe.read()
+        _, status, usage = os.wait4(pid, 0)
+        killer.cancel()
+        errors.seek(0)
+        told = errors.read()[:3000].decode("utf-8", "replace")
+    seconds = usage.ru_utime + usage.ru_stime
+    row = Row(**json.loads(data)) if data else _killed(status, told, seconds)
+    row.said, row.cpu_seconds, row.rss_kib = tuple(row.said), seconds, usage.ru_maxrss
+    return row
+
+
+def _killed(status: int, told: str, seconds: float) -> Row:
+    if not os.WIFSIGNALED(status):
+        return Row("internal", error=f"left with status {status}: {told}")
+    number = os.WTERMSIG(status)
+    if number in (signal.SIGKILL, signal.SIGXCPU):
+        return Row("hang", error=f"after {seconds:.0f} s of computing: {told}")
+    return Row("signal", error=f"signal {number}: {told}")
+
+
+def _child(image: Image, named: bool, errors: IO[bytes], write: int) -> None:
+    os.dup2(errors.fileno(), 2)
+    faulthandler.enable(errors)
+    faulthandler.register(signal.SIGXCPU, errors, all_threads=False, chain=True)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 1))
+    if image.live:
+        threading.Thread(target=_change, args=(image,), daemon=True).start()
+    try:
+        row = analyse(image.paths, named)
+    except MemoryError:
+        row = Row("memory", error=traceback.format_exc()[-3000:])
+    except BaseException:
+        row = Row("internal", error=traceback.format_exc()[-3000:])
+    with os.fdopen(write, "wb") as pipe:
+        pipe.write(json.dumps(asdict(row)).encode())
+    os._exit(0)
+
+
+def _change(image: Image) -> None:
+    time.sleep(0.02)
+    while True:
+        for at, data in image.live:
+            image.change_now(at, data)
+            time.sleep(0.0005)
+
+
+def analyse(paths: list[Path], named: bool) -> Row:
+    """What ``postmortem analyze`` does, and ``postmortem NAME``; every output is checked."""
+    try:
+        with postmortem.open(paths, debuginfod=False) as case:
+            analysis = case.analyze()
+            bad = list(_bad_outputs(analysis))
+            said = [*_said(analysis), *analysis.input.lacks]
+            for name in NAMED if named else ():
+                try:
+                    more = case.run(name)
+                except UsageError:  # it can't run on what is left of the dump
+                    continue
+                bad += _bad_outputs(more)
+                said += _said(more)
+    except PostmortemError as exc:
+        return Row("clean", error=f"{type(exc).__name__}: {exc}")
+    except OSError as exc:
+        return Row("oserror", error=f"{type(exc).__name__}: {exc}")
+    died = [text for text in said if text.startswith("plugin ")]
+    found = analysis.verdict
+    return Row(
+        outcome="output" if bad else "plugin" if died else "problems" if said else "ok",
+        kind=str(found.kind),
+        title=found.title,
+        culprit=found.culprit.function,
+        confidence=str(found.confidence),
+        tasks=analysis.system.tasks or 0,
+        said=tuple(dict.fromkeys(said)),
+        error="; ".join(bad or died),
+    )
+
+
+def _said(analysis: Analysis) -> list[str]:
+    return [f"{problem.what}: {problem.why}" for problem in analysis.problems]
+
+
+def _bad_outputs(analysis: Analysis) -> Iterator[str]:
+    plugin = bool(analysis.asked)
+    for name, verbose in (("a.txt", False), ("a.txt", True), ("a.html", True), ("a.json", False)):
+        file = io.StringIO()
+        writer(analysis, name, verbose=verbose, plugin=plugin)(file)
+        yield from _bad(name, file.getvalue())
+    for export in analysis.exports:
+        yield from _bad(f"a.{export.suffix}", draw(export), picture=export.suffix in PICTURES)
+
+
+def _bad(name: str, text: str, *, picture: bool = False) -> Iterator[str]:
+    found = HOSTILE.search(text)
+    if found:
+        near = text[max(0, found.start() - 40) : found.start() + 20]
+        yield f"{name} holds {found.group()!r} near {near!r}"
+    if name.endswith("json"):
+        json.loads(text)
+    if picture or name.endswith("html"):
+        foreign = _Tags()
+        foreign.feed(text)
+        yield from (f"{name} holds <{tag}>" for tag in foreign.found)
+
+
+class _Tags(HTMLParser):
+    """Looks for markup that can only have come from the dump."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        active = any(name.startswith("on") for name, _ in attrs)
+        if tag.startswith("pwn") or tag in ("img", "iframe", "object") or active:
+            self.found.append(tag)

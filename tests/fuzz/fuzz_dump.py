@@ -1,0 +1,160 @@
+"""Damage dumps and see what is made of them: ``python -m tests.fuzz.fuzz_dump [DUMP ...]``.
+
+Each case is a seed and a kind of damage; the same pair makes the same damage, so that
+``--kind KIND --seed SEED --count 1 -v DUMP`` shows a case again. Fails if an analysis
+crashed, hung, took all memory, lost a plugin, let hostile text out, or found "no
+failure" on a machine that had failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import gc
+import importlib
+import os
+import pkgutil
+import random
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import postmortem_plugins
+
+import postmortem
+from tests.fuzz.dumps import child
+from tests.fuzz.dumps.child import Row
+from tests.fuzz.dumps.damage import KINDS
+from tests.fuzz.dumps.image import Image, unpack
+from tests.fuzz.dumps.targets import find_targets
+
+BAD = ("internal", "plugin", "signal", "hang", "memory", "output")
+FALSE = ("calm", "accused", "silent", "lost")
+DUMPS = Path(__file__).parents[2] / "corpus" / "dumps"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One damage and its outcome."""
+
+    dump: str
+    seed: int
+    kind: str
+    what: str
+    row: Row
+    false: tuple[str, ...]
+    """What of the verdict the damage made false: of :data:`FALSE`."""
+
+    @property
+    def failed(self) -> bool:
+        return self.row.outcome in BAD or "calm" in self.false
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _options(arguments)
+    print(f"seed {options.seed}", flush=True)
+    _import_everything()
+    cases: list[Case] = []
+    with tempfile.TemporaryDirectory() as folder:
+        share = options.seconds / len(options.dumps)
+        for source in options.dumps:
+            end = time.monotonic() + share
+            cases += _fuzz(source, Path(folder), options, end)
+    _print_table(cases)
+    failed = [case for case in cases if case.failed]
+    false = collections.Counter(word for case in cases for word in case.false)
+    print(f"{len(cases)} damaged, {len(failed)} failed; {dict(false) or 'no false verdict'}")
+    return 1 if failed else 0
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("dumps", nargs="*", type=Path, metavar="DUMP")
+    parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(3), "little"))
+    parser.add_argument("--count", type=int, default=1 << 30, help="of each dump")
+    parser.add_argument("--seconds", type=float, default=300, help="in all")
+    parser.add_argument("--kind", default=".*", help="a pattern")
+    parser.add_argument("-v", "--verbose", action="store_true", help="print every case")
+    options = parser.parse_args(arguments)
+    options.dumps = options.dumps or sorted(DUMPS.glob("*.vmcore.*"))
+    return options
+
+
+def _fuzz(source: Path, folder: Path, options: argparse.Namespace, end: float) -> Iterator[Case]:
+    path = folder / source.name.removesuffix(source.suffix)
+    unpack(source, path)
+    image = Image(path)
+    image.targets = find_targets(path)
+    healthy = child.run(image, named=True)
+    if healthy.outcome not in ("ok", "problems"):
+        raise SystemExit(f"{source}, undamaged: {healthy}")
+    kinds = [name for name in KINDS if re.fullmatch(options.kind, name) and KINDS[name].fits(image)]
+    for seed in range(options.seed, options.seed + options.count):
+        if time.monotonic() > end:
+            break
+        case = _one(image, source.name, seed, random.Random(f"kind {seed}").choice(kinds), healthy)
+        if case.failed or case.false or options.verbose:
+            print(_line(case, healthy), flush=True)
+        yield case
+    image.close()
+
+
+def _one(image: Image, dump: str, seed: int, kind: str, healthy: Row) -> Case:
+    what = KINDS[kind].damage(random.Random(f"{seed}/{kind}"), image)
+    row = child.run(image, named=seed % 3 == 0)
+    image.restore()
+    return Case(dump, seed, kind, what, row, tuple(_false(row, healthy)))
+
+
+def _false(row: Row, healthy: Row) -> Iterator[str]:
+    """How the verdict differs from that of the whole dump, where it must not."""
+    if not row.kind:
+        return
+    silent = not set(row.said) - set(healthy.said)
+    if row.kind == "none" != healthy.kind and row.title == "no failure found":
+        yield "calm"
+    if row.kind != "none" and (
+        healthy.kind == "none"
+        or (row.confidence == "certain" and row.culprit not in (None, healthy.culprit))
+    ):
+        yield "accused"
+    if silent and row.kind != healthy.kind:
+        yield "silent"
+    if silent and row.tasks < 0.9 * healthy.tasks:
+        yield "lost"
+
+
+def _line(case: Case, healthy: Row) -> str:
+    row = case.row
+    told = f"{healthy.title} -> {row.title} ({row.culprit}, {row.confidence})"
+    false = ",".join(case.false) or "-"
+    what = row.error.strip()[-300:].replace("\n", " / ") or told
+    return f"{case.dump} {case.seed} {case.kind} {row.outcome} {false} | {case.what[:90]} | {what}"
+
+
+def _print_table(cases: Iterable[Case]) -> None:
+    columns = ("ok", "problems", "clean", "oserror", *BAD, *FALSE)
+    counts: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
+    for case in cases:
+        counts[case.kind].update((case.row.outcome, *case.false))
+    print(f"{'kind':20}" + "".join(f"{name:>9}" for name in columns))
+    for kind, found in sorted(counts.items()):
+        print(f"{kind:20}" + "".join(f"{found[name] or '.':>9}" for name in columns))
+
+
+def _import_everything() -> None:
+    """Once, so that a fork starts at once and all of them share the memory."""
+    for package in (postmortem, postmortem_plugins):
+        for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if not info.name.endswith("__main__"):
+                importlib.import_module(info.name)
+    gc.collect()
+    gc.freeze()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
