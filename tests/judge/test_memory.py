@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from postmortem.judge.memory import told
+import pytest
+
+from postmortem.judge.memory import read, told
 from postmortem.model.findings import Finding, TaskRef
 from tests.judge.made import first, log
 
@@ -53,6 +55,22 @@ def test_kernel_that_holds_more_than_all_tasks_leaks() -> None:
 def test_shared_memory_outlives_its_makers() -> None:
     found = oom(*counts(90_000, 50, shmem=80_000), *table((33, 100, "asker")))
     assert "shared memory and tmpfs" in found.explanation.lower()
+
+
+@pytest.mark.parametrize(("pages", "named"), [(39_000, False), (41_000, True)])
+def test_a_task_is_named_from_two_fifths_on(pages: int, named: bool) -> None:
+    # counts() adds what it counts: the share is of all of it.
+    total = read(first(log(*HEAD, *counts(90_000, 500), KILLED))[1]).total
+    found = oom(*counts(90_000, 500), *table((44, total * pages // 100_000, "hog")))
+    assert ("Task 44 (hog) holds" in found.explanation) is named
+
+
+@pytest.mark.parametrize(("percent", "named"), [(24, False), (26, True)])
+def test_the_kernel_is_named_from_a_quarter_on(percent: int, named: bool) -> None:
+    rest = read(first(log(*HEAD, *counts(90_000, 0), KILLED))[1]).total
+    slab = rest * percent // (100 - percent)
+    found = oom(*counts(90_000, slab), *table((33, 100, "asker")))
+    assert ("the kernel itself holds the memory" in found.explanation) is named
 
 
 def test_task_that_holds_most_is_named() -> None:

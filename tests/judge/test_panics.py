@@ -46,6 +46,8 @@ def test_words_of_another_report_are_not_said_before() -> None:
         ("0x00000100", "left with status 1", "init's own messages"),
         ("0x0000000b", "killed by signal 11 (SIGSEGV)", "SIGSEGV"),
         ("0x00000007", "killed by signal 7 (SIGBUS)", "SIGBUS"),
+        ("0x0000008b", "killed by signal 11 (SIGSEGV)", "SIGSEGV"),  # with a core dump
+        ("0x00000040", "killed by signal 64 (see kill -l)", "what the exit code says"),
     ],
 )
 def test_how_init_ended(code: str, how: str, step: str) -> None:

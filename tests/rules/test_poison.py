@@ -17,6 +17,16 @@ from postmortem.rules.poison import is_canonical, poison
         (0xDEAD000000000100, "LIST_POISON1", False),
         (0xDEAD000000000108, "LIST_POISON1", False),
         (0xDEAD000000000122, "LIST_POISON2", False),
+        (0xDEAD000000000161, "LIST_POISON2", False),
+        (0xDEAD000000000200, "LIST_POISON2 of older", False),
+        (0xDEAD000000000300, "TIMER_ENTRY_STATIC", False),
+        (0xDEAD0000000003FF, "TIMER_ENTRY_STATIC", False),
+        (0xDEAD000000000400, "PAGE_POOL", False),
+        (0xA5A5A5A5A5A5A5A5, "POISON_END", False),
+        (0xBBBBBBBBBBBBBBBB, "SLUB_RED_INACTIVE", False),
+        (0xCCCCCCCCCCCCCCCC, "SLUB_RED_ACTIVE", False),
+        (0xAAAAAAAAAAAAAAAA, "PAGE_POISON", True),
+        (0x7575757575757575, "vmap", True),
     ],
 )
 def test_poison_is_known(value: int, word: str, freed: bool) -> None:
