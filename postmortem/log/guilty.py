@@ -66,6 +66,13 @@ def _trace(body: Body) -> list[Frame]:
     return list(trace.frames) if trace else []
 
 
+def _scheduled(body: Body) -> list[Frame]:
+    """What called the scheduler: above ``__schedule_bug()`` is how that reports, or panics."""
+    frames = _trace(body)
+    below = (n for n, frame in enumerate(frames) if frame.function == "__schedule_bug")
+    return frames[next(below, -1) + 1 :]
+
+
 def _first(body: Body) -> list[Frame]:
     """The first stack, also where a ``Call Trace`` of registers follows it."""
     for trace in body.traces:
@@ -180,6 +187,7 @@ _WAYS: dict[str, Callable[[Body], list[Frame]]] = {
     "caller": _trace,
     "badpage": _page,
     "first": _first,
+    "scheduled": _scheduled,
     "witness": _witness,
     "leak": _trace,
     "stall": _stall,

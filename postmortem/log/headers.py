@@ -42,6 +42,8 @@ class Form:
     continues: tuple[str, ...] = ()
     brief: bool = False
     """The report is complete without a stack (an OOM kill, a machine check)."""
+    bare: str = ""
+    """The title where no function is known, if it is the kernel's own words."""
     skip: str = ""
     """Functions (a pattern) that are the mechanism of this check, not to blame for it."""
     preface: bool = False
@@ -288,7 +290,7 @@ FORMS: tuple[Form, ...] = (
 
     # --- atomic, preempt, locks ---------------------------------------------------------
     Form("atomic-sched", Kind.SCHEDULING_WHILE_ATOMIC, r"BUG: scheduling while atomic: ",
-         "BUG: scheduling while atomic in {function}", type="ATOMIC_SLEEP",
+         "BUG: scheduling while atomic in {function}", type="ATOMIC_SLEEP", find="scheduled",
          literals=("BUG: scheduling while atomic",)),
     Form("atomic-sleep", Kind.SCHEDULING_WHILE_ATOMIC,
          r"BUG: sleeping function called from invalid context(?: at (?P<file>[^\s:]+):(?P<lineno>\d+))?",
@@ -306,6 +308,7 @@ FORMS: tuple[Form, ...] = (
     Form("circular", Kind.LOCKDEP,
          r"(?:WARNING|\[ INFO): possible circular locking dependency detected(?! has)",
          "possible deadlock in {function}", find="lock", type="LOCKDEP",
+         bare="WARNING: possible circular locking dependency detected",
          details=(r"^(?P<by>.{1,40}/\d+) is trying to acquire",),
          literals=("circular locking dependency detected",)),
     Form("recursive", Kind.LOCKDEP, r"(?:WARNING|\[ INFO): possible recursive locking detected",
@@ -418,7 +421,8 @@ FORMS: tuple[Form, ...] = (
     Form("alloc-failure", Kind.ALLOCATION_FAILURE, r"(?P<by>.{1,32}?): vmalloc(?: error| size|:? allocation failure)\b",
          "vmalloc allocation failure in {function}", type="DoS", literals=(": vmalloc",)),
     Form("bad-page", Kind.MEMORY_CORRUPTION, r"BUG: Bad page (?P<what>state|map|cache) in process",
-         "BUG: Bad page {what} in {function}", find="badpage", literals=("BUG: Bad page",)),
+         "BUG: Bad page {what} in {function}", find="badpage",
+         bare="BUG: Bad page {what}", literals=("BUG: Bad page",)),
     Form("bad-page", Kind.MEMORY_CORRUPTION, r"BUG: Bad page (?P<what>state|map|cache)\b",
          "BUG: Bad page {what}", find="none", literals=("BUG: Bad page",)),
     Form("rss-counter", Kind.MEMORY_CORRUPTION, r"BUG: Bad rss-counter state",

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import cache
 
 from postmortem.log import mce
-from postmortem.log.body import Body, read_body
+from postmortem.log.body import Body, Trace, read_body
 from postmortem.log.fits import fits
 from postmortem.log.frames import PLACES
 from postmortem.log.guilty import frames_of, main_trace
@@ -26,6 +26,7 @@ from postmortem.rules.blame import (
     normalise,
     plain,
     signature,
+    unwinds,
 )
 from postmortem.rules.kinds import bug_class
 from postmortem.rules.roles import reads_free_list, role_of, suspect_of
@@ -74,7 +75,7 @@ def parse_section(section: Section, arch: str | None = None) -> Report:
     trace = main_trace(body)
     function = blamed or _named(detail, body, alone=trace is None)
     if blamed is None and form.name == "kasan":
-        function = _named(detail, body, alone=True)
+        function = _named(detail, body, alone=True) or _unwinder(detail, trace)
     if kind is Kind.STACK_OVERFLOW and trace is None:
         function = None  # where an overflow is noticed says nothing about who made it
     shown = blamed if form.name in _ONLY_STACK else function
@@ -410,6 +411,14 @@ def _named(detail: dict[str, str], body: Body, alone: bool) -> str | None:
     return None
 
 
+def _unwinder(detail: dict[str, str], trace: Trace | None) -> str | None:
+    """What KASAN caught while the kernel walked a stack: there may be none to show then."""
+    name = plain(re.split(r"[+ ]", detail.get("named", ""))[0])
+    if trace is not None and any(frame.reliable for frame in trace.frames):
+        return None
+    return normalise(name) if unwinds(name) else None
+
+
 def _behind(pc: Frame | None, frames: Sequence[Frame]) -> tuple[Frame, ...]:
     """The frames without the program counter, which most print as the first of them again."""
     if pc is None or not frames or frames[0].function != pc.function:
@@ -511,6 +520,8 @@ def _titles(
         return "KASAN: {what} {access}".format_map(fields), ()
     if form.name == "kasan" and not fields.get("access"):
         return write("KASAN: " + detail.get("rest", ""))[:120], ()
+    if function is None and form.bare:
+        return form.bare.format_map(fields), ()
     title = " ".join(form.title.format_map(fields).split())[:120]
     alts = tuple(alt.format_map(fields)[:120] for alt in form.alt)
     return title, alts

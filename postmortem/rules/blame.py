@@ -112,6 +112,11 @@ def dispatches(frame: Frame) -> bool:
     return _pattern("DISPATCHERS").fullmatch(plain(frame.function or "")) is not None
 
 
+def unwinds(name: str) -> bool:
+    """Does it walk stacks?"""
+    return _pattern("UNWINDERS").fullmatch(plain(name)) is not None
+
+
 def is_anchor(name: str) -> bool:
     """Does this function only dispatch to the one above it in the stack?"""
     return _pattern("ANCHORS").fullmatch(plain(name)) is not None

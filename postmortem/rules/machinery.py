@@ -129,11 +129,14 @@ ELSEWHERE: dict[str, str] = {
         ida_(?:pre_get|simple_\w+|get_new\w*) idr_(?:pre_get|get_new\w*|get_empty\w*|callback) kobject_uevent\w* radix_tree_\w+_shim
     """,
     "lock": r"""
-        _raw_(?:spin|read|write)_\w+ rwsem_down_(?:read|write)_failed\w* call_rwsem_\w+ _*(?:down|up)_(?:read|write)\w* _*mutex_lock_\w+ _*ticket_spin_\w+
+        _raw_(?:spin|read|write)_\w+ rwsem_down_(?:read|write)_failed\w* call_rwsem_\w+ _*(?:down|up)_(?:read|write)\w* _*mutex_lock_\w+ _*(?:mutex|rwsem|rt_mutex)_(?:add|remove|optimistic|adjust|handoff|mark)_?\w* _*ticket_spin_\w+
         rcu_check_callbacks rcu_dynticks_\w+ call_rcu_(?:bh|sched) cpus_(?:read|write)_\w+ _*might_(?:fault|sleep|resched) _*(?:arch|do|queued|native)_(?:spin|read|write)_lock\w*
     """,
     "deferred": r"""
         flush_(?:workqueue|work|delayed_work) flush_scheduled_work _*queue_(?:delayed_)?work schedule_work schedule_delayed_work _*cancel_work_timer del_timer\w*
+    """,
+    "network": r"""
+        _*page_pool_alloc\w*
     """,
     "driver-core": r"""
         add_uevent_var generic_probe device_release rollback_registered\w* unregister_netdevice_(?:queue|many) netdev_(?:info|warn|err|notice) _*dev_(?:info|notice|warn|err) usb_disconnect
@@ -145,6 +148,11 @@ TRAPPED = r"""
     report_bug handle_bug fixup_bug bug_handler bug_brk_handler brk_handler do_error_trap _*die die_kernel_fault oops_end
 """
 """The trap was for the report: what follows in the stack is only how the trap was taken."""
+
+UNWINDERS = r"""
+    _*unwind_\w+ update_stack_state deref_stack_\w+ arch_stack_walk\w* walk_stackframe
+"""
+"""They read stacks, and may be what a checker caught at it."""
 
 CORE_MODULES = r"""
     usbcore libcrc32c crc\w+ crc-\w+ xxhash sg_pool hid i2c-core i2c_core spidev serio gameport libphy mdio ulpi regmap-\w+ regmap_\w+ virtio pnp

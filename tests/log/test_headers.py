@@ -10,7 +10,7 @@ from postmortem.log.headers import FORMS, literals, match_header
 from postmortem.log.needles import coarse
 from postmortem.log.scan import reports_from_records
 from postmortem.model.findings import Kind
-from postmortem.model.report import Record
+from postmortem.model.report import Record, Report
 from postmortem.rules.messages import row_of
 
 # (form, kind, first line). Wordings are those of the kernel's own format strings.
@@ -506,3 +506,34 @@ def test_what_people_read_keeps_the_numbers() -> None:
     assert report.title.endswith("unknown-block(NUM,NUM)")
     assert report.shown.endswith("unknown-block(8,1)")
     assert report.readable == report.shown
+
+
+def report(*lines: str) -> Report:
+    return reports_from_records([Record(n, line) for n, line in enumerate(lines, 1)])[0]
+
+
+def test_without_a_function_the_title_is_what_the_kernel_said() -> None:
+    line = "WARNING: possible circular locking dependency detected"
+    assert report(line).title == line
+    assert report("BUG: Bad page map in process acmed  pte:80").title == "BUG: Bad page map"
+
+
+def test_how_the_scheduler_complains_is_not_what_called_it() -> None:
+    found = report(
+        "BUG: scheduling while atomic: acmed/77/0x00000201",
+        "Call Trace:",
+        " dump_stack+0x14d/0x20b",
+        " stop_acme_saved+0xcb/0xcb",
+        " __schedule_bug+0x10f/0x140",
+        " __schedule+0xd18/0x1d30",
+        " schedule+0x8f/0x1b0",
+        " acme_poll+0x12/0x80",
+    )
+    assert found.function == "acme_poll"
+
+
+def test_kasan_may_catch_the_unwinder_itself() -> None:
+    head = "BUG: KASAN: slab-out-of-bounds in %s+0x2d/0x330"
+    rest = ("Write of size 88 at addr ffff8801d818fe98 by task acmed/40", "Call Trace:")
+    assert report(head % "__unwind_start", *rest).function == "__unwind_start"
+    assert report(head % "memcpy", *rest).function is None
