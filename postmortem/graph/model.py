@@ -9,7 +9,7 @@ linear: a damaged dump may give any graph.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from enum import Enum
 
 from postmortem.model.findings import Confidence
@@ -91,6 +91,7 @@ class Node:
     """The function of a task that is to blame for its wait, or holds."""
     module: str | None = None
     address: int | None = None
+    _: KW_ONLY
     count: int = 1
     """How many tasks it stands for: a convoy waits for the same thing in the same way."""
     stack: tuple[str, ...] = ()

@@ -212,9 +212,9 @@ class _Builder:
             frame.function,
             frame.module,
             wait.task.address,
-            len(same),
-            wait.shape.functions,
-            any(self._hung(w) for w in same),
+            count=len(same),
+            stack=wait.shape.functions,
+            hung=any(self._hung(w) for w in same),
         )
         self._graph.add(node)
         self._result.by_node[node.id] = wait
