@@ -63,6 +63,21 @@ def test_warning_is_the_verdict_when_it_is_all_there_is() -> None:
     assert diagnose([warning], CONTEXT)[1].finding == "warning"
 
 
+def test_the_last_of_two_fatal_failures_ended_the_machine() -> None:
+    first = finding("first", Kind.OOM, Severity.FATAL, 1)
+    last = finding("last", Kind.DIVIDE_ERROR, Severity.FATAL, 9000)
+    assert diagnose([last, first], CONTEXT)[1].finding == "last"
+
+
+def test_worst_comes_first_behind_what_belongs_to_the_verdict() -> None:
+    warning = finding("warning", Kind.WARNING, Severity.WARNING, 1)
+    other = finding("other", Kind.KCSAN, Severity.ERROR, 2)
+    oops = finding("oops", Kind.DIVIDE_ERROR, Severity.FATAL, 90)
+    panic = finding("panic", Kind.PANIC, Severity.FATAL, 91, ("oops",))
+    findings, _ = diagnose([warning, other, panic, oops], CONTEXT)
+    assert [item.id for item in findings] == ["oops", "panic", "other", "warning"]
+
+
 def test_cycle_of_causes_ends() -> None:
     one = finding("one", Kind.BUG, Severity.FATAL, 1, ("two",))
     two = finding("two", Kind.BUG, Severity.FATAL, 2, ("one",))
