@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 from types import MappingProxyType
 
 import drgn
@@ -121,6 +122,16 @@ def _unmapped(address: int, count: int, offset: int, physical: bool) -> bytes:
     raise drgn.FaultError("nothing is mapped at this address", address)
 
 
+def _live_text(path: Path) -> bytes:
+    """VMCOREINFO of a kernel without the note in its /proc/kcore (before v4.19).
+
+    By a program of its own: reading the text fixes what a ``char`` is, before BTF can say.
+    """
+    program = drgn.Program()
+    program.set_core_dump(path)
+    return bytes(program["VMCOREINFO"].string_())
+
+
 def open_kcore(given: Input) -> Core:
     """The running kernel; drgn reads it live."""
     path = given.paths[0]
@@ -129,9 +140,9 @@ def open_kcore(given: Input) -> Core:
     require_architecture(header.machine, shown(path))
     memory = ElfMemory(source, [s for s in header.segments if s.type == elf.PT_LOAD and s.memsz])
     said = read_notes(elf.read_notes(source, header))
+    text = said.vmcoreinfo if vmcoreinfo.is_plausible(said.vmcoreinfo) else _live_text(path)
     program = drgn.Program()
     program.set_core_dump(path)
-    text = program["VMCOREINFO"].string_()
     values = vmcoreinfo.parse(text)
     kernel = os.uname()
     info = DumpInfo(

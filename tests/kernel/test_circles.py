@@ -42,6 +42,17 @@ def test_a_thread_that_follows_itself(prog: Any) -> None:
     assert {task.pid for task in whole.tasks} == {task.pid for task in found.tasks}
 
 
+def test_a_page_of_zeroes_is_no_task(prog: Any) -> None:
+    whole = all_tasks(machine_named(NAME).prog)
+    lost = whole.tasks[3]
+    size = drgn.sizeof(prog.type("struct task_struct"))
+    prog.add_memory_segment(lost.address, size, lambda _at, count, _offset, _physical: bytes(count))
+    found = all_tasks(prog)
+    assert {task.pid for task in whole.tasks} - {task.pid for task in found.tasks} == {lost.pid}
+    assert any("is no task" in problem.why for problem in found.problems)
+    assert any(f"of {len(whole.tasks)} could be read" in p.why for p in found.problems)
+
+
 def debugfs(prog: Any) -> drgn.Object:
     """``struct mount *`` of /sys/kernel/debug."""
     return next(mount for mount in for_each_mount(prog) if mount_dst(mount).endswith(b"/debug"))

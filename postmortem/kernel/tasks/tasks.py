@@ -185,6 +185,18 @@ class TaskReader:
             raw,
         )
 
+    def _listed(self, address: int) -> tuple[Task, bytes]:
+        """A task that a list or a tree leads to; a page that was lost often reads as zeroes.
+
+        :raises LookupError: what is there can't be one.
+        """
+        task, raw = self.read(address)
+        if task.pid <= 0 or task.tgid <= 0 or not self._is_pointer(task.parent):
+            raise LookupError(f"what lies at {address:#x} is no task")
+        if task.mm and not self._is_pointer(task.mm):
+            raise LookupError(f"the task at {address:#x} is damaged")
+        return task, raw
+
     def _u32(self, raw: bytes, member: str) -> int:
         return int(struct.unpack_from("<I", raw, self._at[member] - self._start)[0])
 
@@ -200,7 +212,7 @@ class TaskReader:
             address = node - tasks_at
             if address in found.by_address:
                 raise LookupError(f"the list runs in a circle at {address:#x}")
-            leader, raw = self.read(address)
+            leader, raw = self._listed(address)
             yield leader
             threads = self._u64(raw, "signal") + self._thread_head
             thread_node = self._u64(raw, "thread_node")
@@ -216,7 +228,7 @@ class TaskReader:
             if address in seen:
                 raise LookupError(f"threads of {leader.pid} run in a circle")
             seen.add(address)
-            thread, raw = self.read(address)
+            thread, raw = self._listed(address)
             if address != leader.address:
                 if address in found.by_address:
                     raise LookupError(f"threads of {leader.pid} run in a circle")
@@ -232,7 +244,7 @@ class TaskReader:
             try:
                 pid = drgn.Object(self._prog, "struct pid *", address)
                 leader = pid_task(pid, kind).value_()
-                task = self.read(leader)[0] if leader else None
+                task = self._listed(leader)[0] if leader else None
             except damage():
                 continue
             # The tree and the task must agree: a page that was lost reads as zeroes.

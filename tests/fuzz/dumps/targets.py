@@ -183,7 +183,9 @@ class _Finder:
             for name in ("pcpu_hot", "current_task", "watchdog_touch_ts", "rcu_data"):
                 with suppress(LookupError):
                     base = self._prog["__per_cpu_offset"][cpu].value_()
-                    self._take("rq", self._prog.symbol(name).address + base, 64)
+                    # Kernel addresses since v6.15: the sum goes round.
+                    address = (self._prog.symbol(name).address + base) % (1 << 64)
+                    self._take("rq", address, 64)
 
     def _modules(self) -> None:
         for module in each_module(self._prog):
