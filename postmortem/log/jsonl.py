@@ -90,6 +90,7 @@ def report_dict(report: Report, full: bool = False) -> dict[str, Any]:
     data: dict[str, Any] = {
         "kind": str(report.kind),
         "title": report.title,
+        "shown": report.readable,
         "type": report.type,
         "alt_titles": list(report.alt_titles),
         "guilty": report.function,

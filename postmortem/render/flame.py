@@ -22,6 +22,9 @@ MARGIN = 12
 TOP = 64
 LETTER = 6.7
 """Width of a letter of the 11 px monospace font, roughly."""
+TITLE_LETTER = 9.1
+"""The same of the 15 px title."""
+_LEGEND = 90
 MIN_WIDTH = 0.4
 """Narrower boxes are left out."""
 MAX_DEPTH = 300
@@ -72,14 +75,17 @@ def svg(
     depth = max((node.depth for node, _x, _w in boxes), default=0)
     height = TOP + (depth + 1) * ROW + MARGIN
     body = "".join(_box(node, x, width, height, root.total, unit) for node, x, width in boxes)
+    # The legend stands to the right of it; the whole title is there on hover.
+    letters = int((WIDTH - 2 * MARGIN - _LEGEND * len(_hues(stacks))) / TITLE_LETTER)
+    heading = title if len(title) <= letters else title[: letters - 1] + "\u2026"
     return (
         f'<svg class="pm-flame" xmlns="http://www.w3.org/2000/svg"'
         f' viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" role="img"'
         ' font-family="ui-monospace, Menlo, Consolas, monospace"'
         f' font-size="11">\n<title>{_text(title)}</title>\n<style>{_STYLE}</style>\n'
-        f'<rect width="100%" height="100%" fill="#fff"/>\n'
-        f'<text x="{MARGIN}" y="22" font-size="15">{_text(title)}</text>\n'
-        f'<text id="hint" x="{MARGIN}" y="42" fill="#555">{root.total} {_text(unit)};'
+        f'<rect class="paper" width="100%" height="100%" fill="#fff"/>\n'
+        f'<text class="out" x="{MARGIN}" y="22" font-size="15">{_text(heading)}</text>\n'
+        f'<text class="out" id="hint" x="{MARGIN}" y="42" fill="#555">{root.total} {_text(unit)};'
         " width is number, height is depth of the call; click to zoom</text>\n"
         f'{_legend(stacks)}<g id="boxes">\n{body}</g>\n'
         + (f"<script><![CDATA[{_SCRIPT}]]></script>\n" if script else "")
@@ -156,16 +162,20 @@ def _rgb(hue: int, saturation: int, lightness: int) -> str:
     return "#" + "".join(f"{round(part * 255):02x}" for part in parts)
 
 
+def _hues(stacks: Iterable[FoldedStack]) -> list[str]:
+    return list(dict.fromkeys(stack.hue for stack in stacks if stack.hue in HUES))
+
+
 def _legend(stacks: Iterable[FoldedStack]) -> str:
-    seen = dict.fromkeys(stack.hue for stack in stacks if stack.hue in HUES)
+    seen = _hues(stacks)
     parts = []
-    x = WIDTH - MARGIN - 90 * len(seen)
+    x = WIDTH - MARGIN - _LEGEND * len(seen)
     for name in seen:
         parts.append(
             f'<rect x="{x}" y="13" width="11" height="11" rx="2" fill="{_rgb(*HUES[name])}"/>'
-            f'<text x="{x + 15}" y="22">{name}</text>\n'
+            f'<text class="out" x="{x + 15}" y="22">{name}</text>\n'
         )
-        x += 90
+        x += _LEGEND
     return "".join(parts)
 
 
@@ -173,6 +183,9 @@ _STYLE = (
     ".pm-flame text{fill:#111;pointer-events:none}"
     ".pm-flame g g{cursor:pointer}"
     ".pm-flame g g:hover rect{stroke:#000;stroke-width:1}"
+    "@media screen and (prefers-color-scheme:dark){"
+    ".pm-flame .paper{fill:#14171a}.pm-flame .out{fill:#e6e8eb}"
+    ".pm-flame g g:hover rect{stroke:#fff}}"
 )
 
 _SCRIPT = r"""

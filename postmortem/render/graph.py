@@ -33,6 +33,30 @@ _FILL = {
     NodeKind.DEVICE: "#e4ecec",
     NodeKind.UNKNOWN: "#f2f2f2",
 }
+_DARK_FILL = {
+    NodeKind.TASK: "#1d2b3d",
+    NodeKind.LOCK: "#3a3115",
+    NodeKind.EVENT: "#25301b",
+    NodeKind.WORK: "#2c2238",
+    NodeKind.DEVICE: "#1c2b2b",
+    NodeKind.UNKNOWN: "#26292d",
+}
+_STYLE = (
+    "@media screen and (prefers-color-scheme:dark){"
+    ".pm-waits .paper{fill:#14171a}"
+    ".pm-waits text{fill:#e6e8eb}"
+    ".pm-waits .faint{fill:#a3abb5}"
+    ".pm-waits rect{stroke:#7a828c}"
+    ".pm-waits path{stroke:#a3abb5}"
+    ".pm-waits .tip{fill:#a3abb5;stroke:none}"
+    ".pm-waits .root{stroke:#ff9a91}"
+    ".pm-waits .tip.root{fill:#ff9a91;stroke:none}"
+    + "".join(f".pm-waits .{kind.value}{{fill:{fill}}}" for kind, fill in _DARK_FILL.items())
+    + "}"
+)
+"""What is light is said by attributes, which every viewer understands; this is for the others."""
+_LETTER, _BOLD = 6.4, 8.8
+"""Width of a letter of the note and of the title, roughly and at most."""
 _LINE = {Confidence.CERTAIN: "", Confidence.LIKELY: "6 3", Confidence.POSSIBLE: "2 4"}
 
 
@@ -117,7 +141,12 @@ def svg(graph: Graph, title: str) -> str:
     places = _places(graph, [node.id for node in nodes])
     columns = max((place.column for place in places.values()), default=0)
     rows = max((place.row for place in places.values()), default=0)
-    width = 2 * _MARGIN + columns * _COLUMN + _WIDTH
+    left_out = len(graph.nodes) - len(nodes)
+    note = "red: at the root; dashed: likely; dotted: possible"
+    if left_out > 0:
+        note += f"; {left_out} more nodes are not drawn"
+    inner = max(columns * _COLUMN + _WIDTH, len(title) * _BOLD, len(note) * _LETTER)
+    width = 2 * _MARGIN + int(inner)
     height = 3 * _MARGIN + int(rows * _ROW) + _HEIGHT + _LOOP + 10
 
     def at(node: str) -> tuple[float, float]:
@@ -128,23 +157,23 @@ def svg(graph: Graph, title: str) -> str:
         )
 
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"'
+        '<svg class="pm-waits" role="img" xmlns="http://www.w3.org/2000/svg"'
+        f' viewBox="0 0 {width} {height}"'
         f' width="{width}" height="{height}" font-family="sans-serif" font-size="12">',
         f"<title>{_text(title)}</title>",
-        '<defs><marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8"'
-        ' markerHeight="8" orient="auto"><path d="M0 0L8 4L0 8z" fill="#555"/></marker></defs>',
-        f'<rect width="{width}" height="{height}" fill="white"/>',
+        f"<style>{_STYLE}</style>",
+        f"<defs>{_tip('tip', 'tip', '#555')}{_tip('tip-root', 'tip root', _RED)}</defs>",
+        f'<rect class="paper" width="{width}" height="{height}" fill="white"/>',
         f'<text x="{_MARGIN}" y="{_MARGIN + 4}" font-size="15" font-weight="bold">'
         f"{_text(title)}</text>",
     ]
     parts += [_arrow(edge, at(edge.source), at(edge.target), places) for edge in edges]
     culprits = _culprits(graph)
     parts += [_box(node, at(node.id), node.id in culprits) for node in nodes]
-    left_out = len(graph.nodes) - len(nodes)
-    note = "red: at the root; dashed: likely; dotted: possible"
-    if left_out > 0:
-        note += f"; {left_out} more nodes are not drawn"
-    parts.append(f'<text x="{_MARGIN}" y="{height - _MARGIN / 2}" fill="#666">{_text(note)}</text>')
+    parts.append(
+        f'<text class="faint" x="{_MARGIN}" y="{height - _MARGIN / 2}" fill="#555">'
+        f"{_text(note)}</text>"
+    )
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
@@ -189,6 +218,17 @@ def _unrolled(graph: Graph, cycle: tuple[Edge, ...]) -> list[str]:
     return [edge.source for edge in reversed(turned)]
 
 
+_RED = "#c0392b"
+
+
+def _tip(name: str, style: str, colour: str) -> str:
+    return (
+        f'<marker id="{name}" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8"'
+        ' markerHeight="8" markerUnits="userSpaceOnUse" orient="auto">'
+        f'<path class="{style}" d="M0 0L8 4L0 8z" fill="{colour}"/></marker>'
+    )
+
+
 def _arrow(
     edge: Edge,
     source: tuple[float, float],
@@ -198,6 +238,7 @@ def _arrow(
     dashes = _LINE[edge.confidence]
     dash = f' stroke-dasharray="{dashes}"' if dashes else ""
     middle = _HEIGHT / 2
+    look = ' stroke="#555" marker-end="url(#tip)"'
     forward = places[edge.target].column < places[edge.source].column
     if forward:
         x1, y1 = source[0] + _WIDTH, source[1] + middle
@@ -206,7 +247,8 @@ def _arrow(
         path = f"M{x1:g} {y1:g}C{x1 + bend:g} {y1:g} {x2 - bend:g} {y2:g} {x2:g} {y2:g}"
         label_x, label_y = (x1 + x2) / 2, (y1 + y2) / 2 - 5
     else:
-        # Back to an earlier box: above the row, where nothing else is.
+        # Back to an earlier box: above the row, where nothing else is. It closes the circle.
+        look = f' class="root" stroke="{_RED}" stroke-width="2" marker-end="url(#tip-root)"'
         x1, y1 = source[0] + _WIDTH / 2, source[1]
         x2, y2 = target[0] + _WIDTH / 2, target[1]
         if edge.source == edge.target:
@@ -215,21 +257,22 @@ def _arrow(
         path = f"M{x1:g} {y1:g}C{x1:g} {high:g} {x2:g} {high:g} {x2:g} {y2:g}"
         label_x, label_y = (x1 + x2) / 2, min(y1, y2) - 31
     return (
-        f'<path d="{path}" fill="none" stroke="#555"{dash} marker-end="url(#tip)">'
+        f'<path{look} d="{path}" fill="none"{dash}>'
         f"<title>{_text(edge.proof or str(edge.kind))}</title></path>"
-        f'<text x="{label_x:g}" y="{label_y:g}" text-anchor="middle" font-size="10"'
+        f'<text class="faint" x="{label_x:g}" y="{label_y:g}" text-anchor="middle" font-size="10"'
         f' fill="#555">{_text(str(edge.kind))}</text>'
     )
 
 
 def _box(node: Node, at: tuple[float, float], culprit: bool) -> str:
     x, y = at
-    stroke = "#c0392b" if culprit else "#888"
+    stroke = _RED if culprit else "#888"
+    style = f"{node.kind.value} root" if culprit else node.kind.value
     thick = 2 if culprit else 1
     round_ = 6 if node.kind is NodeKind.TASK else 0
     frame = (
-        f'width="{_WIDTH}" height="{_HEIGHT}" rx="{round_}" fill="{_FILL[node.kind]}"'
-        f' stroke="{stroke}" stroke-width="{thick}"'
+        f'class="{style}" width="{_WIDTH}" height="{_HEIGHT}" rx="{round_}"'
+        f' fill="{_FILL[node.kind]}" stroke="{stroke}" stroke-width="{thick}"'
     )
     lines = _lines(node)
     full = "\n".join([*lines, *node.stack[:30]])
@@ -239,7 +282,7 @@ def _box(node: Node, at: tuple[float, float], culprit: bool) -> str:
         parts += [f'<rect x="{x + d}" y="{y - d}" {frame}/>' for d in (8, 4)]
     parts.append(f'<rect x="{x:g}" y="{y:g}" {frame}/>')
     for number, line in enumerate(lines[:3]):
-        weight = ' font-weight="bold"' if number == 0 else ' fill="#444"'
+        weight = ' font-weight="bold"' if number == 0 else ' class="faint" fill="#444"'
         parts.append(
             f'<text x="{x + 8:g}" y="{y + 17 + number * 16:g}"{weight}>'
             f"{_text(_short(line, _CHARACTERS if number else _CHARACTERS - 5))}</text>"

@@ -81,7 +81,7 @@ def print_log(found: dict[str, Any], file: IO[str]) -> None:
         asides += ["a consequence"] if item["consequence_of"] is not None else []
         asides += [f"corrupted: {item['corrupted_why']}"] if item["corrupted"] else []
         page.prose(
-            item["title"],
+            item["shown"],
             aside=", ".join(asides),
             first=(f"  {'line ' + str(item['line']):>{LEAD}}  ", "label"),
             rest=" " * (LEAD + 4),

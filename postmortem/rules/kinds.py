@@ -323,7 +323,8 @@ def explain(kind: Kind, function: str | None) -> str:
     """One sentence on what happened."""
     found = _BY_KIND.get(kind)
     text = found.sentence if found else "The kernel reported a failure in {function}."
-    return text.format(function=f"{function}()" if function else "the kernel")
+    text = text.format(function=f"{function}()" if function else "the kernel")
+    return text if function else text[:1].upper() + text[1:]
 
 
 def next_steps(kind: Kind) -> tuple[str, ...]:

@@ -27,6 +27,17 @@ def test_what_is_in_a_report() -> None:
     assert second["consequence_of"] == 0
 
 
+def test_numbers_stay_in_what_people_read(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text(
+        "[    1.000000] Kernel panic - not syncing: VFS: Unable to mount root fs"
+        " on unknown-block(8,3)\n"
+    )
+    (report,) = document(str(path))["reports"]
+    assert "unknown-block(8,3)" in report["shown"]
+    assert "8,3" not in report["title"]
+
+
 def test_full_documents_are_json() -> None:
     text = next(jsonl([str(FIXTURES / "kasan_uaf.txt")], full=True))
     assert json.loads(text)["reports"][0]["frames"][3]["function"] == "acme_session_find"

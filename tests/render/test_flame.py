@@ -71,3 +71,16 @@ def test_deep_and_many_stacks_are_bounded() -> None:
     deep = stack(1, *(f"f{n}" for n in range(5000)))
     many = [stack(1, f"g{n}") for n in range(MAX_NODES + 10)]
     assert len(svg([deep, *many], "t")) < 1 << 20
+
+
+def test_a_long_title_ends_before_the_legend() -> None:
+    title = "x" * 300
+    root = ET.fromstring(svg([stack(1, "main")], title))
+    assert next(e.text for e in root.iter(f"{SVG}title")) == title
+    (heading,) = [e.text or "" for e in root.iter(f"{SVG}text") if "xxx" in (e.text or "")]
+    assert heading.endswith("\u2026")
+    assert len(heading) * 9 < 1200 - 90
+
+
+def test_dark_screens_get_a_dark_picture() -> None:
+    assert "prefers-color-scheme:dark" in svg([stack(1, "main")], "t")

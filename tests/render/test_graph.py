@@ -29,7 +29,7 @@ def deadlock(name: str = "left") -> Graph:
 def test_svg_is_xml_without_active_content(name: str) -> None:
     root = ET.fromstring(svg(deadlock(name), name))
     tags = {element.tag.rpartition("}")[2] for element in root.iter()}
-    assert tags <= {"svg", "title", "defs", "marker", "path", "rect", "text", "g"}
+    assert tags <= {"svg", "title", "defs", "marker", "path", "rect", "text", "g", "style"}
 
 
 @pytest.mark.parametrize("name", [*ATTACKS, "<script>&", '"quoted\\'])
@@ -70,3 +70,21 @@ def test_convoy_of_thousands_is_bounded() -> None:
 def test_empty_graph() -> None:
     ET.fromstring(svg(Graph(), "nothing"))
     assert dot(Graph()).startswith("digraph")
+
+
+def test_the_title_and_the_note_fit() -> None:
+    title = "waits: " + "a-machine-with-a-long-name.example " * 3
+    width = float(ET.fromstring(svg(deadlock(), title)).get("width", "0"))
+    assert width > len(title) * 8
+
+
+def test_the_arrow_that_closes_a_circle_stands_out() -> None:
+    root = ET.fromstring(svg(deadlock(), "t"))
+    closing = [p for p in root.iter("{http://www.w3.org/2000/svg}path") if p.get("class") == "root"]
+    assert [p.get("marker-end") for p in closing] == ["url(#tip-root)"]
+
+
+def test_dark_screens_have_a_colour_for_every_box() -> None:
+    text = svg(deadlock(), "t")
+    assert "prefers-color-scheme:dark" in text
+    assert all(f".pm-waits .{kind.value}{{fill:" in text for kind in NodeKind)

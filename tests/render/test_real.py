@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,3 +55,51 @@ def test_its_document_reads_back_as_it_was(real: Analysis) -> None:
     print_json(real, out)
     # What was drawn comes back as the drawing, not as what it was drawn from.
     assert replace(read_json(out.getvalue()), exports=()) == replace(real, exports=())
+
+
+def test_its_sentences_are_sentences(real: Analysis) -> None:
+    wrong = [
+        f"{what}: {text}"
+        for text in _sentences(real)
+        for what, pattern in _WRONG.items()
+        if pattern.search(_without_quotations(text))
+    ]
+    assert wrong == []
+
+
+def test_it_opens_and_closes_its_brackets(real: Analysis) -> None:
+    for text in map(_without_quotations, _sentences(real)):
+        for opens, closes in ("()", "[]"):
+            assert text.count(opens) == text.count(closes), text
+
+
+def _sentences(real: Analysis) -> Iterator[str]:
+    """What is composed by us: no evidence, which is mostly quoted."""
+    yield real.verdict.summary
+    yield from real.verdict.next_steps
+    for finding in real.findings:
+        yield from filter(None, (finding.explanation, *finding.next_steps))
+    for problem in real.problems:
+        yield f"{problem.what}: {problem.why}."
+
+
+def _without_quotations(text: str) -> str:
+    return re.sub(r'"[^"]*"', '""', text)
+
+
+_THINGS = "task|CPU|frame|time|line|byte|page|second|report|lock|waiter|finding|stack"
+_WRONG = {
+    "two spaces": re.compile(r"  "),
+    "a word twice": re.compile(r"(?<![-\w.])([A-Za-z]+) \1(?![-\w.(])"),
+    "no value": re.compile(r"\bNone\b|\bnan\b"),
+    "an unknown name": re.compile(r"(?:^|\s)\? (?:is|has|was|waits|holds)\b"),
+    "one of many": re.compile(rf"(?<![-\w.,])1 (?:{_THINGS})s\b"),
+    "many of one": re.compile(rf"(?<![-\w.])(?:[2-9]|[1-9]\d+) (?:{_THINGS})(?![-\w])"),
+    "no time": re.compile(r"\bfor 0(?:\.0)? s\b"),
+    "space before a stop": re.compile(r" [,.;:)](?:\s|$)"),
+    "the wrong article": re.compile(
+        r"\ba (?:all|un(?:known|re)|in|ob|ad|e[a-t])\w*|\ban [b-df-gj-np-tv-z]\w\w"
+    ),
+    "no end": re.compile(r"[\w,;]$"),
+    "begins small": re.compile(r"^(?:the|a|an|it|this|that|there|no|in|on) "),
+}

@@ -55,7 +55,7 @@ def test_row(rule: KindRule) -> None:
 
 def test_a_sentence_names_the_culprit() -> None:
     assert kinds.explain(Kind.BUG, "frob").startswith("frob() ")
-    assert kinds.explain(Kind.BUG, None).startswith("the kernel ")
+    assert kinds.explain(Kind.BUG, None).startswith("The kernel ")
 
 
 def test_who_notices_damage_is_a_witness() -> None:
