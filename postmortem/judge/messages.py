@@ -12,7 +12,7 @@ from postmortem.rules.messages import Message, fields, row_of
 
 def explain_message(report: Report) -> str | None:
     """One to three sentences; ``None`` if the report is none of a message or its row has none."""
-    row = row_of(report.form)
+    row = row_of(report.form, report.text)
     if row is None or not row.sentence:
         return None
     values = fields(report.detail, report.devices)
@@ -26,13 +26,13 @@ def explain_message(report: Report) -> str | None:
 
 def message_steps(report: Report) -> tuple[str, ...]:
     """What to look at next."""
-    row = row_of(report.form)
+    row = row_of(report.form, report.text)
     return row.steps if row is not None else ()
 
 
 def message_severity(report: Report) -> Severity | None:
     """How bad it is; what was mended later is half as bad."""
-    row = row_of(report.form)
+    row = row_of(report.form, report.text)
     if row is None:
         return None
     if "recovered" in report.detail and row.severity is not Severity.INFO:
@@ -57,5 +57,5 @@ def _mended(report: Report) -> str:
 
 def is_message(report: Report) -> bool:
     """Whether a report is a message of a driver or file system, not one of the kernel's core."""
-    row: Message | None = row_of(report.form)
+    row: Message | None = row_of(report.form, report.text)
     return row is not None

@@ -10,12 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
 
 from postmortem.log.since import idles, stall_jiffies, stalled_cpus, stuck_seconds
 from postmortem.model.findings import Confidence, Culprit, Evidence, Finding, Kind, TaskRef
+from postmortem.model.frame import Frame
 from postmortem.model.report import Report
-from postmortem.rules.blame import plain
+from postmortem.rules.blame import guilty_frame, plain
 
 STANDSTILL = 60.0
 """Seconds: watchdogs look every few seconds, so none is first heard of after a minute."""
@@ -84,18 +84,46 @@ def standstill(reports: Sequence[Report]) -> dict[int, float]:
         and report.kind in (Kind.SOFT_LOCKUP, Kind.RCU_STALL)
     ]
     found: dict[int, float] = {}
-    for (one, first), (other, second) in pairwise(late):
-        assert one.time is not None and other.time is not None
-        apart = one.kind is not other.kind or one.cpu != other.cpu
-        if apart and other.time - one.time <= TOGETHER and (_idling(one) or _idling(other)):
-            longest = max(first, second, found.get(one.line, 0.0))
-            found[one.line] = found[other.line] = longest
+    for group in _together(late):
+        watched = {(report.kind, report.cpu) for report, _ in group}
+        if len(watched) > 1 and any(_idling(report) for report, _ in group):
+            longest = max(seconds for _, seconds in group)
+            found.update((report.line, longest) for report, _ in group)
     return found
 
 
+def _together(late: Sequence[tuple[Report, float]]) -> list[list[tuple[Report, float]]]:
+    groups: list[list[tuple[Report, float]]] = []
+    for report, seconds in late:
+        before = groups[-1][-1][0].time if groups else None
+        if before is not None and report.time is not None and report.time - before <= TOGETHER:
+            groups[-1].append((report, seconds))
+        else:
+            groups.append([(report, seconds)])
+    return groups
+
+
 def _idling(report: Report) -> bool:
-    """Some CPU was asked for its stack and idled: the line may stand in either report."""
-    return any(_IDLE.search(text) for text in report.text[:_LINES])
+    """Some CPU idled, when asked for its stack (in either report) or when called locked up."""
+    asked = any(_IDLE.search(text) for text in report.text[:_LINES])
+    return asked or _halted(report)
+
+
+_HALTS = frozenset(
+    {
+        *("native_safe_halt", "pv_native_safe_halt", "native_halt", "default_idle", "poll_idle"),
+        *("acpi_safe_halt", "acpi_idle_do_entry", "acpi_idle_enter", "mwait_idle", "intel_idle"),
+        *("intel_idle_irq", "mwait_idle_with_hints", "cpu_do_idle", "arch_cpu_idle", "wait"),
+        *("cpu_idle_poll", "xen_safe_halt", "arch_safe_halt", "snooze_loop", "psw_idle"),
+    }
+)
+"""Where a CPU stands that has nothing to do."""
+
+
+def _halted(report: Report) -> bool:
+    """A CPU called locked up, while its idle task waits for an interrupt."""
+    idle = report.task is None or report.task.pid == 0
+    return report.kind is Kind.SOFT_LOCKUP and idle and _first(report) in _HALTS
 
 
 def told(finding: Finding, report: Report, stood: float | None = None) -> Finding:
@@ -107,6 +135,10 @@ def told(finding: Finding, report: Report, stood: float | None = None) -> Findin
         finding = _no_timer(finding, report)
     elif idles(report):
         finding = _idle(finding, report)
+    elif _halted(report):
+        finding = _halt(finding, report)
+    elif _in_user(report):
+        finding = _user(finding, report)
     elif _waits_for_answer(report):
         finding = _victim_of_call(finding, report)
     elif _first(report) in _SPINS:
@@ -213,12 +245,81 @@ def _idle(finding: Finding, report: Report) -> Finding:
     return replace(found, evidence=(*found.evidence, *evidence))
 
 
+def _halt(finding: Finding, report: Report) -> Finding:
+    where = f"CPU {report.cpu}" if report.cpu is not None else "The CPU"
+    text = (
+        f"{where} idled when its watchdog spoke: no code there kept it busy. A paused guest or a"
+        " clock that jumped does that."
+    )
+    return _nobody(finding, "BUG: soft lockup on an idle CPU", text, (_CLOCK_STEP,))
+
+
+_USER_PC = re.compile(r"(?:RIP: 0033|EIP: 0073):")
+
+
+def _in_user(report: Report) -> bool:
+    """The registers are those of a program, and no stack of the kernel comes with them."""
+    if report.kind is not Kind.SOFT_LOCKUP or report.frames or report.pc is not None:
+        return False
+    return any(_USER_PC.match(text.lstrip()) for text in report.text[:_LINES])
+
+
+def _user(finding: Finding, report: Report) -> Finding:
+    where = f"CPU {report.cpu}" if report.cpu is not None else "The CPU"
+    who = f" of {report.task.comm} ({report.task.pid})" if report.task is not None else ""
+    return replace(
+        finding,
+        title="BUG: soft lockup with the CPU in user mode",
+        explanation=(
+            f"{where} was in user code{who} when its watchdog spoke: no function of the kernel"
+            " is seen in a loop. Its watchdog thread did not run all the same."
+        ),
+        culprit=replace(finding.culprit, function=None, module=None),
+        confidence=Confidence.POSSIBLE,
+        next_steps=(
+            "Look for what ran there before: interrupts, a real-time priority, a host that gave"
+            " the CPU no time.",
+        ),
+    )
+
+
+_OF_CPU = re.compile(r"cpu (?P<cpu>\d{1,5})\b")
+
+
+def _asked(report: Report) -> tuple[int, Frame] | None:
+    """Another CPU that showed its stack in the report of a victim, and what it was doing."""
+    found: list[tuple[int, Frame]] = []
+    for stack in report.stacks:
+        match = _OF_CPU.match(stack.title)
+        if match is None or int(match["cpu"]) == report.cpu:
+            continue
+        frame = guilty_frame(stack.frames, report.kind)
+        if frame is None or plain(frame.function or "") in _CALLS | _HALTS | _SPINS:
+            continue
+        found.append((int(match["cpu"]), frame))
+    return found[0] if len(found) == 1 else None
+
+
 def _victim_of_call(finding: Finding, report: Report) -> Finding:
     names = {plain(f.function) for f in report.frames if f.reliable and f.function}
     what = "a TLB flush" if any("tlb" in name for name in names) else "an IPI"
     where = f"CPU {report.cpu}" if report.cpu is not None else "The CPU"
     seconds = stuck_seconds(report)
     how_long = f" for {seconds:.0f} s" if seconds is not None else ""
+    other = _asked(report)
+    if other is not None:
+        cpu, frame = other
+        return replace(
+            finding,
+            explanation=(
+                f"{where} has waited{how_long} for another CPU to answer its call ({what},"
+                f" smp_call_function): it is the victim. CPU {cpu}, which was asked for its"
+                f" stack, was in {frame.function}()."
+            ),
+            culprit=Culprit(frame.function, frame.module, cpu=cpu),
+            confidence=Confidence.LIKELY,
+            next_steps=(f"Find out why CPU {cpu} does not leave {frame.function}().",),
+        )
     return replace(
         finding,
         explanation=(

@@ -56,7 +56,10 @@ class Body:
     ended: bool = False
     """An end-of-report line was seen."""
     panic: str | None = None
-    workqueue: str | None = None
+    work: Frame | None = None
+    """The function of the work that a kworker ran."""
+    in_user: bool = False
+    """The registers are those of a program: the CPU was not in the kernel."""
     held: list[Frame] = field(default_factory=list)
     """Lock acquisitions in ``at:`` form, in order."""
 
@@ -148,7 +151,9 @@ _AT = re.compile(r".{0,400}?(?:\bat: |\bat:|\}, at: )(?P<rest>\[?<?.*)")
 _LOCK_AT = re.compile(r"(?:.{0,300}\}(?:-\{[\w:]+\})?)?, at:$")
 _END = re.compile(r"---\[ end (?:trace|Kernel panic)")
 _PANIC = re.compile(r"Kernel panic - not syncing: ?(?P<message>.*)")
-_WORKQUEUE = re.compile(r"Workqueue: (?P<name>\S+) (?P<work>\S+)")
+_WORKQUEUE = re.compile(
+    r"Workqueue: (?P<name>\S+) (?P<work>[\w.$]{1,250})(?: \[(?P<module>[\w-]{1,64})\])?"
+)
 
 
 def read_body(records: Sequence[Record], arch: str | None = None) -> Body:
@@ -259,6 +264,8 @@ class _BodyReader:
             if user:
                 if self.trace is None or not self.trace.frames:
                     self.user_pc = True
+                    seen = self.body.pc is not None or self.body.traces or self.owner
+                    self.body.in_user = self.body.in_user or not seen
                 self._close()
                 self.title = ""
                 return True
@@ -345,8 +352,8 @@ class _BodyReader:
             self._close()
         elif text.startswith("Workqueue: "):
             match = _WORKQUEUE.match(text)
-            if match is not None and body.workqueue is None:
-                body.workqueue = match["work"]
+            if match is not None and body.work is None:
+                body.work = Frame(match["work"], module=match["module"])
         elif "Kernel panic" in text:
             match = _PANIC.search(text)
             if match is not None:

@@ -57,6 +57,7 @@ class Form:
 
 
 FUNC = r"[A-Za-z_.$<][^\s+()\[\]]{0,250}"
+_OF = r"(?: \[(?P<module>[\w-]{1,64})\])?"
 _HEX = r"(?:0x)?[0-9a-fA-F]+"
 
 _FAULTS = ("page-fault", "null-deref", "ppc-fault", "user-access", "gpf", "arm-unhandled", "alignment",
@@ -94,11 +95,13 @@ FORMS: tuple[Form, ...] = (
          "KMSAN: {what} in {function}", find="first", type="KMSAN-{WHAT}",
          alt=("bad-access in {function}",), literals=("BUG: KMSAN:",)),
     Form("kcsan-race", Kind.KCSAN,
-         rf"BUG: KCSAN: data-race in (?P<first>{FUNC})(?:\+\S+)?(?: / (?P<second>{FUNC}))?",
+         rf"BUG: KCSAN: data-race in (?P<first>{FUNC})(?:\+\S+)?{_OF}"
+         rf"(?: / (?P<second>{FUNC})(?: \[(?P<module2>[\w-]{{1,64}})\])?)?",
          "KCSAN: data-race in {pair}", find="race", type="KCSAN-DATARACE",
          literals=("BUG: KCSAN:",)),
     Form("kcsan-assert", Kind.KCSAN,
-         rf"BUG: KCSAN: assert: race in (?P<first>{FUNC})(?:\+\S+)?(?: / (?P<second>{FUNC}))?",
+         rf"BUG: KCSAN: assert: race in (?P<first>{FUNC})(?:\+\S+)?{_OF}"
+         rf"(?: / (?P<second>{FUNC})(?: \[(?P<module2>[\w-]{{1,64}})\])?)?",
          "KCSAN: assert: race in {pair}", find="race", type="KCSAN-ASSERT",
          literals=("BUG: KCSAN:",)),
     Form("kfence-corruption", Kind.KFENCE, rf"BUG: KFENCE: memory corruption in (?P<named>{FUNC})",

@@ -66,6 +66,7 @@ def parse_section(section: Section, arch: str | None = None) -> Report:
     frames = frames_of(form, kind, body, named="named" in detail)
     if form.name in _ONLY_STACK:
         frames = _believed(frames)
+    frames = _with_work(frames, body)
     guilty = guilty_frame(frames, kind)
     if guilty is not None and (
         _injected(frames[: frames.index(guilty)]) or _mixed_with_injection(section)
@@ -116,7 +117,11 @@ def parse_section(section: Section, arch: str | None = None) -> Report:
         arch=body.arch,
         frames=_behind(pc, trace.frames if trace else ()),
         stacks=tuple(
-            Stack(" ".join(filter(None, (t.owner, t.title))), tuple(t.frames), t.line)
+            Stack(
+                " ".join(filter(None, (t.owner, t.title))),
+                (*_where(t), *_behind(t.pc, t.frames)),
+                t.line,
+            )
             for t in body.traces
             if t is not trace
         ),
@@ -153,6 +158,20 @@ def _check_of(form: Form, guilty: Frame | None, pc: Frame | None) -> str | None:
     if where is None or not where.function or where.function == guilty.function:
         return None
     return normalise(where.function) if is_machinery(where.function) else None
+
+
+_RUNS_WORK = frozenset({"process_one_work", "process_scheduled_works"})
+
+
+def _with_work(frames: list[Frame], body: Body) -> list[Frame]:
+    """With the function of the work that ran, where a tail call took it off the stack."""
+    work = body.work
+    if work is None or work.function is None:
+        return frames
+    name = normalise(work.function)
+    names = [normalise(f.function) if f.function and f.reliable else "" for f in frames]
+    at = next((n for n, one in enumerate(names) if one in _RUNS_WORK), None)
+    return frames if at is None or name in names else [*frames[:at], work, *frames[at:]]
 
 
 def _believed(frames: list[Frame]) -> list[Frame]:
@@ -318,6 +337,7 @@ _TRAPS: tuple[tuple[str, Kind], ...] = (
     (r"page_fault_oops|(?:__)?bad_area\w*|no_context|do_translation_fault", Kind.BAD_POINTER),
     (r"(?:asm_)?exc_general_protection|general_protection", Kind.GENERAL_PROTECTION),
     (r"(?:asm_)?exc_divide_error|divide_error", Kind.DIVIDE_ERROR),
+    (r"__do_kernel_fault|die_kernel_fault", Kind.BAD_POINTER),
     (r"watchdog_timer_fn", Kind.SOFT_LOCKUP),
     (r"watchdog_overflow_callback|watchdog_hardlockup_check", Kind.HARD_LOCKUP),
     (r"out_of_memory", Kind.OOM),
@@ -432,6 +452,11 @@ def _behind(pc: Frame | None, frames: Sequence[Frame]) -> tuple[Frame, ...]:
     return tuple(frames if differ else frames[1:])
 
 
+def _where(trace: Trace) -> tuple[Frame, ...]:
+    """Where another CPU was when it was asked for its stack."""
+    return (trace.pc,) if trace.owner and trace.pc is not None and trace.pc.function else ()
+
+
 def _module(
     section: Section, detail: dict[str, str], function: str | None, frames: Sequence[Frame]
 ) -> str | None:
@@ -439,6 +464,10 @@ def _module(
     match = re.search(r"\[([\w-]+)\]$", detail.get("named", ""))
     if match is not None:
         return match[1]
+    if "module" in detail and "first" in detail:
+        # A race has two sides.
+        same = "second" not in detail or detail["module"] == detail.get("module2")
+        return detail["module"] if same else None
     header = section.records[section.at].text
     if function is not None and "[" in header:
         named = rf"\b{re.escape(function)}(?:\.[\w.]+)?\+\S+ \[([\w-]+)"
@@ -476,6 +505,8 @@ def _corruption(section: Section, body: Body, function: str | None) -> str | Non
     form = section.form
     if form.brief:
         return None
+    if form.find == "stall" and body.in_user:
+        return None  # a program has no kernel stack to print
     if section.beheaded:
         return "its beginning is missing from the log"
     if section.interrupted:
@@ -532,7 +563,15 @@ def _titled(form: Form, kind: Kind) -> Form:
     """The form that gives the title: that of the kind, where a stack told what it was for."""
     if form.kind is not Kind.STACK_TRACE or kind is Kind.STACK_TRACE:
         return form
-    known = (f for f in FORMS if f.kind is kind and "{function}" in f.title and f.find != "none")
+    known = (
+        f
+        for f in FORMS
+        if f.kind is kind
+        and "{function}" in f.title
+        and f.find != "none"
+        # panic() is not told by one of the faults that lead to it.
+        and (kind is not Kind.PANIC or f.name.startswith("panic"))
+    )
     return next((f for f in known if f.title.count("{") == 1), form)
 
 

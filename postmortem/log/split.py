@@ -87,6 +87,9 @@ _MARKED = frozenset("CBsb-=SNTW")
 
 _PATIENCE = 3
 """So many messages of others may be between a header and the first line of its report."""
+_SHOWN_BY = "fs-assert"
+"""A failed assertion is printed before the BUG() or WARN() that shows its stack."""
+_BUGS = frozenset({"bug-at", "kernel-bug-at", "internal-bug"})
 _WARNS = 12
 """So many lines may be between the message of a check and the WARN() that shows its stack."""
 
@@ -177,6 +180,9 @@ class Splitter:
         self._cut_at: dict[str | None, int] = {}
         self._aside: Section | None = None
         self._recent: deque[Record] = deque(maxlen=MAX_HEAD)
+        self._before: Record | None = None
+        self._doubled = False
+        """Two consoles write into this log: every message comes twice."""
         self._top = True
         """Nothing but what may be a part of a stack has come yet."""
 
@@ -191,9 +197,35 @@ class Splitter:
         :param phrase: whether a header's phrase is in it (a search said so).
         """
         self._fed += 1
+        if self._again(record, phrase):
+            return []
         if self._fed % _AGING == 0:
             return [*self._age(), *self._take(record, phrase)]
         return self._take(record, phrase)
+
+    def _again(self, record: Record, phrase: bool) -> bool:
+        """Is this the last message once more, in a log to which two consoles write?
+
+        A header that comes twice at one time tells; the first message that comes alone ends it.
+        """
+        before, self._before = self._before, record
+        same = (
+            before is not None
+            and before.text == record.text
+            and before.time == record.time
+            and before.caller == record.caller
+        )
+        if self._doubled:
+            # What was left out is not what the next message is compared with.
+            self._before = None if same else record
+            self._doubled = same or before is None
+            return same
+        if not (same and phrase and record.text.strip()):
+            return False
+        header = match_header(record.text.lstrip())
+        self._doubled = header is not None and not header.form.single
+        self._before = None if self._doubled else record
+        return self._doubled
 
     def _age(self) -> list[Section]:
         """End what has been open for too long: each costs time at every message."""
@@ -358,10 +390,14 @@ class Splitter:
 
     def _same_event(self, section: Section, header: Header) -> bool:
         """Is the new header a part of what is open: panic() or WARN() before its stack?"""
-        if section.titled or section.ended or section.form.brief:
+        if section.titled or section.ended:
             return False
         name = header.form.name
         behind = len(section.records) - section.at
+        if section.form.name == _SHOWN_BY and (_is_warning(header) or name in _BUGS):
+            return not section.frames and behind <= _WARNS
+        if section.form.brief:
+            return False
         if name.startswith("panic"):
             # panic() that interrupts a warning before its stack: the stack is the warning's.
             return not section.form.name.startswith("panic") and behind <= _JOIN

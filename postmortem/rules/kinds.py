@@ -212,8 +212,9 @@ RULES: tuple[KindRule, ...] = (
     ),
     KindRule(
         Kind.DEADLOCK, Family.HANG, _SERIOUS,
-        "Tasks wait for each other's locks.",
-        ("Take the locks in the same order everywhere.",),
+        "{function} met a lock that it can never have, or that is damaged.",
+        ("See which it was: a lock taken twice, a circle of owners, or a lock that was never "
+         "initialised or was overwritten.",),
     ),
     # --- told by plugins/lockups.py
     KindRule(

@@ -93,7 +93,7 @@ PARTLY: dict[str, str] = {
 ELSEWHERE: dict[str, str] = {
     "report": r"""
         abort dump_stack_\w+ _*show_(?:stack|regs|trace|backtrace)\w* _*(?:save_stack|print_context)_\w* save_stack dump_trace dump_backtrace\w*
-        _*die oops_(?:begin|end|enter|exit) warn_slowpath_\w+ warn_alloc_\w+ _*[a-z]\w+_panic _*printk\w* vprintk_\w+ va_format
+        _*die _*crash_kexec machine_kexec\w* crash_save_\w+ crash_setup_regs oops_(?:begin|end|enter|exit) warn_slowpath_\w+ warn_alloc_\w+ _*[a-z]\w+_panic _*printk\w* vprintk_\w+ va_format
         kasan_(?:object_err|end_report|report_error|report_user_access|unpoison_\w+|poison_\w+|kmalloc\w*|slab_\w+|krealloc|alloc_pages|free_pages|strings)
         __(?:hw)?asan_\w+ check_memory_region\w* __msan_\w+ __tsan_\w+ __ubsan_\w+ __sanitizer_\w+ __hwasan_\w+
         ftrace_(?:call|caller|graph_\w+|regs_\w+|ops_\w+|stub|common) __fentry__ mcount\w*

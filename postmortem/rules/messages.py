@@ -10,6 +10,7 @@ like it and is harmless.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -98,16 +99,35 @@ def messages() -> tuple[Message, ...]:
 
 
 @cache
-def _by_name() -> dict[str, Message]:
-    found: dict[str, Message] = {}
+def _by_name() -> dict[str, list[Message]]:
+    found: dict[str, list[Message]] = {}
     for row in messages():
-        found.setdefault(row.name, row)
+        found.setdefault(row.name, []).append(row)
     return found
 
 
-def row_of(form: str) -> Message | None:
-    """The row of a report (``Report.form``); ``None`` for one of the kernel's core."""
-    return _by_name().get(form)
+@cache
+def _pattern(row: Message) -> re.Pattern[str]:
+    return re.compile(row.text)
+
+
+_SAID_NEAR = 12
+"""Lines of a report among which the message is."""
+
+
+def row_of(form: str, said: Sequence[str] = ()) -> Message | None:
+    """The row of a report (``Report.form``); ``None`` for one of the kernel's core.
+
+    :param said: the lines of the report. Rows may share a name where they are one event to
+        the rules of causes, but each has its own sentence and severity.
+    """
+    rows = _by_name().get(form, [])
+    if len(rows) > 1:
+        lines = [text.lstrip() for text in said[:_SAID_NEAR]]
+        for row in rows:
+            if any(_pattern(row).match(line) for line in lines):
+                return row
+    return rows[0] if rows else None
 
 
 _UNKNOWN = "a device"

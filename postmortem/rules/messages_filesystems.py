@@ -38,13 +38,13 @@ ROWS: tuple[Message, ...] = (
             find="trace", stack=True, skip=_ASSERT_SKIP, continues=("lustre-assert",)),
     Message("fs-assert", Kind.BUG, _FS, _ERROR,
             r"XFS(?: \((?P<device>[^)]{1,60})\))?: Assertion failed: (?P<what>.{1,200}), file: (?P<file>\S+?),? line: (?P<lineno>\d+)", ("Assertion failed:",),
-            "XFS: assertion failed in {function}", "XFS checked an assumption and it did not hold: {what}, at {file}:{lineno}.", (_ASSERT,), find="trace", stack=True, skip=_ASSERT_SKIP),
+            "XFS: assertion failed in {function}", "XFS checked an assumption and it did not hold: {what}, at {file}:{lineno}.", (_ASSERT,), find="pc", stack=True, skip=_ASSERT_SKIP),
     Message("fs-assert", Kind.BUG, _FS, _ERROR,
             r"(?:BTRFS.{0,60}: )?assertion failed: (?P<what>.{1,200}), in (?P<file>fs/\S+?):(?P<lineno>\d+)", ("assertion failed: ",),
-            "BTRFS: assertion failed in {function}", "Btrfs checked an assumption and it did not hold: {what}, at {file}:{lineno}.", (_ASSERT,), find="trace", stack=True, skip=_ASSERT_SKIP),
+            "BTRFS: assertion failed in {function}", "Btrfs checked an assumption and it did not hold: {what}, at {file}:{lineno}.", (_ASSERT,), find="pc", stack=True, skip=_ASSERT_SKIP),
     Message("fs-assert", Kind.BUG, _FS, _ERROR,
             r"(?P<fs>JBD2?|ocfs2|GFS2|OCFS2|dlm|DLM|nilfs2?|reiserfs|ceph)\S*:? ?(?P<what>.{0,60}(?:[Aa]ssertion (?:failure|failed)|assertion \".{1,100}\" failed)[^;]{0,120})", ("Assertion failure", "assertion \"", "ssertion failed"),
-            "{fs}: assertion failed in {function}", "{fs} checked an assumption and it did not hold: {what}.", (_ASSERT,), find="trace", stack=True, skip=_ASSERT_SKIP),
+            "{fs}: assertion failed in {function}", "{fs} checked an assumption and it did not hold: {what}.", (_ASSERT,), find="pc", stack=True, skip=_ASSERT_SKIP),
 
     # --- ext4, jbd2: fs/ext4/super.c, fs/jbd2 ------------------------------------------------
     Message("journal-aborted", _IO, _FS, _ERROR, r"Aborting journal on device (?P<device>[^\s.]+)", ("Aborting journal on device",),

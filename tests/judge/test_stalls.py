@@ -102,3 +102,58 @@ def test_watchdogs_that_speak_at_once_and_late_tell_of_a_standstill() -> None:
 def test_stall_right_after_its_timeout_is_no_standstill() -> None:
     body = lockup("zorb_spin+0x5/0x20 [zorb]", "zorb_read+0x1/0x9 [zorb]")
     assert standstill(context(log(*IDLE[:5], *body)).reports) == {}
+
+
+def idle_lockup(cpu: int, seconds: int = 311) -> list[str]:
+    return [
+        f"watchdog: BUG: soft lockup - CPU#{cpu} stuck for {seconds}s! [swapper/{cpu}:0]",
+        f"CPU: {cpu} PID: 0 Comm: swapper/{cpu} Not tainted 6.9.0 #1",
+        "RIP: 0010:native_safe_halt+0xb/0x10",
+        "Call Trace:",
+        " <TASK>",
+        " default_idle_call+0x3e/0xd0",
+        " do_idle+0x1fa/0x2a0",
+        " </TASK>",
+    ]
+
+
+def test_idle_cpu_that_is_called_locked_up_runs_nobody_s_code() -> None:
+    found = stall(*idle_lockup(1, seconds=26))
+    assert found.culprit.function is None
+    assert found.explanation.startswith("CPU 1 idled when its watchdog spoke")
+
+
+def test_watchdogs_of_many_cpus_in_one_moment_tell_of_a_standstill() -> None:
+    busy = [line.replace("26s", "311s") for line in lockup("zorb_spin+0x5/0x20 [zorb]")]
+    reports = context(log(*idle_lockup(0), *busy)).reports
+    assert set(standstill(reports)) == {report.line for report in reports}
+    assert standstill(context(log(*idle_lockup(0, 26), *busy)).reports) == {}
+
+
+def test_cpu_in_user_mode_is_not_in_a_loop_of_the_kernel() -> None:
+    found = stall(
+        "watchdog: BUG: soft lockup - CPU#3 stuck for 41s! [zorbsim:7771]",
+        "CPU: 3 PID: 7771 Comm: zorbsim Not tainted 6.9.0 #1",
+        "RIP: 0033:0x55d0c3a41207",
+        "RSP: 002b:00007ffe1b1a7d80 EFLAGS: 00000246",
+    )
+    assert "CPU 3 was in user code of zorbsim (7771)" in found.explanation
+    assert not any("cut short" in item.what for item in found.evidence)
+
+
+def test_cpu_that_was_asked_for_its_stack_is_why_the_other_waits() -> None:
+    found = stall(
+        *lockup("smp_call_function_many_cond+0x12a/0x3a0", "flush_tlb_mm_range+0x1/0x9"),
+        "Sending NMI from CPU 3 to CPUs 5:",
+        "NMI backtrace for cpu 5",
+        "CPU: 5 PID: 88 Comm: quolld Not tainted 6.9.0 #1",
+        "RIP: 0010:quoll_ring_wait+0x2e/0x60 [quoll]",
+        "Call Trace:",
+        " <TASK>",
+        " quoll_kick+0x77/0xf0 [quoll]",
+        " __x64_sys_ioctl+0x8d/0xd0",
+        " </TASK>",
+    )
+    assert (found.culprit.function, found.culprit.cpu) == ("quoll_ring_wait", 5)
+    assert found.confidence is Confidence.LIKELY
+    assert "CPU 3 has waited for 26 s" in found.explanation

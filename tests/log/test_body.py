@@ -66,3 +66,29 @@ def test_a_number_of_many_digits_is_no_pid() -> None:
     scan_bytes(log)
     log = b"[ 1.000000] BUG: otter\n[ 1.000001] CPU: 1 PID: %s Comm: a Not tainted 6.1\n"
     assert scan_bytes(log % (b"7" * 5000)).reports[0].task is None
+
+
+def _hung_worker(*frames: str) -> str | None:
+    lines = [
+        "INFO: task kworker/3:2:188 blocked for more than 122 seconds.",
+        "task:kworker/3:2     state:D stack:0     pid:188   ppid:2      flags:0x00004000",
+        "Workqueue: plover_wq plover_refill [plover]",
+        "Call Trace:",
+        " __schedule+0x3a1/0x9b0",
+        " __mutex_lock.constprop.0+0x399/0x700",
+        *frames,
+        " process_one_work+0x174/0x340",
+        " worker_thread+0x27b/0x3a0",
+    ]
+    text = "".join(f"[    3.000000] {line}\n" for line in lines)
+    (report,) = scan_bytes(text.encode()).reports
+    return " ".join(filter(None, (report.function, report.module)))
+
+
+def test_a_work_that_a_tail_call_took_off_the_stack_is_to_blame() -> None:
+    assert _hung_worker() == "plover_refill plover"
+
+
+def test_a_work_that_is_on_the_stack_is_no_frame_twice() -> None:
+    deeper = (" plover_wait+0x5/0x30 [plover]", " plover_refill+0x5/0x30 [plover]")
+    assert _hung_worker(*deeper) == "plover_wait plover"

@@ -8,7 +8,7 @@ import pytest
 
 from postmortem.log.headers import FORMS, literals, match_header
 from postmortem.log.needles import coarse
-from postmortem.log.scan import reports_from_records
+from postmortem.log.scan import reports_from_records, scan_bytes
 from postmortem.model.findings import Kind
 from postmortem.model.report import Record, Report
 from postmortem.rules.messages import row_of
@@ -537,3 +537,31 @@ def test_kasan_may_catch_the_unwinder_itself() -> None:
     rest = ("Write of size 88 at addr ffff8801d818fe98 by task acmed/40", "Call Trace:")
     assert report(head % "__unwind_start", *rest).function == "__unwind_start"
     assert report(head % "memcpy", *rest).function is None
+
+
+def test_a_race_has_the_module_of_both_sides() -> None:
+    def module(other: str) -> str | None:
+        text = f"[    3.0] BUG: KCSAN: data-race in shrew_inc [shrew] / shrew_peek [{other}]\n"
+        (report,) = scan_bytes(text.encode()).reports
+        assert report.title == "KCSAN: data-race in shrew_inc / shrew_peek"
+        return report.module
+
+    assert (module("shrew"), module("mole")) == ("shrew", None)
+
+
+def test_an_rtmutex_deadlock_is_one() -> None:
+    lines = [
+        "------------[ cut here ]------------",
+        "rtmutex deadlock detected",
+        "WARNING: CPU: 1 PID: 18 at kernel/locking/rtmutex.c:1663 rt_mutex_handle_deadlock+0x4c/0x60",
+        "CPU: 1 PID: 18 Comm: shrewd Not tainted 6.6.30-rt30 #1",
+        "RIP: 0010:rt_mutex_handle_deadlock+0x4c/0x60",
+        "Call Trace:",
+        " __rt_mutex_slowlock_locked.constprop.0+0x3a4/0x4a0",
+        " mutex_lock+0x48/0x90",
+        " shrew_update+0x2c/0x80 [shrew]",
+        "---[ end trace 0000000000000000 ]---",
+    ]
+    text = "".join(f"[    3.000000] {line}\n" for line in lines)
+    (report,) = scan_bytes(text.encode()).reports
+    assert (report.kind, report.function) == (Kind.DEADLOCK, "shrew_update")

@@ -155,3 +155,21 @@ heron         D    0   249  24912 0x00000000
     first, second = reports(text)
     assert [f.function for f in first.frames] == ["otter_fsync", "filp_close", "ret_fast_syscall"]
     assert [f.function for f in second.frames] == ["__schedule", "schedule", "otter_wait_page"]
+
+
+def test_a_stack_of_crash_that_panicked_names_where_it_faulted() -> None:
+    text = (
+        'PID: 24       TASK: ffff0001c3a91b80  CPU: 3    COMMAND: "stoatd"\n'
+        " #0 [ffff80000c0abc10] machine_kexec at ffffb21a8a042d90\n"
+        " #1 [ffff80000c0abc60] __crash_kexec at ffffb21a8a1a5f84\n"
+        " #2 [ffff80000c0abdf0] panic at ffffb21a8ac2e0a8\n"
+        " #3 [ffff80000c0abed0] die at ffffb21a8a02d0b4\n"
+        " #4 [ffff80000c0abf10] __do_kernel_fault at ffffb21a8a04b7a8\n"
+        " #5 [ffff80000c0abf40] do_page_fault at ffffb21a8ac3b8f4\n"
+        " #6 [ffff80000c0abfe0] el1h_64_sync at ffffb21a8a011254\n"
+        " #7 [ffff80000c0ac120] stoat_commit at ffffb21a2c0a1234 [stoat]\n"
+        " #8 [ffff80000c0ac160] stoat_ioctl at ffffb21a2c0a1890 [stoat]\n"
+    )
+    (report,) = scan_bytes(text.encode()).reports
+    assert (report.function, report.module) == ("stoat_commit", "stoat")
+    assert "double fault" not in report.title

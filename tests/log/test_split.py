@@ -143,3 +143,69 @@ def test_a_return_address_at_offset_0_names_nobody() -> None:
         text + " dump_stack+0x18/0x24\n otter_dies+0x8/0x10\n otter_next+0x0/0x40\n"
     )
     assert [f.function for f in report.frames if f.reliable] == ["dump_stack", "otter_dies"]
+
+
+OOPS = """\
+BUG: kernel NULL pointer dereference, address: 0000000000000018
+Oops: 0002 [#1] SMP NOPTI
+CPU: 2 PID: 71 Comm: grebe Tainted: G           O       6.8.0 #1
+RIP: 0010:grebe_dive+0x1a/0x40 [grebe]
+Call Trace:
+ <TASK>
+ grebe_feed+0x10/0x20 [grebe]
+ grebe_feed+0x10/0x20 [grebe]
+ grebe_nest+0x44/0x80 [grebe]
+ </TASK>
+---[ end trace 0000000000000000 ]---
+"""
+
+
+def test_a_log_of_two_consoles_has_each_report_once() -> None:
+    twice = "".join(f"{line}\n{line}\n" for line in OOPS.splitlines())
+    (report,) = reports(twice)
+    assert (report.function, report.corrupted) == ("grebe_dive", None)
+    # What recursion printed twice by itself is there twice.
+    names = [frame.function for frame in report.frames]
+    assert names == ["grebe_feed", "grebe_feed", "grebe_nest"]
+
+
+def test_what_comes_once_is_kept_whole() -> None:
+    (report,) = reports(OOPS)
+    assert [frame.function for frame in report.frames].count("grebe_feed") == 2
+
+
+ASSERTED = """\
+assertion failed: nest->eggs >= 0, in fs/btrfs/nest.c:311
+------------[ cut here ]------------
+kernel BUG at fs/btrfs/nest.c:311!
+Oops: invalid opcode: 0000 [#1] SMP NOPTI
+CPU: 2 UID: 0 PID: 71 Comm: grebe Not tainted 6.12.0 #1
+RIP: 0010:btrfs_hatch.cold+0x1a/0x40 [btrfs]
+Call Trace:
+ btrfs_brood+0x10/0x20 [btrfs]
+---[ end trace 0000000000000000 ]---
+"""
+
+
+def test_a_failed_assertion_and_its_bug_are_one_report() -> None:
+    (report,) = reports(ASSERTED)
+    assert (report.form, report.function, report.module) == ("fs-assert", "btrfs_hatch", "btrfs")
+    assert report.detail["what"] == "nest->eggs >= 0"
+
+
+def test_a_failed_assertion_is_not_its_helper_s_doing() -> None:
+    (report,) = reports(
+        "XFS: Assertion failed: eggs <= 9, file: fs/xfs/libxfs/xfs_nest.c, line: 24\n"
+        "------------[ cut here ]------------\n"
+        "WARNING: CPU: 4 PID: 811 at fs/xfs/xfs_message.c:104 assfail+0x46/0x4a [xfs]\n"
+        "CPU: 4 PID: 811 Comm: grebe Not tainted 6.7.0 #1\n"
+        "RIP: 0010:assfail+0x46/0x4a [xfs]\n"
+        "Call Trace:\n"
+        " xfs_nest_verify+0x11c/0x160 [xfs]\n"
+        " xfs_buf_ioend+0x60/0x210 [xfs]\n"
+        "---[ end trace 0000000000000000 ]---\n"
+    )
+    assert (report.function, report.detail["file"]) == (
+        "xfs_nest_verify",
+        "fs/xfs/libxfs/xfs_nest.c",
+    )

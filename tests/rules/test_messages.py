@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pytest
 
+from postmortem.judge.messages import explain_message
 from postmortem.log.headers import literals, match_header
 from postmortem.log.needles import coarse, finder
 from postmortem.log.scan import scan_bytes
@@ -540,3 +541,26 @@ def test_a_layer_stands_on_the_ones_below() -> None:
 
 def test_a_core_form_is_no_message() -> None:
     assert row_of("page-fault") is None and row_of("") is None
+
+
+SENTENCES = [
+    ("BTRFS: assertion failed: eggs >= 0, in fs/btrfs/nest.c:31", "Btrfs checked"),
+    ("XFS: Assertion failed: eggs >= 0, file: fs/xfs/nest.c, line: 31", "XFS checked"),
+    ("NVRM: GPU 0000:c1:00.0: GPU has fallen off the bus.", "is not reached any more"),
+    (
+        "Memory failure: 0x7a11b0: recovery action for clean LRU page: Recovered",
+        "was found: recovery action",
+    ),
+    (
+        "DMAR: [DMA Read NO_PASID] Request device [01:00.0] fault addr 0x7b1c0000"
+        " [fault reason 0x06] PTE Read access is not set",
+        "The device 01:00.0 made a DMA",
+    ),
+]
+
+
+@pytest.mark.parametrize(("message", "said"), SENTENCES, ids=lambda text: text[:24])
+def test_rows_that_share_a_name_have_their_own_sentences(message: str, said: str) -> None:
+    (report,) = scan_bytes(f"[    3.000000] {message}\n".encode()).reports
+    sentence = explain_message(report)
+    assert sentence is not None and said in sentence
