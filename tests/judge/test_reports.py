@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from postmortem.judge import reports as judging
 from postmortem.model.findings import Confidence, Kind, Severity, TaskRef
+from postmortem.model.frame import Frame
 from postmortem.model.report import Report
 from postmortem.model.result import Input, System
 from postmortem.plugin import Context
@@ -39,6 +40,13 @@ def test_finding_refers_to_its_cause_by_id() -> None:
     effect = report(Kind.PANIC, "kernel panic: x", 8, consequence_of=0)
     ctx = context(cause, effect)
     assert judging.finding_of(ctx, effect).caused_by == (judging.finding_of(ctx, cause).id,)
+
+
+def test_the_five_nearest_callers_are_evidence() -> None:
+    names = ["guilty", *(f"caller{n}" for n in range(1, 8))]
+    said = report(Kind.BUG, function="guilty", frames=tuple(map(Frame, names)))
+    evidence = [item.what for item in judging.log_evidence(said)]
+    assert "called from caller1 < caller2 < caller3 < caller4 < caller5" in evidence
 
 
 def test_cause_out_of_range_is_ignored() -> None:

@@ -72,10 +72,11 @@ def test_the_last_of_two_fatal_failures_ended_the_machine() -> None:
 def test_worst_comes_first_behind_what_belongs_to_the_verdict() -> None:
     warning = finding("warning", Kind.WARNING, Severity.WARNING, 1)
     other = finding("other", Kind.KCSAN, Severity.ERROR, 2)
-    oops = finding("oops", Kind.DIVIDE_ERROR, Severity.FATAL, 90)
-    panic = finding("panic", Kind.PANIC, Severity.FATAL, 91, ("oops",))
-    findings, _ = diagnose([warning, other, panic, oops], CONTEXT)
-    assert [item.id for item in findings] == ["oops", "panic", "other", "warning"]
+    oops = finding("oops", Kind.DIVIDE_ERROR, Severity.ERROR, 90)
+    late = finding("late", Kind.WARNING, Severity.WARNING, 91, ("oops",))
+    panic = finding("panic", Kind.PANIC, Severity.FATAL, 92, ("oops",))
+    findings, _ = diagnose([warning, other, late, panic, oops], CONTEXT)
+    assert [item.id for item in findings] == ["oops", "panic", "late", "other", "warning"]
 
 
 def test_cycle_of_causes_ends() -> None:
