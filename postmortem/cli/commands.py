@@ -1,4 +1,4 @@
-"""The commands that are no plugins: analyze, log, decode, plugins."""
+"""The commands that are no plugins: analyze, log, dmesg, decode, plugins."""
 
 from __future__ import annotations
 
@@ -20,9 +20,12 @@ from postmortem.errors import (
     EXIT_UNREADABLE,
     UnknownInputError,
     UnreadableInputError,
+    UsageError,
 )
+from postmortem.render.clean import clean
 
 if TYPE_CHECKING:
+    from postmortem.model.result import System
     from postmortem.plugin import Plugin
 
 
@@ -78,6 +81,63 @@ def log(paths: tuple[str, ...], as_jsonl: bool, full: bool, output: str | None) 
             if found["problems"]:
                 status = EXIT_LIMITED
     return EXIT_UNREADABLE if len(missing) == len(paths) else status
+
+
+@click.command()
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.option("-T", "--ctime", is_flag=True, help="Wall-clock times, of this machine's time zone.")
+@click.option("-x", "--decode", "levels", is_flag=True, help="Name the level of each message.")
+@click.option("--caller", "callers", is_flag=True, help="Name the task or CPU that printed it.")
+@click.option("--json", "as_json", is_flag=True, help="As dmesg --json prints it.")
+@click.option("-o", "--output", metavar="FILE", help="Write to FILE.")
+def dmesg(
+    files: tuple[str, ...],
+    ctime: bool,
+    levels: bool,
+    callers: bool,
+    as_json: bool,
+    output: str | None,
+) -> int:
+    """Print the kernel's log that is in a dump, as dmesg does."""
+    import postmortem
+    from postmortem.printers.dmesg import dmesg_json, dmesg_lines
+    from postmortem.render.json import dump
+
+    check_output(output, files)
+    with postmortem.open(files) as case:
+        records = case.log
+        known = [p for p in case.problems if p.what.startswith(("log", "printk"))]
+        for problem in known:
+            complain(f"{problem.what}: {problem.why}")
+        if not records:
+            raise UnreadableInputError(f"no message of a kernel could be read from {files[0]}")
+        boot_time = _boot_time(case.system) if ctime else None
+        with open_output(output) as file:
+            if as_json:
+                dump(dmesg_json(records), file)
+                return EXIT_LIMITED if known else EXIT_OK
+            shown = output is None and sys.stdout.isatty() and "NO_COLOR" not in os.environ
+            lines = dmesg_lines(records, boot_time=boot_time, levels=levels, callers=callers)
+            for record, line in zip(records, lines, strict=True):
+                text = clean(line)
+                file.write((_coloured(text, record.level) if shown else text) + "\n")
+    return EXIT_LIMITED if known else EXIT_OK
+
+
+def _boot_time(system: System) -> float:
+    """When the machine booted, in seconds since the epoch."""
+    if system.crash_time is None or system.uptime_seconds is None:
+        raise UsageError("-T: when the machine booted is not in this file; leave -T out")
+    return system.crash_time - system.uptime_seconds
+
+
+_ERRORS, _WARNINGS = 3, 4
+
+
+def _coloured(text: str, level: int | None) -> str:
+    if level is None or level > _WARNINGS:
+        return text
+    return click.style(text, fg="red" if level <= _ERRORS else "yellow")
 
 
 @click.command()
@@ -190,4 +250,4 @@ def _described(item: Plugin) -> dict[str, Any]:
     }
 
 
-BUILT_IN = (analyze, log, decode, plugins)
+BUILT_IN = (analyze, log, dmesg, decode, plugins)

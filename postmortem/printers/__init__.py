@@ -1,0 +1,1 @@
+"""The kernel's own formats: from facts to the lines that people and programs know."""
