@@ -51,10 +51,15 @@ def event_of(report: Report) -> Event:
         above=frozenset(report.above),
         form=report.form,
         layer=row.layer if row is not None else None,
-        driver=report.detail.get("driver", report.module or ""),
+        driver=report.detail.get("driver", report.module or _speaks_for(report)),
         ended=_ended(report),
         boot=report.detail.get("boot", ""),
     )
+
+
+def _speaks_for(report: Report) -> str:
+    """The module that prints under a name of its own."""
+    return "nvidia" if "".join(report.text[:1]).startswith("NVRM:") else ""
 
 
 def _cpu(report: Report) -> int | None:

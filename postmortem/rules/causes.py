@@ -113,12 +113,13 @@ _DISK_SAYS = frozenset({"io-error", "lost-write", "buffer-error", "scsi-sense", 
                         "scsi-rejecting", "scsi-offline", "multipath"})  # fmt: skip
 _OVER_NETWORK = frozenset({"nfs-silent", "cifs-silent", "ceph", "iscsi", "nvme-fabric", "nbd",
                            "lustre-lost", "drbd", "rpc-error"})  # fmt: skip
-_BESIDE: tuple[tuple[frozenset[str], frozenset[str], str, float], ...] = (
+_BESIDE: tuple[tuple[frozenset[str], frozenset[str], str | tuple[str, ...], float], ...] = (
     (frozenset({"ata-error", "ata-media", "ata-cable", "ata-unplugged", "ata-disabled"}),
      _DISK_SAYS, "sd", 30.0),
     (frozenset({"mmc-error", "mmc-removed"}), _DISK_SAYS, "mmcblk", 30.0),
     (frozenset({"hba-fault", "iscsi-lost", "iscsi", "fc-lost", "fc-link", "xhci-dead"}),
-     _DISK_SAYS, "sd", 60.0),
+     _DISK_SAYS, ("sd", "scsi "), 60.0),
+    (frozenset({"dm-thin"}), frozenset({"lost-write", "buffer-error"}), "dm-", 120.0),
     (frozenset({"link-down", "bond-down", "tx-hang", "tx-timeout", "nic-firmware", "pci-gone"}),
      _OVER_NETWORK, "", 300.0),
 )  # fmt: skip
