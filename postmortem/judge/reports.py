@@ -220,6 +220,9 @@ def log_evidence(report: Report) -> list[Evidence]:
     if report.check is not None and "file" in report.detail:
         place = ":".join(filter(None, (report.detail["file"], report.detail.get("lineno"))))
         found.append(Evidence(f"the check that failed is {report.check}() at {place}", "header"))
+    if "work" in report.detail:
+        said = f"the worker ran {report.detail['work']}()"
+        found.append(Evidence(said, "Workqueue line in the log", Strength.CONTEXT))
     callers = _callers(report)
     if callers:
         chain = f"called from {' < '.join(callers)}"

@@ -352,7 +352,7 @@ class _BodyReader:
             self._close()
         elif text.startswith("Workqueue: "):
             match = _WORKQUEUE.match(text)
-            if match is not None and body.work is None:
+            if match is not None and body.work is None and not self.owner.startswith("cpu"):
                 body.work = Frame(match["work"], module=match["module"])
         elif "Kernel panic" in text:
             match = _PANIC.search(text)

@@ -62,6 +62,8 @@ def parse_section(section: Section, arch: str | None = None) -> Report:
         return message_report(section)
     body = read_body(section.records, arch)
     detail = _detail(section)
+    if body.work is not None and body.work.function:
+        detail.setdefault("work", body.work.function)
     kind = kind_spoken((r.text for r in section.records), _kind(form, body, detail))
     frames = frames_of(form, kind, body, named="named" in detail)
     if form.name in _ONLY_STACK:
@@ -168,6 +170,8 @@ def _with_work(frames: list[Frame], body: Body) -> list[Frame]:
     work = body.work
     if work is None or work.function is None:
         return frames
+    if frames and main_trace(body) is None:
+        return [*frames, work]  # the report breaks off before its stack
     name = normalise(work.function)
     names = [normalise(f.function) if f.function and f.reliable else "" for f in frames]
     at = next((n for n, one in enumerate(names) if one in _RUNS_WORK), None)

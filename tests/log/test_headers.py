@@ -565,3 +565,26 @@ def test_an_rtmutex_deadlock_is_one() -> None:
     text = "".join(f"[    3.000000] {line}\n" for line in lines)
     (report,) = scan_bytes(text.encode()).reports
     assert (report.kind, report.function) == (Kind.DEADLOCK, "shrew_update")
+
+
+def test_a_cut_report_of_a_worker_names_the_work_it_ran() -> None:
+    found = report(
+        "BUG: unable to handle page fault for address: ffff888100000000",
+        "CPU: 1 PID: 77 Comm: kworker/1:2 Not tainted 6.6.1 #1",
+        "Workqueue: events acme_reset_work [acme]",
+        "RIP: 0010:number+0x464/0x5d0",
+    )
+    assert (found.function, found.module) == ("acme_reset_work", "acme")
+    assert found.pc is not None and found.pc.function == "number"
+
+
+def test_what_another_cpu_works_at_is_not_what_the_report_ran() -> None:
+    found = report(
+        "watchdog: BUG: soft lockup - CPU#1 stuck for 23s! [acmed:77]",
+        "CPU: 1 PID: 77 Comm: acmed Not tainted 6.6.1 #1",
+        "RIP: 0010:number+0x464/0x5d0",
+        "NMI backtrace for cpu 3",
+        "CPU: 3 PID: 78 Comm: kworker/3:2 Not tainted 6.6.1 #1",
+        "Workqueue: events acme_reset_work [acme]",
+    )
+    assert "work" not in found.detail and found.function != "acme_reset_work"
