@@ -46,8 +46,8 @@ def _how_often(report: Report) -> str:
     if report.time is not None and report.last_time is not None:
         seconds = report.last_time - report.time
         if seconds >= 1:
-            return f" {report.count} times in {seconds:.0f} s."
-    return f" {report.count} times."
+            return f" Said {report.count} times in {seconds:.0f} s."
+    return f" Said {report.count} times."
 
 
 def _mended(report: Report) -> str:

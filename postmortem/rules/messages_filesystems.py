@@ -34,7 +34,7 @@ ROWS: tuple[Message, ...] = (
             find="trace", stack=True, skip=_ASSERT_SKIP, continues=("spl-assert",)),
     Message("lustre-assert", Kind.BUG, _FS, _ERROR,
             r"(?:LustreError|LNetError): \d+:\d+:\((?P<file>[\w./-]+):(?P<lineno>\d+):(?P<named>\w+)\(\)\) (?P<what>ASSERTION\( ?.{1,200}? ?\) failed.{0,120}|LBUG\b.{0,40})", ("ASSERTION(", ") LBUG"),
-            "LBUG in {function}", "Lustre checked an assumption in {file}:{lineno} and it did not hold ({what}). The task stops there for ever.", (_ASSERT,),
+            "LBUG in {function}", "Lustre checked an assumption in {file}:{lineno} and it did not hold ({what}). The task does not go on from there, and keeps what it holds.", (_ASSERT,),
             find="trace", stack=True, skip=_ASSERT_SKIP, continues=("lustre-assert",)),
     Message("fs-assert", Kind.BUG, _FS, _ERROR,
             r"XFS(?: \((?P<device>[^)]{1,60})\))?: Assertion failed: (?P<what>.{1,200}), file: (?P<file>\S+?),? line: (?P<lineno>\d+)", ("Assertion failed:",),

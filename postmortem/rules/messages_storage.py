@@ -94,7 +94,7 @@ ROWS: tuple[Message, ...] = (
     # --- ATA: drivers/ata -------------------------------------------------------------
     Message("ata-error", _IO, _DEVICE, _WARNING,
             _ATA + r"exception Emask (?P<emask>0x[0-9a-f]+) SAct \S+ SErr (?P<serr>0x[0-9a-f]+) action \S+(?P<what> frozen)?", ("exception Emask",),
-            "{device}: exception", "The disk or link at {device} failed a command (Emask {emask}, SErr {serr}).", (_CABLE, _SMART)),
+            "{device}: exception", "The disk or link at {device} met an error (Emask {emask}, SErr {serr}).", (_CABLE, _SMART)),
     Message("ata-media", _IO, _DEVICE, _WARNING, _ATA + r"error: \{ (?P<what>(?:\w+ )*UNC (?:\w+ )*)\}", (": error: {",), "{device}: unreadable sector", "The disk at {device} could not read a sector (UNC).", (_SMART,)),
     Message("ata-cable", _IO, _BUS, _WARNING, _ATA + r"(?:error: \{ (?P<what>(?:\w+ )*ICRC (?:\w+ )*)\}|SError: \{ (?P<what2>(?:\w+ )*(?:BadCRC|10B8B|Dispar|Handshk) (?:\w+ )*)\})",
             (": error: {", "SError: {"), "{device}: errors on the cable", "What came over the cable of {device} was damaged ({what}{what2}).", (_CABLE,)),

@@ -564,3 +564,13 @@ def test_rows_that_share_a_name_have_their_own_sentences(message: str, said: str
     (report,) = scan_bytes(f"[    3.000000] {message}\n".encode()).reports
     sentence = explain_message(report)
     assert sentence is not None and said in sentence
+
+
+def test_how_often_a_line_was_said_is_not_how_often_it_failed() -> None:
+    lines = [
+        "[  3.000000]  connection3:0: ping timeout of 5 secs expired, recv timeout 5",
+        "[  3.000050]  connection3:0: detected conn error (1022)",
+    ]
+    (report,) = scan_bytes("".join(f"{line}\n" for line in lines).encode()).reports
+    sentence = explain_message(report)
+    assert sentence is not None and sentence.endswith("Said 2 times.")
