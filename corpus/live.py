@@ -21,9 +21,12 @@ import sysconfig
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+from packaging.requirements import Requirement
 
 from corpus import initrd, module, truth
 from corpus.capture import one_at_a_time
@@ -31,10 +34,6 @@ from corpus.guest import Guest, GuestError
 from corpus.kernels import KERNELS, FetchError, Tree, busybox, default_cache, fetch
 from corpus.scenarios import Scenario, load
 
-PACKAGES = (
-    "postmortem", "postmortem_plugins", "drgn", "_drgn", "_drgn_util", "elftools", "capstone",
-    "click", "rich", "markdown_it", "mdurl", "pygments", "zstandard",
-)  # fmt: skip
 SITE = "site"
 DISK_MIB = 512
 MEMORY_MIB = 512
@@ -66,7 +65,7 @@ def python_disk(disk: Path, scratch: Path, *more: Path) -> None:
     ignore = shutil.ignore_patterns("test", "tests", "site-packages", "dist-packages", "config-*",
                                     "__pycache__", "idlelib", "tkinter", "*.a")  # fmt: skip
     shutil.copytree(stdlib, root / stdlib.relative_to("/"), ignore=ignore)
-    for package in PACKAGES:
+    for package in sorted(packages("postmortem")):
         _copy_package(package, root / SITE)
     for path in more:
         if path.is_dir():
@@ -83,6 +82,34 @@ def python_disk(disk: Path, scratch: Path, *more: Path) -> None:
     subprocess.run(
         ["mke2fs", "-q", "-t", "ext4", "-d", str(root), str(disk), f"{DISK_MIB}M"], check=True
     )
+
+
+def packages(distribution: str) -> set[str]:
+    """Importable packages and modules of *distribution* and of everything that it requires.
+
+    Asked of what is installed and not listed here: a list goes on naming what was dropped.
+    """
+    installed: dict[str, set[str]] = {}
+    for package, owners in metadata.packages_distributions().items():
+        for owner in owners:
+            installed.setdefault(_canonical(owner), set()).add(package)
+    found: set[str] = set()
+    wanted, seen = [_canonical(distribution)], set[str]()
+    while wanted:
+        name = wanted.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        found |= installed.get(name, set())
+        for text in metadata.requires(name) or ():
+            requirement = Requirement(text)
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                wanted.append(_canonical(requirement.name))
+    return found
+
+
+def _canonical(name: str) -> str:
+    return re.sub("[-_.]+", "-", name).lower()
 
 
 def _copy(file: Path, root: Path) -> None:
