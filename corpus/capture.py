@@ -342,15 +342,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         outcomes = list(pool.map(one, wanted))
     finally:
         pool.shutdown(cancel_futures=True)
-    missing = [
-        f"{kernel} {scenario.name}"
-        for (kernel, scenario), outcome in zip(wanted, outcomes, strict=True)
-        if outcome == "missing"
-    ]
-    if missing:
-        print(
-            f"not captured for lack of time: {len(missing)} of {len(wanted)}:", *missing, sep="\n  "
-        )
+    for outcome, said in (("missing", "not captured for lack of time"), ("failed", "failed")):
+        names = [
+            f"{kernel} {scenario.name}"
+            for (kernel, scenario), its_outcome in zip(wanted, outcomes, strict=True)
+            if its_outcome == outcome
+        ]
+        if names:
+            print(f"{said}: {len(names)} of {len(wanted)}:", *names, sep="\n  ")
     return 1 if "failed" in outcomes else 0
 
 

@@ -10,6 +10,7 @@ debug sections), and pahole is run as Kbuild would.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -48,11 +49,20 @@ def extract_vmlinux(image: bytes) -> bytes:
 
 
 def sources(fault: str | None) -> list[Path]:
-    """The files of the module that decide what *fault* does."""
+    """The files of the module that decide what *fault* does.
+
+    Those that offer it, and the headers that they include with what stands behind those.
+    """
     if not fault:
         return []
     offered = [file for file in SOURCES.glob("*.c") if f'{{ "{fault}", ' in file.read_text()]
-    return [SOURCES / "faults.h", *offered]
+    included = {
+        SOURCES / name
+        for file in offered
+        for name in re.findall(r'^#include "([\w.]+)"', file.read_text(), re.MULTILINE)
+    }
+    behind = {header.with_suffix(".c") for header in included}
+    return [*offered, *sorted(included | {file for file in behind if file.exists()})]
 
 
 def build(tree: Tree, btf: bool = True) -> Path:

@@ -3,37 +3,21 @@
  * CPUs that do not let go: spinning with interrupts off, on a spinlock, in a
  * work item, and those who wait for them.
  *
- * Faults that leave nobody able to speak start a timer on CPU 0 first, which
- * says "pm: stuck" when the machine has been stuck for long enough.
+ * Faults that leave nobody able to speak call pm_announce() first.
  */
 #include <linux/delay.h>
 #include <linux/err.h>
 #include <linux/kthread.h>
 #include <linux/sched.h>
 #include <linux/smp.h>
-#include <linux/timer.h>
 #include <linux/workqueue.h>
 
 #include "faults.h"
-
-#define PM_STUCK_SECONDS 14
+#include "stuck.h"
 
 static DEFINE_SPINLOCK(pm_cache_lock);
 static DEFINE_SPINLOCK(pm_index_lock);
 static unsigned long pm_cache_hits;
-
-static void pm_say_stuck(struct timer_list *timer)
-{
-	pr_emerg("pm: stuck\n");
-}
-
-static DEFINE_TIMER(pm_stuck_timer, pm_say_stuck);
-
-static void pm_announce(void)
-{
-	pm_stuck_timer.expires = jiffies + PM_STUCK_SECONDS * HZ;
-	add_timer_on(&pm_stuck_timer, 0);
-}
 
 static void pm_start_on(unsigned int cpu, int (*run)(void *), const char *name)
 {

@@ -2,19 +2,12 @@
 /* An interrupt handler takes the spinlock that it broke into. */
 #include <linux/delay.h>
 #include <linux/irq_work.h>
-#include <linux/timer.h>
 
 #include "faults.h"
+#include "stuck.h"
 
 static DEFINE_SPINLOCK(pm_ring_lock);
 static unsigned long pm_ring_head;
-
-static void pm_ring_say_stuck(struct timer_list *timer)
-{
-	pr_emerg("pm: stuck\n");
-}
-
-static DEFINE_TIMER(pm_ring_timer, pm_ring_say_stuck);
 
 static PM_FAULT void pm_ring_tick(struct irq_work *work)
 {
@@ -37,8 +30,7 @@ static PM_FAULT void pm_ring_advance(void)
 
 static void spinlock_in_irq(void)
 {
-	pm_ring_timer.expires = jiffies + 14 * HZ;
-	add_timer_on(&pm_ring_timer, 0);
+	pm_announce();
 	init_irq_work(&pm_ring_work, pm_ring_tick);
 	pm_ring_advance();
 }
