@@ -20,7 +20,7 @@ def test_every_package_is_installed() -> None:
         ".".join(file.parent.relative_to(ROOT).parts)
         for file in (ROOT / "postmortem").rglob("__init__.py")
     }
-    assert found | {"postmortem_plugins"} == listed
+    assert found | {"postmortem_plugins", "postmortem_docs"} == listed
 
 
 def test_the_readme_names_commands_and_options_that_exist() -> None:

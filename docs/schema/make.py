@@ -60,7 +60,7 @@ COMPOSED = {
     "Evidence": {"what", "where"},
     "Export": {"title"},
     "Finding": {"title", "shown", "explanation", "next_steps"},
-    "Input": {"path", "lacks"},
+    "Input": {"path", "lacks", "notes"},
     "Problem": {"what", "why"},
     "Report": {"title", "shown", "alt_titles", "corrupted"},
     "Signature": {"exact", "frames", "coarse"},

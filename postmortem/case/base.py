@@ -48,8 +48,8 @@ class Options:
     """Debug information: the vmlinux of the same build."""
     debug_dirs: tuple[Path, ...] = ()
     """More folders to look for debug information in."""
-    debuginfod: bool = True
-    """Whether the servers in ``DEBUGINFOD_URLS`` are asked."""
+    debuginfod: bool = False
+    """Whether the servers in ``DEBUGINFOD_URLS`` are asked; nothing else uses the network."""
     plugin_files: tuple[Path, ...] = ()
     """Python files whose plugins are there too."""
     progress: Progress | None = None

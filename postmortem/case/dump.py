@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from postmortem.case.attempt import attempt
 from postmortem.case.base import Case, Options
 from postmortem.dump.core import Core, open_input
 from postmortem.dump.dump import Dump, described
+from postmortem.errors import PostmortemError
 from postmortem.inputs.recognise import Input as Recognised
+from postmortem.model.problems import Problems
 from postmortem.model.report import Record, Report
 from postmortem.model.result import Input, System, TaskStack
 
@@ -39,6 +42,7 @@ class DumpCase(Case):
     def __init__(self, what: Recognised, options: Options) -> None:
         super().__init__(Input("", "", "", 0, True), options=options)
         self._file = what.file
+        self._beside = what.beside
         with self.timed("open"):
             self._core: Core | None = open_input(what, progress=options.progress)
         info = self._core.info
@@ -69,10 +73,15 @@ class DumpCase(Case):
                 self.core,
                 vmlinux=options.vmlinux,
                 debug_dirs=options.debug_dirs,
-                debuginfod=None if options.debuginfod else False,
+                debuginfod=options.debuginfod,
+                beside=self._beside.kernels,
             )
         self.problems.extend(problems)
+        self._note(*dump.notes)
         return dump
+
+    def _note(self, *sentences: str) -> None:
+        self._input = replace(self._input, notes=(*self._input.notes, *sentences))
 
     @property
     def _vmcoreinfo(self) -> Mapping[str, str]:
@@ -84,9 +93,34 @@ class DumpCase(Case):
 
         prog = self.prog
         with self.timed("log"):
-            found = attempt(self.problems, "log", lambda: read_log(prog, self._vmcoreinfo))
-        self.problems.extend(found.problems if found is not None else ())
-        return found or Log(())
+            problems = Problems()
+            found = attempt(problems, "log", lambda: read_log(prog, self._vmcoreinfo)) or Log(())
+            problems.extend(found.problems)
+            if self._beside.log is not None:
+                found = self._with_saved(found, self._beside.log, problems)
+        self.problems.extend(problems)
+        return found
+
+    def _with_saved(self, log: Log, path: Path, problems: Problems) -> Log:
+        """The log with what only the file beside the dump has of it."""
+        from postmortem.case.saved_log import OtherLogError, completed
+        from postmortem.log.blocked import records_of
+
+        try:
+            whole = completed(log.records, list(records_of(str(path))), self._bare.release or "")
+        except (OtherLogError, PostmortemError) as error:
+            self._note(f"{path.name} beside the dump was not used: {error}")
+            return log
+        if not whole.added:
+            return log
+        if whole.whole:  # what the dump has lost of the log is there
+            problems.clear()
+        self._note(
+            f"{whole.added} of the log's {len(whole.records)} messages are from {path.name}"
+            " beside the dump, which lacks them"
+        )
+        user = (line for line, own in enumerate(whole.origin, 1) if own in log.user)
+        return replace(log, records=whole.records, problems=(), user=frozenset(user))
 
     @property
     def log(self) -> Sequence[Record]:

@@ -11,11 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from postmortem.case.base import Case, Options, Progress
-from postmortem.errors import PostmortemError, UsageError
+from postmortem.errors import (
+    PostmortemError,
+    UnknownInputError,
+    UnreadableInputError,
+    UsageError,
+)
+from postmortem.inputs.folder import case_in
 from postmortem.inputs.pipe import STDIN, Pipe, is_pipe, stdin_as_file
 from postmortem.inputs.recognise import Format, Input, InputKind, identify_head, recognise
 from postmortem.inputs.source import shown
-from postmortem.inputs.text import is_pstore_directory
 
 OPENERS = {
     InputKind.VMCORE: "postmortem.case.dump",
@@ -32,7 +37,7 @@ Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
 def open(paths: Paths, **options: Any) -> Case:
-    """Open a dump (or the parts of one), ``/proc/kcore``, or a log.
+    """Open a dump (or the parts of one), ``/proc/kcore``, a log, or the folder of a crash.
 
     :param options: fields of :class:`~postmortem.case.base.Options`.
     :raises postmortem.errors.PostmortemError: the input can't be analysed at
@@ -41,13 +46,32 @@ def open(paths: Paths, **options: Any) -> Case:
     names = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     given = _options(options)
     what = recognised([Path(name) for name in names], given.progress)
-    opener: Callable[[Input, Options], Case] = import_module(OPENERS[what.kind]).open_case
     with _called(what):
-        return opener(what, given)
+        try:
+            case = _opener(what.kind)(what, given)
+        except (UnknownInputError, UnreadableInputError) as error:
+            if what.beside.log is None:
+                raise
+            case = _opened_log(what.beside.log, given, str(error))
+    for sentence in what.beside.broken:
+        case.problems.say("dump", sentence)
+    return case
+
+
+def _opener(kind: InputKind) -> Callable[[Input, Options], Case]:
+    opener: Callable[[Input, Options], Case] = import_module(OPENERS[kind]).open_case
+    return opener
+
+
+def _opened_log(log: Path, options: Options, why: str) -> Case:
+    """The log beside a dump of which nothing can be read."""
+    case = _opener(InputKind.LOG)(recognise([log]), options)
+    case.problems.say("dump", f"{why}; only the log beside it could be judged")
+    return case
 
 
 def recognised(paths: Sequence[Path], progress: Progress | None = None) -> Input:
-    """What the paths are; ``-`` and FIFOs are looked into, a folder may be a pstore's."""
+    """What the paths are; ``-``, FIFOs and folders are looked into."""
     once = [path for path in paths if str(path) == "-" or is_pipe(path)]
     if once and len(paths) > 1:
         raise UsageError("standard input (-) or a pipe can't be one of several inputs")
@@ -57,8 +81,8 @@ def recognised(paths: Sequence[Path], progress: Progress | None = None) -> Input
         what = Input(InputKind.LOG, Format.TEXT, (stdin_as_file(),), called=STDIN)
         with _called(what):
             return replace(recognise(what.paths), called=STDIN)
-    if len(paths) == 1 and is_pstore_directory(paths[0]):
-        return Input(InputKind.LOG, Format.TEXT, tuple(paths))
+    if len(paths) == 1 and paths[0].is_dir():
+        return case_in(paths[0])
     return recognise(paths)
 
 

@@ -23,7 +23,7 @@ def analyse(
     plugin_files: Sequence[str] = (),
     vmlinux: str | None = None,
     debug_dirs: Sequence[str] = (),
-    debuginfod: bool = True,
+    debuginfod: bool = False,
     as_json: bool,
     output: str | None,
     verbose: bool,

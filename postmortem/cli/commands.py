@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from postmortem.cli.analysing import analyse
-from postmortem.cli.options import architecture, input_options, output_options
+from postmortem.cli.options import FILE, architecture, input_options, output_options
 from postmortem.cli.output import check_output, complain, open_output
 from postmortem.cli.plugins import plugin_files
 from postmortem.errors import (
@@ -30,32 +30,35 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=FILE)
 @output_options
 @input_options
-@click.option("--plugin", metavar="FILE", multiple=True, help="Run the plugins in FILE too.")
+@click.option(
+    "--plugin", metavar="FILE", multiple=True, type=FILE, help="Run the plugins in FILE too."
+)
 @click.pass_context
 def analyze(
     ctx: click.Context, /, files: tuple[str, ...], plugin: tuple[str, ...], **options: Any
 ) -> int:
     """Say what broke, who did it, how we know, and what to look at next.
 
-    FILE is a vmcore (all parts of a split one), /proc/kcore, or a kernel log;
-    - is standard input.
+    FILE is a vmcore (all parts of a split one), /proc/kcore, a kernel log, or the folder of
+    a crash, such as /var/crash/202611261200; - is standard input.
     """
     return analyse(files, plugin_files=(*plugin_files(ctx), *plugin), **options)
 
 
 @click.command()
-@click.argument("paths", metavar="PATH...", nargs=-1, required=True)
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=FILE)
 @click.option("--jsonl", "as_jsonl", is_flag=True, help="One JSON document a line, one an input.")
 @click.option("--full", is_flag=True, help="With --jsonl: frames, registers and text as well.")
-@click.option("-o", "--output", metavar="FILE", help="Write to FILE.")
+@click.option("-o", "--output", metavar="FILE", type=FILE, help="Write to FILE.")
 def log(paths: tuple[str, ...], as_jsonl: bool, full: bool, output: str | None) -> int:
     """List every kernel report in any number of logs.
 
     PATH is a log, a folder of logs (searched through), or - for standard input.
     """
+    from postmortem.inputs.recognise import absent
     from postmortem.log.jsonl import document, walk
     from postmortem.progress import Progress
 
@@ -66,7 +69,7 @@ def log(paths: tuple[str, ...], as_jsonl: bool, full: bool, output: str | None) 
         from postmortem.render.text import print_log as show
     missing = [path for path in paths if path != "-" and not os.path.lexists(path)]
     for path in missing:
-        complain(f"{path} does not exist: check the path")
+        complain(absent(Path(path)))
     # In the lines for machines each input has its own, also that which is not there.
     files = list(walk(path for path in paths if as_jsonl or path not in missing))
     check_output(output, files)
@@ -84,12 +87,12 @@ def log(paths: tuple[str, ...], as_jsonl: bool, full: bool, output: str | None) 
 
 
 @click.command()
-@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=FILE)
 @click.option("-T", "--ctime", is_flag=True, help="Wall-clock times, of this machine's time zone.")
 @click.option("-x", "--decode", "levels", is_flag=True, help="Name the level of each message.")
 @click.option("--caller", "callers", is_flag=True, help="Name the task or CPU that printed it.")
 @click.option("--json", "as_json", is_flag=True, help="As dmesg --json prints it.")
-@click.option("-o", "--output", metavar="FILE", help="Write to FILE.")
+@click.option("-o", "--output", metavar="FILE", type=FILE, help="Write to FILE.")
 def dmesg(
     files: tuple[str, ...],
     ctime: bool,
@@ -141,7 +144,7 @@ def _coloured(text: str, level: int | None) -> str:
 
 
 @click.command()
-@click.argument("file", metavar="[FILE]", default="-")
+@click.argument("file", metavar="[FILE]", default="-", type=FILE)
 @click.option(
     "--arch",
     callback=architecture,
@@ -187,7 +190,9 @@ def _read(file: str) -> bytes:
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-@click.option("--plugin", metavar="FILE", multiple=True, help="List the plugins in FILE too.")
+@click.option(
+    "--plugin", metavar="FILE", multiple=True, type=FILE, help="List the plugins in FILE too."
+)
 @click.pass_context
 def plugins(ctx: click.Context, as_json: bool, plugin: tuple[str, ...]) -> int:
     """List all plugins, what they need and where they come from."""

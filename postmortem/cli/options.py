@@ -16,25 +16,34 @@ if TYPE_CHECKING:
 
 Command = Callable[..., Any]
 
+FILE = click.Path(readable=False, path_type=str)
+"""A name that a shell completes; whether the file is there is looked at when it is opened."""
+FOLDER = click.Path(file_okay=False, readable=False, path_type=str)
+
 
 def input_options(function: Command) -> Command:
     """What can be said about the input of an analysis."""
     return _with(
         function,
         click.option(
-            "--vmlinux", metavar="FILE", help="Debug information: the vmlinux of the same build."
+            "--vmlinux",
+            metavar="FILE",
+            type=FILE,
+            help="Debug information: the vmlinux of the same build.",
         ),
         click.option(
             "--debug-dir",
             "debug_dirs",
             metavar="DIR",
+            type=FOLDER,
             multiple=True,
             help="Look for debug information here too (repeatable).",
         ),
         click.option(
             "--debuginfod/--no-debuginfod",
-            default=True,
-            help="Ask the servers in DEBUGINFOD_URLS, or none.",
+            default=False,
+            help="Ask the servers in DEBUGINFOD_URLS for debug information; else nothing leaves"
+            " this machine.",
         ),
     )
 
@@ -48,6 +57,7 @@ def output_options(function: Command) -> Command:
             "-o",
             "--output",
             metavar="FILE",
+            type=FILE,
             help="Write to FILE; .json, .html, .csv choose the form, with some commands .svg.",
         ),
         click.option("-v", "--verbose", is_flag=True, help="Leave nothing out."),

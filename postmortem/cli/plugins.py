@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from postmortem.cli.analysing import analyse
-from postmortem.cli.options import input_options, output_options, plugin_options
+from postmortem.cli.options import FILE, input_options, output_options, plugin_options
 from postmortem.render.clean import clean
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def plugin_files(ctx: click.Context) -> tuple[str, ...]:
 def plugin_command(item: Plugin, settings: dict[str, Any]) -> click.Command:
     """``postmortem NAME FILE``: run this plugin only."""
 
-    @click.argument("files", metavar="FILE...", nargs=-1, required=True)
+    @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=FILE)
     @plugin_options(item.options)
     @output_options
     @input_options

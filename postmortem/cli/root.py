@@ -13,9 +13,12 @@ import click
 
 from postmortem import __version__
 from postmortem.cli import EXIT_INTERRUPTED
-from postmortem.cli.commands import BUILT_IN
+from postmortem.cli.commands import BUILT_IN, analyze
+from postmortem.cli.config import defaults
+from postmortem.cli.options import FILE
 from postmortem.cli.output import ReaderLeft, complain, silence_stdout
 from postmortem.cli.plugins import plugin_command, plugin_files
+from postmortem.cli.shipped import SHIPPED
 from postmortem.errors import EXIT_OK, EXIT_UNREADABLE, EXIT_USAGE, PostmortemError
 
 if TYPE_CHECKING:
@@ -58,6 +61,7 @@ class Commands(click.Group):
         name = args[0]
         command = self.get_command(ctx, name)
         if command is not None:
+            ctx.default_map = {name: defaults(name, command, analyze)}
             return name, command, args[1:]
         raise click.UsageError(f"no command {name!r}{self._suggestion(ctx, name)}", ctx)
 
@@ -86,7 +90,11 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings=HELP)
 @click.version_option(__version__, prog_name="postmortem", message="%(prog)s %(version)s")
 @click.option(
-    "--plugin", metavar="FILE", multiple=True, help="Load the plugins in a Python file too."
+    "--plugin",
+    metavar="FILE",
+    multiple=True,
+    type=FILE,
+    help="Load the plugins in a Python file too.",
 )
 def cli(plugin: tuple[str, ...]) -> None:
     """Say what killed a Linux machine: from its vmcore, /proc/kcore or log alone.
@@ -97,7 +105,7 @@ def cli(plugin: tuple[str, ...]) -> None:
     """
 
 
-for _command in BUILT_IN:
+for _command in (*BUILT_IN, *SHIPPED):
     cli.add_command(_command)
 
 
@@ -150,8 +158,9 @@ def _run(args: Sequence[str] | None) -> int:
     except (ReaderLeft, BrokenPipeError):
         silence_stdout()
         return EXIT_BROKEN_PIPE
-    except SystemExit:  # what click makes of a reader that leaves while help is printed
-        return EXIT_BROKEN_PIPE
+    except SystemExit as exc:
+        # How click leaves: 0 when a shell was told what completes, 1 when the reader of help left.
+        return EXIT_OK if exc.code == 0 else EXIT_BROKEN_PIPE
     except MemoryError:
         complain("not enough memory for this input")
         return EXIT_UNREADABLE

@@ -173,6 +173,8 @@ class Search:
 
     found: DebugInfo | None
     problems: tuple[Problem, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What was not found or does not fit: the answer does without it."""
 
 
 def source_path(filename: str) -> str:
@@ -186,14 +188,15 @@ def find_debug_info(
     *,
     vmlinux: str | os.PathLike[str] | None = None,
     debug_dirs: Sequence[str | os.PathLike[str]] = (),
-    debuginfod: bool | None = None,
+    debuginfod: bool = False,
+    beside: Sequence[Path] = (),
     system: bool = True,
 ) -> Search:
     """Look for the dump's vmlinux: the given file, the directories, the system, debuginfod.
 
-    ``debuginfod=None`` asks servers if ``DEBUGINFOD_URLS`` names some. A given
-    vmlinux that is of another build or has no DWARF raises
-    :class:`~postmortem.errors.UsageError`; finding nothing is no error.
+    ``beside`` are files of the folder that the dump lies in. A given vmlinux that is of
+    another build or has no DWARF raises :class:`~postmortem.errors.UsageError`; finding
+    nothing is no error.
     """
     directories = tuple(Path(directory) for directory in debug_dirs)
     for directory in directories:
@@ -210,8 +213,8 @@ def find_debug_info(
         *(SYSTEM_DIRECTORIES if system else ()),
     ) or ("/nonexistent",)
     urls = os.environ.get("DEBUGINFOD_URLS", "").strip()
-    use_debuginfod = bool(urls) if debuginfod is None else debuginfod
     problems: list[Problem] = []
+    notes: list[str] = []
 
     def found(path: str | os.PathLike[str], by: str) -> Search:
         return Search(
@@ -221,12 +224,13 @@ def find_debug_info(
                 by,
                 build_id,
                 _directories=directories,
-                _use_debuginfod=use_debuginfod and bool(urls),
+                _use_debuginfod=debuginfod and bool(urls),
             ),
             tuple(problems),
+            tuple(notes),
         )
 
-    if use_debuginfod and urls:
+    if debuginfod and urls:
         for name, value in DEBUGINFOD_LIMITS.items():
             os.environ.setdefault(name, value)
         program.set_enabled_debug_info_finders(["debuginfod"])
@@ -235,7 +239,7 @@ def find_debug_info(
 
     if vmlinux is not None:
         path = Path(vmlinux)
-        _check_vmlinux(path, core, build_id)
+        _check_vmlinux(path, core, build_id, f"--vmlinux {shown(path)}")
         _try(partial(module.try_file, path, force=True), problems, shown(path))
         if module.debug_file_path:
             return found(path, "--vmlinux")
@@ -243,6 +247,15 @@ def find_debug_info(
             f"--vmlinux {shown(path)} can't be used ({_why(problems)}): give the vmlinux of"
             f" the debug package of {shown(core.info.osrelease)}"
         )
+    for path in beside:
+        try:
+            _check_vmlinux(path, core, build_id, f"{shown(path.name)} beside the dump")
+        except (UsageError, UnreadableInputError) as error:
+            notes.append(str(error))
+            continue
+        _try(partial(module.try_file, path, force=True), problems, shown(path))
+        if module.debug_file_path:
+            return found(path, "beside the dump")
     for path in _likely_files(directories, core.info.osrelease):
         if _matches(path, core, build_id):
             _try(partial(module.try_file, path, force=True), problems, shown(path))
@@ -255,16 +268,16 @@ def find_debug_info(
             path = Path(module.debug_file_path)
             inside = any(directory in path.parents for directory in directories)
             return found(path, "--debug-dir" if inside else "system")
-    if use_debuginfod:
-        problem = _ask_debuginfod(program, module, urls, build_id)
+    if debuginfod:
+        miss = _ask_debuginfod(program, module, urls, build_id)
         if module.debug_file_path:
             return found(module.debug_file_path, "debuginfod")
-        problems.append(problem)
+        notes.append(f"debuginfod: {miss}")
     if directories and not problems:
         problems.append(
             Problem("debug information", "no vmlinux of the dump's kernel in --debug-dir")
         )
-    return Search(None, tuple(problems))
+    return Search(None, tuple(problems), tuple(notes))
 
 
 def _second_program(core: Core) -> drgn.Program:
@@ -302,9 +315,11 @@ def kernel_build_id(core: Core) -> str | None:
     return core.info.build_id
 
 
-def _check_vmlinux(path: Path, core: Core, build_id: str | None) -> None:
-    """Refuse a ``--vmlinux`` that is none, has no DWARF, or is of another build."""
-    name = f"--vmlinux {shown(path)}"
+def _check_vmlinux(path: Path, core: Core, build_id: str | None, name: str) -> None:
+    """Refuse a vmlinux that is none, has no DWARF, or is of another build.
+
+    :param name: what the user knows it as.
+    """
     wanted = f"give the vmlinux of the debug package of {shown(core.info.osrelease)}"
     try:
         source = PlainFile(path)
@@ -347,7 +362,7 @@ def _check_vmlinux(path: Path, core: Core, build_id: str | None) -> None:
 
 def _matches(path: Path, core: Core, build_id: str | None) -> bool:
     try:
-        _check_vmlinux(path, core, build_id)
+        _check_vmlinux(path, core, build_id, shown(path))
     except (UsageError, UnreadableInputError):
         return False
     return True
@@ -412,17 +427,18 @@ def _walk(directories: Sequence[Path]) -> Iterator[Path]:
 
 def _ask_debuginfod(
     program: drgn.Program, module: drgn.Module, urls: str, build_id: str | None
-) -> Problem:
+) -> str:
+    """Why the servers did not give it, if they did not."""
     if not urls:
-        return Problem("debuginfod", "no server is known: set DEBUGINFOD_URLS")
+        return "no server is known: set DEBUGINFOD_URLS"
     if not build_id:
-        return Problem("debuginfod", "the dump does not tell its kernel's build id")
+        return "the dump does not tell its kernel's build id"
     began = time.monotonic()
     _try(partial(program.load_module_debug_info, module), [], "debuginfod")
     waited = time.monotonic() - began
     if waited > SILENT_SECONDS:
-        return Problem("debuginfod", f"{shown(urls)} did not answer in {waited:.0f} s")
-    return Problem("debuginfod", f"{shown(urls)} gave no vmlinux for build id {build_id}")
+        return f"{shown(urls)} did not answer in {waited:.0f} s"
+    return f"{shown(urls)} gave no vmlinux for build id {build_id}"
 
 
 def _try(load: Callable[[], object], problems: list[Problem], what: str) -> None:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import drgn
 
@@ -28,6 +29,8 @@ class Dump:
     """``btf``, ``dwarf``, ``btf+dwarf`` or ``none``."""
     debug: DebugInfo | None = None
     """DWARF of the same kernel, where it was found; it only adds to what the dump says."""
+    notes: tuple[str, ...] = ()
+    """Debug information that was looked for and not found, or refused, one sentence each."""
     vmcoreinfo: Mapping[str, str] | None = None
     arch: str | None = None
 
@@ -72,7 +75,8 @@ def described(
     *,
     vmlinux: str | os.PathLike[str] | None = None,
     debug_dirs: Sequence[str | os.PathLike[str]] = (),
-    debuginfod: bool | None = None,
+    debuginfod: bool = False,
+    beside: Sequence[Path] = (),
 ) -> tuple[Dump, tuple[Problem, ...]]:
     """Types, symbols and unwind tables: from the dump, and from DWARF where there is any.
 
@@ -80,7 +84,9 @@ def described(
     """
     vmcoreinfo = dict(core.info.vmcoreinfo)
     own = describe(core.program, vmcoreinfo)
-    search = find_debug_info(core, vmlinux=vmlinux, debug_dirs=debug_dirs, debuginfod=debuginfod)
+    search = find_debug_info(
+        core, vmlinux=vmlinux, debug_dirs=debug_dirs, debuginfod=debuginfod, beside=beside
+    )
     has_dwarf = search.found is not None
     sources = [name for name, has in (("btf", own.types), ("dwarf", has_dwarf)) if has]
     dump = Dump(
@@ -88,6 +94,7 @@ def described(
         has_types=bool(sources),
         types_from="+".join(sources) or "none",
         debug=search.found,
+        notes=search.notes,
         vmcoreinfo=vmcoreinfo,
         arch=core.info.arch,
     )

@@ -12,6 +12,7 @@ import errno
 import io
 import os
 import re
+import shlex
 import stat
 from collections.abc import Sequence
 from contextlib import suppress
@@ -55,6 +56,18 @@ class Format(str, Enum):
 
 
 @dataclass(frozen=True)
+class Beside:
+    """What lies in the same folder as an input, where the folder was given."""
+
+    log: Path | None = None
+    """The kernel's log, saved before the dump was."""
+    kernels: tuple[Path, ...] = ()
+    """Files that may be the vmlinux of the kernel."""
+    broken: tuple[str, ...] = ()
+    """A sentence for each file that should be a dump and is none."""
+
+
+@dataclass(frozen=True)
 class Input:
     """A recognised input."""
 
@@ -72,6 +85,7 @@ class Input:
     """What of a split dump is not there, one sentence each."""
     called: str | None = None
     """What people read instead of the path, where that is a makeshift: ``standard input``."""
+    beside: Beside = Beside()
     file: Any = field(default=None, compare=False)
     """What has to stay open: a pipe that is still to be read, or the copy of one."""
 
@@ -111,7 +125,7 @@ def _open(path: Path) -> PlainFile:
             )
         return PlainFile(path)
     except FileNotFoundError:
-        raise UnreadableInputError(f"{shown(path)} does not exist: check the path") from None
+        raise UnreadableInputError(absent(path)) from None
     except PermissionError:
         raise UnreadableInputError(
             f"{shown(path)} can't be read without privilege: run as root, or make it readable"
@@ -121,6 +135,19 @@ def _open(path: Path) -> PlainFile:
         if getattr(error, "errno", None) == errno.EPERM and path.name == "kcore":
             reason = "the kernel is locked down"
         raise UnreadableInputError(f"{shown(path)} can't be opened: {reason}") from None
+
+
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(?=[^/])")
+
+
+def absent(path: Path) -> str:
+    """What to do about a path where nothing is."""
+    url = _URL.match(str(path))
+    if url is None:
+        return f"{shown(path)} does not exist: check the path"
+    # A path joins the two slashes of a URL.
+    name = shown(f"{url[1]}://{str(path)[url.end() :]}")
+    return f"{name} is a URL, and nothing is fetched from the network: download it first"
 
 
 def identify_head(head: bytes, path: Path) -> Input:
@@ -318,12 +345,6 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"KDMV", "a disk image (vmdk), not a memory dump: take the vmcore out of it"),
     (b"vhdxfile", "a disk image (vhdx), not a memory dump: take the vmcore out of it"),
     (b"LPKSHHRH", "a systemd journal: export its text with journalctl -k --file=FILE > log"),
-    (b"PK\x03\x04", "a zip archive: unpack it and give the dump or log inside"),
-    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive: unpack it and give the dump or log inside"),
-    (b"Rar!\x1a\x07", "a RAR archive: unpack it and give the dump or log inside"),
-    (b"\xed\xab\xee\xdb", "an RPM package: unpack it and give the dump or log inside"),
-    (b"!<arch>\n", "a package or archive: unpack it and give the dump or log inside"),
-    (b"070701", "a cpio archive: unpack it and give the dump or log inside"),
     (b"\x89PNG\r\n\x1a\n", "a picture: the text of the log is needed"),
     (b"\xff\xd8\xff", "a picture: the text of the log is needed"),
     (b"%PDF-", "a PDF document: the text of the log is needed"),
@@ -338,13 +359,37 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
 )
 
 
+_ARCHIVES: tuple[tuple[int, bytes, str, str], ...] = (
+    (257, b"ustar", "a tar archive", "tar -xf {}"),
+    (0, b"PK\x03\x04", "a zip archive", "unzip {}"),
+    (0, b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", "7z x {}"),
+    (0, b"Rar!\x1a\x07", "a RAR archive", "unrar x {}"),
+    (0, b"\xed\xab\xee\xdb", "an RPM package", "rpm2cpio {} | cpio -id"),
+    (0, b"!<arch>\ndebian-binary", "a Debian package", "dpkg -x {} ."),
+    (0, b"!<arch>\n", "an ar archive", "ar x {}"),
+    (0, b"070701", "a cpio archive", "cpio -id < {}"),
+)
+"""Where the magic stands, the magic, the name, and the command that unpacks it."""
+
+
+def _archive(head: bytes, path: Path) -> str | None:
+    for offset, magic, name, command in _ARCHIVES:
+        if head.startswith(magic, offset):
+            # What came through a pipe has no name that a shell could use.
+            file = shlex.quote(shown(path)) if path.exists() else "FILE"
+            unpack = command.format(file)
+            return f"{name}: unpack it ({unpack}) and give the folder, dump or log that was in it"
+    return None
+
+
 def _unsupported(head: bytes, source: Source, path: Path) -> str | None:
     """What it is, and what to do, when we know it but can't analyse it."""
     for magic, name in _MAGIC:
         if head.startswith(magic):
             return name
-    if head[257:262] == b"ustar":
-        return "a tar archive: unpack it and give the dump or log inside"
+    archive = _archive(head, path)
+    if archive is not None:
+        return archive
     if head[0x202:0x206] == b"HdrS":
         return "a bootable kernel image, not a dump: give the vmcore as the input"
     if head[:8].strip(b"\0") == b"" and _looks_like_raw_memory(head, source):

@@ -40,6 +40,8 @@ class Input:
     """Nothing is missing that the dump claims to have."""
     lacks: tuple[str, ...] = ()
     """One sentence each: filtered pages, truncation, missing parts, no VMCOREINFO ..."""
+    notes: tuple[str, ...] = ()
+    """What else was used or refused, one sentence each: a log or vmlinux beside the dump ..."""
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,9 @@ from postmortem.render.sections import (
 if TYPE_CHECKING:
     from postmortem.log.decode import Decoded
 
+UNREAD = ("read", "read as a log")
+"""Problems of ``postmortem log`` with an input that it did not get to read."""
+
 SEVERITY_STYLE = {
     Severity.FATAL: "bad",
     Severity.ERROR: "bad",
@@ -86,7 +89,8 @@ def print_log(found: dict[str, Any], file: IO[str]) -> None:
             first=(f"  {'line ' + str(item['line']):>{LEAD}}  ", "label"),
             rest=" " * (LEAD + 4),
         )
-    if not found["reports"]:
+    unread = any(problem["what"] in UNREAD for problem in found["problems"])
+    if not found["reports"] and not unread:  # of what was not read nothing is known
         page.line(("  no kernel report", "aside"))
     for problem in found["problems"]:
         page.prose((problem["what"], "name"), f": {problem['why']}", first="  - ", rest="    ")

@@ -90,6 +90,8 @@ def machine(analysis: Analysis) -> Iterator[tuple[str, str]]:
     yield "FORMAT", f"{source.format}, {size(source.size)}{state}"
     for lack in source.lacks:
         yield "LACKS", lack
+    for note in source.notes:
+        yield "NOTE", note
     if system.release:
         yield "RELEASE", f"{system.release} {system.arch or ''}".strip()
     elif system.arch:

@@ -324,14 +324,15 @@ def server(tmp_path: Path, vmlinux: Path, monkeypatch: pytest.MonkeyPatch) -> It
         process.wait()
 
 
-def test_a_server_is_asked_when_one_is_named(
+def test_a_server_is_asked_only_when_somebody_says_so(
     tmp_path: Path, vmlinux: Path, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     core = dump(tmp_path)
     assert find_debug_info(core, system=False).found is None
     monkeypatch.setenv("DEBUGINFOD_URLS", server)
-    assert find_debug_info(core, system=False, debuginfod=False).found is None
-    found = find_debug_info(core, system=False).found
+    # Distributions set DEBUGINFOD_URLS for everybody: that is nobody's wish to ask.
+    assert find_debug_info(core, system=False).found is None
+    found = find_debug_info(core, system=False, debuginfod=True).found
     assert found is not None
     assert found.found_by == "debuginfod"
     assert found.lines_at(function(vmlinux, "outer").start, is_return_address=False)
@@ -341,9 +342,11 @@ def test_a_server_without_it_is_named(
     tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DEBUGINFOD_URLS", server)
-    search = find_debug_info(dump(tmp_path, build_id=OTHER_BUILD_ID), system=False)
+    core = dump(tmp_path, build_id=OTHER_BUILD_ID)
+    search = find_debug_info(core, system=False, debuginfod=True)
     assert search.found is None
-    assert OTHER_BUILD_ID in search.problems[0].why
+    assert OTHER_BUILD_ID in search.notes[0]
+    assert search.problems == ()  # the answer does without it
 
 
 def test_a_silent_server_costs_the_time_limit(
@@ -358,11 +361,34 @@ def test_a_silent_server_costs_the_time_limit(
         monkeypatch.setenv("DEBUGINFOD_URLS", f"http://127.0.0.1:{listener.getsockname()[1]}/")
         monkeypatch.setenv("DEBUGINFOD_CACHE_PATH", str(tmp_path / "cache"))
         monkeypatch.setenv("DEBUGINFOD_TIMEOUT", "1")
-        search = find_debug_info(dump(tmp_path), system=False)
+        search = find_debug_info(dump(tmp_path), system=False, debuginfod=True)
     assert search.found is None
-    assert "did not answer" in search.problems[0].why
+    assert "did not answer" in search.notes[0]
 
 
 def test_asking_without_a_server_says_how(tmp_path: Path) -> None:
     search = find_debug_info(dump(tmp_path), system=False, debuginfod=True)
-    assert "DEBUGINFOD_URLS" in search.problems[0].why
+    assert "DEBUGINFOD_URLS" in search.notes[0]
+
+
+# a file beside the dump
+
+
+def test_a_vmlinux_beside_the_dump_is_used_if_it_is_of_that_build(
+    tmp_path: Path, vmlinux: Path
+) -> None:
+    found = find_debug_info(dump(tmp_path), system=False, beside=[vmlinux]).found
+    assert found is not None
+    assert (found.found_by, found.vmlinux) == ("beside the dump", vmlinux)
+
+
+def test_a_vmlinux_of_another_build_beside_the_dump_is_said_and_no_more(
+    tmp_path: Path, vmlinux: Path
+) -> None:
+    core = dump(tmp_path, build_id=OTHER_BUILD_ID)
+    search = find_debug_info(core, system=False, beside=[vmlinux])
+    assert search.found is None
+    assert search.problems == ()
+    (note,) = search.notes
+    assert note.startswith(f"{vmlinux.name} beside the dump is of another build")
+    assert OTHER_BUILD_ID in note

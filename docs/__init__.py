@@ -1,0 +1,1 @@
+"""The guides: installed as postmortem_docs, which `postmortem guide` prints."""
