@@ -1,4 +1,4 @@
-"""The commands that are no plugins: analyze, log, dmesg, decode, plugins."""
+"""The commands that are no plugins: analyze, log, dmesg, decode, shell, plugins."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from postmortem.errors import (
 from postmortem.render.clean import clean
 
 if TYPE_CHECKING:
+    from postmortem.case import Case
     from postmortem.model.result import System
     from postmortem.plugin import Plugin
 
@@ -175,6 +176,41 @@ def decode(file: str, arch: str | None, as_json: bool) -> int:
     return EXIT_OK
 
 
+@click.command()
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.option("-c", "--command", "lines", metavar="LINE", multiple=True,
+              help="Run LINE and leave (repeatable).")  # fmt: skip
+@click.option("-i", "--input", "script", metavar="FILE", help="Run the lines of FILE first.")
+@click.option("-s", "--silent", is_flag=True, help="No banner.")
+@click.option("--crashrc/--no-crashrc", default=True, help="Run ~/.crashrc, or not.")
+@input_options
+@click.pass_context
+def shell(
+    ctx: click.Context,
+    /,
+    files: tuple[str, ...],
+    lines: tuple[str, ...],
+    script: str | None,
+    silent: bool,
+    crashrc: bool,
+    **options: Any,
+) -> int:
+    """A crash-style shell: crash's commands, the diagnosis, Python (docs/shell.md).
+
+    Lines come from the terminal, from -c or -i, or from standard input.
+    """
+    from postmortem.shell.start import start
+
+    with _opened(ctx, files, options) as case:
+        return start(case, lines=lines, script=script, silent=silent, rc=crashrc)
+
+
+def _opened(ctx: click.Context, files: tuple[str, ...], options: dict[str, Any]) -> Case:
+    import postmortem
+
+    return postmortem.open(files, plugin_files=plugin_files(ctx), **options)
+
+
 def _read(file: str) -> bytes:
     """A small file, or standard input."""
     from postmortem.log.decode import MAX_BYTES
@@ -255,4 +291,4 @@ def _described(item: Plugin) -> dict[str, Any]:
     }
 
 
-BUILT_IN = (analyze, log, dmesg, decode, plugins)
+BUILT_IN = (analyze, log, dmesg, decode, shell, plugins)

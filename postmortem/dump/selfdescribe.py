@@ -16,11 +16,12 @@ from pathlib import Path
 
 import drgn
 
-from postmortem.dump.btf import STRUCT, Btf, BtfError, BtfTypes
+from postmortem.dump.btf import STRUCT, UNION, Btf, BtfError, BtfTypes
 from postmortem.dump.damage import damage, tolerated
 from postmortem.dump.globals import ANY_MODULE, GlobalVariables, Variable, only_one
 from postmortem.dump.kallsyms import (
     ModuleSymbols,
+    VmlinuxSymbols,
     read_available,
     vmlinux_symbols,
 )
@@ -88,6 +89,18 @@ def structs_of_module(prog: drgn.Program, module: str) -> Iterator[drgn.Type]:
     types = prog.cache.get(_CACHE)
     if isinstance(types, DumpTypes):
         yield from types.structs_of_module(module)
+
+
+def names_of_symbols(prog: drgn.Program) -> list[str]:
+    """The names of the kernel's own symbols, sorted: for completion. None if unknown."""
+    types = prog.cache.get(_CACHE)
+    return types.names_of_symbols() if isinstance(types, DumpTypes) else []
+
+
+def names_of_structs(prog: drgn.Program) -> list[str]:
+    """The names of the kernel's structs and unions, sorted."""
+    types = prog.cache.get(_CACHE)
+    return types.names_of_structs() if isinstance(types, DumpTypes) else []
 
 
 def _find_symbols(
@@ -231,6 +244,23 @@ class DumpTypes:
             types = module.types_if(name, self._vmlinux)
             if types is not None:
                 yield types
+
+    def names_of_symbols(self) -> list[str]:
+        """Of the kernel proper, without those that compilers made (``foo.cold``)."""
+        if not isinstance(self._symbols, VmlinuxSymbols):
+            return []
+        # The first character of each is its kind.
+        names = {text[1:] for _, text in self._symbols.table.names()}
+        return sorted(name for name in names if name.isidentifier())
+
+    def names_of_structs(self) -> list[str]:
+        """Structs and unions of the kernel proper."""
+        btf = self._vmlinux.btf
+        found: set[str] = set()
+        for type_id in btf.ids(STRUCT, UNION):
+            with suppress(BtfError):
+                found.add(btf.head(type_id)[1])
+        return sorted(found - {""})
 
     def structs_of_module(self, name: str) -> Iterator[drgn.Type]:
         """The structs in the module's own section."""

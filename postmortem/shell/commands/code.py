@@ -1,0 +1,135 @@
+"""Machine code: ``dis``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from postmortem.arch import arch_of
+from postmortem.errors import UsageError
+from postmortem.kernel.code.disassembly import Instruction, decode
+from postmortem.kernel.tasks.stacks import Symbolizer
+from postmortem.render.clean import clean
+from postmortem.shell.command import command
+
+if TYPE_CHECKING:
+    import drgn
+
+    from postmortem.shell.session import Session
+
+_MAX_BYTES = 256 << 10
+_PAST = 16
+"""Bytes: no instruction of any architecture is longer."""
+_PLUS = re.compile(r"(?P<symbol>[\w.]+)\+(?P<offset>0x[0-9a-f]+|\d+)", re.IGNORECASE)
+
+
+@command("dis", "code")
+@click.option("-r", "reverse", is_flag=True, help="From the start of the function to ADDRESS.")
+@click.option("-f", "forward", is_flag=True, help="From ADDRESS to the end of the function.")
+@click.option("-x", "base", flag_value=16, type=int, help="Offsets in hexadecimal.")
+@click.option("-d", "base", flag_value=10, type=int, default=10, help="Offsets in decimal.")
+@click.option("-l", "lines", is_flag=True, help="File and line of each, where DWARF is found.")
+@click.argument("address")
+@click.argument("count", type=int, required=False)
+def dis(
+    session: Session,
+    reverse: bool,
+    forward: bool,
+    base: int,
+    lines: bool,
+    address: str,
+    count: int | None,
+) -> None:
+    """Disassemble a function, or COUNT instructions from ADDRESS on.
+
+    ADDRESS is a symbol, symbol+offset, hexadecimal address or (expression). A bare symbol
+    is shown whole; a bare address one instruction.
+    """
+    if count is not None and count < 1:
+        raise UsageError(f"dis: {count} instructions?")
+    prog = session.prog
+    symbols = Symbolizer.of(prog)
+    start, whole = _place(session, address)
+    symbol = symbols.symbol(start)
+    if (reverse or forward or whole) and symbol is None:
+        raise UsageError(f"dis: {start:#x} is in no function")
+    first = start - symbol.offset if symbol and (reverse or (whole and not forward)) else start
+    end = start + 1 if reverse else first + _MAX_BYTES
+    if symbol and not reverse and (whole or forward) and count is None:
+        end = start - symbol.offset + symbol.size
+    limit = count if count is not None else (None if whole or reverse or forward else 1)
+    shown = 0
+    for instruction in _instructions(prog, first, min(end, first + _MAX_BYTES), limit):
+        if lines:
+            _source(session, instruction.address)
+        session.out.write(_line(instruction, symbols, base) + "\n")
+        shown += 1
+    if not shown:
+        raise UsageError(f"dis: no instruction at {first:#x}")
+
+
+def _place(session: Session, text: str) -> tuple[int, bool]:
+    """An address, and whether the whole function is meant."""
+    plus = _PLUS.fullmatch(text)
+    name = plus["symbol"] if plus else text
+    if text.startswith("("):
+        from postmortem.shell.expression import evaluate
+
+        value = evaluate(session.prog, text)
+        address = value.address_ if "(" in value.type_.type_name() else value.value_()
+        return int(address or 0), False
+    try:
+        found = session.prog.symbol(name)
+    except LookupError:
+        found = None
+    if found is not None:
+        return int(found.address) + (int(plus["offset"], 0) if plus else 0), plus is None
+    try:
+        return int(text, 16), False
+    except ValueError:
+        raise UsageError(f"dis: {text} is no symbol, address or expression") from None
+
+
+def _instructions(
+    prog: drgn.Program, start: int, end: int, limit: int | None
+) -> Iterator[Instruction]:
+    from postmortem.dump.kallsyms import read_available
+
+    size = min(end - start + _PAST, _MAX_BYTES, limit * _PAST if limit else _MAX_BYTES)
+    data, skipped = read_available(prog, start, size)
+    if skipped or not data:
+        data = prog.read(start, 1) + b""
+    for number, instruction in enumerate(decode(data, start, arch_of(prog))):
+        if instruction.address >= end or number == limit:
+            return
+        yield instruction
+
+
+def _line(instruction: Instruction, symbols: Symbolizer, base: int) -> str:
+    place = _named(instruction.address, symbols, base)
+    text = instruction.text
+    if instruction.target is not None:
+        text = f"{instruction.mnemonic:<6} {instruction.target:#x}"
+        if named := _named(instruction.target, symbols, base):
+            text += f" {named}"
+    return clean(f"{instruction.address:#x} {place}:") + "\t" + clean(text)
+
+
+def _named(address: int, symbols: Symbolizer, base: int) -> str:
+    symbol = symbols.symbol(address)
+    if symbol is None:
+        return ""
+    if base == 16 or symbol.offset:
+        offset = f"+{symbol.offset:#x}" if base == 16 else f"+{symbol.offset}"
+    else:
+        offset = ""
+    return f"<{symbol.function}{offset}>"
+
+
+def _source(session: Session, address: int) -> None:
+    dump = session.case.dump
+    for line in dump.lines_at(address, is_return_address=False) if dump else ():
+        session.out.write(clean(f"{line.file}: {line.line}") + "\n")

@@ -1,0 +1,115 @@
+"""Commands of our own. The truth is C's, the machine's or the scenario's."""
+
+import re
+
+import pytest
+
+from tests.conftest import machine_named
+from tests.shell.conftest import Shell
+
+
+def test_help_lists_ours_and_those_of_crash(shell: Shell) -> None:
+    listed = shell.says("help").split()
+    assert {"dis", "analyze", "hung", "bt", "kmem", "why"} <= set(listed)
+
+
+@pytest.mark.parametrize("name", ["dis", "hung", "bt", "why", "log"])
+def test_help_tells_about_each(shell: Shell, name: str) -> None:
+    assert re.search(rf"(?i)\b{name}\b", shell.says(f"help {name}"))
+
+
+def test_help_for_nothing_is_said(shell: Shell) -> None:
+    assert "no command" in shell.complains("help nobody_has_this")
+
+
+def test_the_diagnosis_names_the_culprit_of_the_scenario(shell: Shell) -> None:
+    truth = machine_named("6.12-null-chain").truth
+    assert truth["function"] in shell.says("analyze")
+
+
+def test_dis_shows_a_function_from_its_start_to_its_end(shell: Shell) -> None:
+    prog = machine_named("6.12-null-chain").prog
+    symbol = prog.symbol("do_exit")
+    lines = shell.says("dis do_exit").splitlines()
+    addresses = [int(line.split()[0], 16) for line in lines]
+    assert addresses[0] == symbol.address
+    assert addresses == sorted(addresses)
+    assert symbol.address < addresses[-1] < symbol.address + symbol.size
+    assert "<do_exit+" in lines[-1]
+
+
+def test_dis_of_an_address_is_one_instruction(shell: Shell) -> None:
+    assert len(shell.says("dis do_exit+0").splitlines()) == 1
+    assert len(shell.says("dis do_exit 3").splitlines()) == 3
+
+
+def test_dis_backwards_ends_at_the_address(shell: Shell) -> None:
+    prog = machine_named("6.12-null-chain").prog
+    second = int(shell.says("dis do_exit 2").splitlines()[1].split()[0], 16)
+    lines = shell.says(f"dis -r {second:x}").splitlines()
+    assert [int(line.split()[0], 16) for line in lines] == [
+        prog.symbol("do_exit").address,
+        second,
+    ]
+
+
+def test_dis_takes_offsets_in_either_base(shell: Shell) -> None:
+    assert "+0x" in shell.says("dis -x do_exit 2").splitlines()[1]
+    assert "+0x" not in shell.says("dis do_exit 2").splitlines()[1].split(":")[0]
+
+
+@pytest.mark.parametrize("line", ["dis nobody_has_this", "dis do_exit -3", "dis 10", "dis -r 10"])
+def test_dis_says_what_it_can_not(shell: Shell, line: str) -> None:
+    assert shell.complains(line)
+
+
+def test_offsets_of_members(shell: Shell) -> None:
+    lines = shell.says("struct -o list_head").splitlines()
+    assert [line.strip() for line in lines] == [
+        "struct list_head {",
+        "[0] struct list_head *next;",
+        "[8] struct list_head *prev;",
+        "}",
+        "SIZE: 16",
+    ]
+
+
+def test_a_struct_at_an_address_has_its_members_there(shell: Shell) -> None:
+    assert "[1008] struct list_head *prev;" in shell.says("struct -o list_head.prev 1000")
+
+
+def test_a_member_that_is_not_there_is_said(shell: Shell) -> None:
+    assert "no member" in shell.complains("struct -o list_head.nobody")
+    assert "nobody_has_this" in shell.complains("struct -o nobody_has_this")
+
+
+def test_p_takes_expressions_and_crash_s_copies_of_a_cpu(shell: Shell) -> None:
+    assert shell.says("p -x init_task.pid + 16") == "init_task.pid + 16 = (int)0x10\n"
+    assert ".nr_running" in shell.says("p runqueues:0")
+
+
+def test_log_is_what_the_machine_printed(shell: Shell) -> None:
+    plain = shell.says("log -t").splitlines()
+    assert plain[0].startswith("Linux version 6.12")
+    assert shell.says("log").splitlines()[0] == f"[    0.000000] {plain[0]}"
+    assert shell.says("log -m").splitlines()[0].startswith("<5>[    0.000000] Linux version")
+
+
+def test_where_names_a_symbol_and_says_when_nothing_is_known(shell: Shell) -> None:
+    assert "init_task+0x0" in shell.says("where init_task")
+    assert "nothing is known" in shell.says("where 1000")
+
+
+def test_why_says_that_a_task_does_not_wait(shell: Shell) -> None:
+    assert "not among" in shell.complains("why 4000000")
+
+
+def test_python_is_at_hand(shell: Shell) -> None:
+    assert shell.says("py prog['init_task'].pid.value_() + 1") == "1\n"
+    shell.says("p 41")
+    assert shell.says("py _.value_() + 1") == "42\n"
+    assert "ZeroDivisionError" in shell.complains("py 1/0")
+
+
+def test_repeat_is_for_a_running_machine(shell: Shell) -> None:
+    assert "does not change" in shell.complains("repeat ps")
