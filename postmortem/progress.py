@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import IO
 
 from postmortem.render.clean import clean
+from postmortem.steps import beat
 
 PATIENCE_SECONDS = 1.0
 """Nothing is shown before."""
@@ -32,6 +33,7 @@ class Progress:
 
     def __call__(self, stage: str, done: int = 0, total: int = 0) -> None:
         self._state = (stage, done, total)
+        beat()
 
     def __enter__(self) -> Progress:
         if self._wanted and self._file.isatty():

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from postmortem.budget import SECONDS, OverBudget, budget
+from postmortem.budget import GivenUp
 from postmortem.model.problems import Problems
+from postmortem.steps import step
 
 T = TypeVar("T")
 
@@ -20,9 +21,9 @@ def attempt(problems: Problems, what: str, read: Callable[[], T]) -> T | None:
     from postmortem.dump.damage import damage
 
     try:
-        with budget(SECONDS):
+        with step(what):
             return read()
-    except OverBudget as exc:
+    except GivenUp as exc:
         problems.say(what, str(exc))
         return None
     except damage() as exc:

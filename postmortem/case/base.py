@@ -22,6 +22,7 @@ from postmortem.model.problems import Problems
 from postmortem.model.report import Record, Report
 from postmortem.model.result import Analysis, Input, System, TaskStack
 from postmortem.model.shown import Shown
+from postmortem.steps import doing
 
 if TYPE_CHECKING:
     import drgn
@@ -277,7 +278,8 @@ class Case(Shown):
         start = time.perf_counter()
         self._running.append(0.0)
         try:
-            yield
+            with doing(stage):
+                yield
         finally:
             whole = time.perf_counter() - start
             inside = self._running.pop()

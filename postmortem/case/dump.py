@@ -17,6 +17,7 @@ from postmortem.inputs.recognise import Input as Recognised
 from postmortem.model.problems import Problems
 from postmortem.model.report import Record, Report
 from postmortem.model.result import Input, System, TaskStack
+from postmortem.steps import reading
 
 if TYPE_CHECKING:
     from postmortem.kernel.printk import Log
@@ -36,6 +37,14 @@ def open_case(what: Recognised, options: Options) -> Case:
     return DumpCase(what, options)
 
 
+def _bytes_on_disk(path: Path) -> int:
+    """What of a file is there: a size alone is only claimed."""
+    try:
+        return path.stat().st_blocks * 512
+    except OSError:
+        return 0
+
+
 class DumpCase(Case):
     """Facts are read from memory when they are asked for."""
 
@@ -43,6 +52,7 @@ class DumpCase(Case):
         super().__init__(Input("", "", "", 0, True), options=options)
         self._file = what.file
         self._beside = what.beside
+        reading(sum(_bytes_on_disk(path) for path in what.paths))
         with self.timed("open"):
             self._core: Core | None = open_input(what, progress=options.progress)
         info = self._core.info

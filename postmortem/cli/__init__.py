@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -21,6 +23,19 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
         status = run(args)
     except KeyboardInterrupt:  # while the modules are loaded: nothing is begun yet
         status = EXIT_INTERRUPTED
+    _leave(status)
+
+
+def _leave(status: int) -> NoReturn:
+    """As ``sys.exit``, without taking apart a program and all its objects one by one."""
+    from postmortem.steps import is_supervised
+
+    if is_supervised() and threading.active_count() == 1:
+        atexit._run_exitfuncs()
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(status)
     sys.exit(status)
 
 

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import postmortem
 from postmortem.cli.output import check_output, open_output
 from postmortem.cli.pager import open_paged
+from postmortem.cli.supervisor import supervise
 from postmortem.errors import EXIT_LIMITED, EXIT_OK
+from postmortem.steps import notes
 
 if TYPE_CHECKING:
     from postmortem.model.result import Analysis
@@ -31,6 +33,9 @@ def analyse(
 ) -> int:
     """Analyse ``files``, or run one plugin on them, and write the answer; the exit status."""
     check_output(output, (*files, vmlinux, *plugin_files))
+    status = supervise(files, output)
+    if status is not None:
+        return status
     from postmortem.progress import Progress
 
     with (
@@ -44,6 +49,8 @@ def analyse(
             progress=progress,
         ) as case,
     ):
+        for what, why in notes():
+            case.problems.say(what, why)
         analysis = case.analyze() if plugin is None else case.run(plugin, **(options or {}))
     form = {"as_json": as_json, "verbose": verbose, "plugin": plugin is not None}
     _show(analysis, output, form, paged=verbose and pager and output is None and not as_json)

@@ -14,6 +14,7 @@ from postmortem.cli.analysing import analyse
 from postmortem.cli.options import FILE, architecture, input_options, output_options
 from postmortem.cli.output import check_output, complain, open_output
 from postmortem.cli.plugins import plugin_files
+from postmortem.cli.supervisor import supervise
 from postmortem.errors import (
     EXIT_LIMITED,
     EXIT_OK,
@@ -108,6 +109,9 @@ def dmesg(
     from postmortem.render.json import dump
 
     check_output(output, files)
+    status = supervise(files, output)
+    if status is not None:
+        return status
     with postmortem.open(files) as case:
         records = case.log
         known = [p for p in case.problems if p.what.startswith(("log", "printk"))]

@@ -12,6 +12,7 @@ from typing import IO
 
 from postmortem.errors import UsageError
 from postmortem.render.clean import clean
+from postmortem.steps import printing
 
 
 class ReaderLeft(Exception):
@@ -45,6 +46,7 @@ def _is_kept(found: os.stat_result) -> bool:
 @contextlib.contextmanager
 def open_output(output: str | None = None) -> Iterator[IO[str]]:
     """Standard output, or the file ``output``, which is there when all of it is written."""
+    printing()
     try:
         if output is None or output == "-":
             yield sys.stdout
@@ -71,7 +73,7 @@ def _whole_file(path: Path) -> Iterator[IO[str]]:
         with target.open("w", encoding="utf-8") as file:  # a pipe, a terminal, /dev/null
             yield file
         return
-    beside = target.with_name(f".{target.name[:200]}.{os.getpid()}.part")
+    beside = _unfinished(target, os.getpid())
     try:
         fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     except PermissionError:
@@ -91,6 +93,16 @@ def _whole_file(path: Path) -> Iterator[IO[str]]:
         with contextlib.suppress(OSError):
             beside.unlink()
         raise
+
+
+def _unfinished(target: Path, pid: int) -> Path:
+    return target.with_name(f".{target.name[:200]}.{pid}.part")
+
+
+def discard(output: str, pid: int) -> None:
+    """Remove what a process that died has begun to write."""
+    with contextlib.suppress(OSError):
+        _unfinished(Path(os.path.realpath(output)), pid).unlink()
 
 
 def _mode(path: Path) -> int | None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import IO
 
 from postmortem.cli.output import open_output
+from postmortem.steps import printing
 
 LESS = "FRX"
 """Leave when all fits, show colours, keep the text on the screen: what git asks of less."""
@@ -46,6 +47,7 @@ def paged(words: list[str]) -> Iterator[IO[str]]:
     """A file that looks like the terminal; what was written is shown when it is closed."""
     import subprocess
 
+    printing()
     page = _Screen()
     yield page
     env = {"LESS": LESS, **os.environ}

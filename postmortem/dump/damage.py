@@ -43,8 +43,8 @@ def is_damage(exc: BaseException | None) -> bool:
     library below it. AttributeError is if a C struct has no such member. TypeError,
     NameError and the like in our own code are defects.
     """
-    if not isinstance(exc, Exception):
-        return False
+    if not isinstance(exc, Exception) or isinstance(exc, MemoryError):
+        return False  # the step as a whole wants too much (postmortem/steps.py)
     if isinstance(exc, _NONSENSE):
         return True
     if isinstance(exc, AttributeError):

@@ -7,8 +7,9 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from postmortem.budget import SECONDS, OverBudget, budget
+from postmortem.budget import GivenUp
 from postmortem.plugin.contract import RESULTS, Context, DumpContext, Plugin, Result
+from postmortem.steps import step
 
 
 def run_plugin(
@@ -24,7 +25,8 @@ def run_plugin(
     results: list[Result] = []
     given = item.values({}) if options is None else options
     try:
-        with contextlib.redirect_stdout(sys.stderr), _limited(ctx):
+        limited = ctx.case.dump is not None
+        with contextlib.redirect_stdout(sys.stderr), step(f"plugin {item.name}", limited=limited):
             for result in item.run(_context(item, ctx), **given) or ():
                 if isinstance(result, RESULTS):
                     results.append(result)
@@ -32,7 +34,7 @@ def run_plugin(
                     _complain(item, ctx, f"it yielded {_a(result)}, which nothing can show")
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"plugin {item.name}") from None
-    except OverBudget as exc:
+    except GivenUp as exc:
         _complain(item, ctx, str(exc))
     except SystemExit as exc:
         _complain(item, ctx, f"it called sys.exit({exc.code!r})")
@@ -40,11 +42,6 @@ def run_plugin(
         reason = str(exc).strip().partition("\n")[0][:200]
         _complain(item, ctx, f"{type(exc).__name__}: {reason}")
     return results
-
-
-def _limited(ctx: Context) -> contextlib.AbstractContextManager[None]:
-    """What a plugin may take. A log has no end in sight, and nothing in it leads in a circle."""
-    return budget(SECONDS) if ctx.case.dump is not None else contextlib.nullcontext()
 
 
 def _context(item: Plugin, ctx: Context) -> Context:
