@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from postmortem.judge.cpu_story import Story, of_log, panic_ns
+from postmortem.judge.cpu_story import Story, of_log, read_cpus
 from postmortem.judge.cpu_tables import cpu_table, interrupt_lines, under_way
 from postmortem.judge.reports import LOCKUP_KINDS, reports_of
 from postmortem.model.findings import Finding, Table
@@ -25,13 +25,10 @@ def lockups(ctx: Context) -> Iterator[Finding | Table]:
     if prog is None or not ctx.has_types:
         yield from of_log(ctx)
         return
-    from postmortem.kernel.cpu.lockups import lockups as read_lockups
-
-    facts = ctx.attempt("CPUs", lambda: read_lockups(prog, panic_ns(ctx)))
+    facts = read_cpus(ctx, prog)
     if facts is None:
         yield from of_log(ctx)
         return
-    ctx.problems.extend(facts.problems)
     story = Story(ctx, prog, facts, reports_of(ctx, LOCKUP_KINDS))
     yield from story.tell()
     if ctx.named:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from postmortem.graph.model import Edge, EdgeKind, Graph, Node, NodeKind
+from postmortem.graph.model import Doing, Edge, EdgeKind, Graph, Node, NodeKind
 from postmortem.log.blocked import LoggedTask
 from postmortem.model.findings import Confidence, Kind
 from postmortem.model.frame import Frame
@@ -31,6 +31,16 @@ _FAULTS = frozenset(
     }
 )
 """They take the mmap_lock of the task that faults, and no other rwsem."""
+_DOING = {
+    "R": Doing.RUNS,
+    "S": Doing.WAITS,
+    "D": Doing.WAITS,
+    "T": Doing.STOPPED,
+    "t": Doing.STOPPED,
+    "X": Doing.GONE,
+    "Z": Doing.GONE,
+}
+"""By the letter of a task's state."""
 _SECONDS = re.compile(r"for more than (?P<seconds>\d+) seconds")
 
 
@@ -68,6 +78,7 @@ def _add_report(graph: Graph, report: Report) -> None:
         report.module,
         stack=tuple(frame.function or "?" for frame in report.frames if frame.reliable),
         hung=True,
+        doing=Doing.WAITS,
     )
     graph.add(node)
 
@@ -114,6 +125,7 @@ def _task(graph: Graph, pid: int, comm: str, shown: dict[int, LoggedTask]) -> st
         frame.function if frame else None,
         frame.module if frame else None,
         stack=tuple(f.function or "?" for f in task.frames) if task is not None else (),
+        doing=_DOING.get(task.state, Doing.UNKNOWN) if task is not None else Doing.UNKNOWN,
     )
     graph.add(node)
     return node.id

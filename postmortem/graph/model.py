@@ -30,6 +30,20 @@ class NodeKind(str, Enum):
         return self.value
 
 
+class Doing(Enum):
+    """What a task is at that others wait for."""
+
+    UNKNOWN = "unknown"
+    RUNS = "runs"
+    """On a CPU, or ready for one."""
+    SLEEPS = "sleeps"
+    """It waits for nothing but time."""
+    STOPPED = "stopped"
+    WAITS = "waits"
+    GONE = "gone"
+    """It has exited, or left the function, and does nothing more."""
+
+
 class EdgeKind(str, Enum):
     """Why the source can't go on before the target does something; the words lead that way."""
 
@@ -96,10 +110,15 @@ class Node:
     """How many tasks it stands for: a convoy waits for the same thing in the same way."""
     stack: tuple[str, ...] = ()
     """Functions of a task, innermost first."""
-    exited: bool = False
-    """A task that is no more: what it holds is never given back."""
+    doing: Doing = Doing.UNKNOWN
+    """``state`` of a task, for those who decide by it."""
     hung: bool = False
     """It has waited longer than the kernel thinks healthy, or the kernel has said so."""
+
+    @property
+    def exited(self) -> bool:
+        """A task that is no more: what it holds is never given back."""
+        return self.doing is Doing.GONE
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from postmortem.judge.asked import is_asked
 from postmortem.judge.reports import LOCKUP_KINDS, finding_of, index_of, reports_of
 from postmortem.judge.stalls import standstill, told
+from postmortem.log.since import stalled_cpus
 from postmortem.model.findings import (
     Column,
     Confidence,
@@ -19,12 +21,15 @@ from postmortem.model.findings import (
     Finding,
     Kind,
     Severity,
+    Strength,
     Table,
     Unit,
 )
 from postmortem.model.report import Report
 from postmortem.plugin import Context
+from postmortem.rules.blame import signature
 from postmortem.rules.kinds import next_steps
+from postmortem.rules.roles import STALLS
 
 if TYPE_CHECKING:
     import drgn
@@ -49,6 +54,18 @@ def panic_ns(ctx: Context) -> int | None:
     """Log time of the first panic: what happens later does not count."""
     times = [report.time for report in index_of(ctx).panics if report.time]
     return int(min(times) * 1e9) if times else None
+
+
+def read_cpus(ctx: Context, prog: drgn.Program) -> Lockups | None:
+    """What each CPU was at, read once; its problems are noted."""
+    from postmortem.kernel.cpu.lockups import lockups
+
+    if "cpus" not in ctx.memo:
+        found = ctx.attempt("CPUs", lambda: lockups(prog, panic_ns(ctx)))
+        ctx.problems.extend(found.problems if found is not None else ())
+        ctx.memo["cpus"] = found
+    facts: Lockups | None = ctx.memo["cpus"]
+    return facts
 
 
 class Story:
@@ -102,9 +119,11 @@ class Story:
         """Whether a CPU still does what a report said."""
         if state.idle or report.kind is Kind.WORKQUEUE_STALL:
             return False
+        if report.cpu is None and report.function is None:
+            return stalled_cpus(report) == [state.number]
         if report.cpu is None:
             # A stall that another CPU noticed: the report has only the stack.
-            return report.function is not None and report.function in state.functions
+            return report.function in state.functions
         if report.cpu != state.number:
             return False
         if report.task is not None and report.task.pid != state.cpu.task.pid:
@@ -118,9 +137,10 @@ class Story:
         report = self._report_of(root, told)
         if report is not None:
             self._told.add(report.line)
-            merged = finding_of(self._ctx, report)
+            merged = _with_place(finding_of(self._ctx, report), report, told.culprit, root.cpu)
             return replace(
                 merged,
+                confidence=told.confidence,
                 explanation=told.explanation,
                 evidence=(*merged.evidence, *told.evidence),
                 culprit=_more(merged.culprit, told.culprit),
@@ -153,8 +173,11 @@ class Story:
             same_kind = told.kind is report.kind or (
                 report.kind is Kind.RCU_STALL and told.kind is Kind.SOFT_LOCKUP
             )
-            same_place = report.function is not None and report.function == told.culprit.function
-            if same_kind and same_place and report.cpu in (root.cpu.number, None):
+            if not same_kind or report.cpu not in (root.cpu.number, None):
+                continue
+            if report.function is None and self._still_there(report, root.cpu):
+                return report
+            if report.function is not None and report.function == told.culprit.function:
                 return report
         return None
 
@@ -174,7 +197,10 @@ class Story:
         if found is None:
             return
         report = next((r for r in self._reports if r.kind is Kind.WORKQUEUE_STALL), None)
-        stalled = [pool for pool in found.pools if pool.stalled_seconds >= found.thresh_seconds]
+        # Who asks for a crash does not wait for the watchdog.
+        asked = is_asked(self._ctx) or self._ctx.named
+        thresh = min(found.thresh_seconds, _ASKED) if asked else found.thresh_seconds
+        stalled = [pool for pool in found.pools if pool.stalled_seconds >= thresh]
         if report is not None and not stalled:
             stalled = [pool for pool in found.pools if pool.stalled_seconds >= _NO_PROGRESS][:1]
         if not stalled:
@@ -312,7 +338,7 @@ class Story:
     def _as_consequence(self, report: Report) -> Finding:
         """A report whose root is told already."""
         self._told.add(report.line)
-        finding = finding_of(self._ctx, report)
+        finding = self._from_its_cpu(report, finding_of(self._ctx, report))
         cause = self._roots.get(report.cpu) if report.cpu is not None else None
         if cause is None and report.kind is not Kind.SOFT_LOCKUP:
             cause = self._last
@@ -320,7 +346,41 @@ class Story:
             return finding
         return replace(finding, caused_by=(cause,))
 
+    def _from_its_cpu(self, report: Report, finding: Finding) -> Finding:
+        """A report without a stack: what its CPU was at in the dump, if it is still there."""
+        from postmortem.judge.lockups import culprit_of
 
+        if report.function is not None or report.kind not in STALLS:
+            return finding
+        state = next((s for s in self._facts.cpus if self._still_there(report, s)), None)
+        if state is None or not state.frames:
+            return finding
+        culprit = culprit_of(state, report.kind)
+        finding = _with_place(finding, report, culprit, state)
+        return replace(finding, culprit=_more(finding.culprit, culprit))
+
+
+def _with_place(
+    finding: Finding, report: Report, culprit: Culprit, state: CpuState | None
+) -> Finding:
+    """Where memory knows the place that the log lacks: in the title, with what was missing."""
+    if report.function is not None or culprit.function is None or state is None:
+        return finding
+    missing = f"the log has no stack for CPU {state.number}; this is from the dump's own"
+    stack = " < ".join(state.functions[:6])
+    known = tuple(item for item in finding.evidence if item.what != report.corrupted)
+    return replace(
+        finding,
+        title=f"{finding.title} in {culprit.function}",
+        shown="",
+        confidence=Confidence.LIKELY,
+        evidence=(*known, Evidence(f"{missing}: {stack}", f"CPU {state.number}", Strength.SHOWN)),
+        signature=signature(report.kind, culprit.function, state.frames),
+    )
+
+
+_ASKED = 5.0
+"""Seconds without progress that are too long for somebody who made the machine crash."""
 _NO_PROGRESS = 3.0
 """Seconds without progress that agree with a report of the workqueue watchdog."""
 
@@ -348,7 +408,7 @@ def _all_asleep(pool: Pool) -> str:
 
 def _pool_table(pools: Sequence[Pool]) -> Table:
     return Table(
-        title="PoolWorker pools that make no progress",
+        title="Worker pools that make no progress",
         columns=(
             Column("pool", Unit.ID),
             Column("CPU", Unit.ID),

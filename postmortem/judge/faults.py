@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from postmortem.judge.assertions import told
 from postmortem.judge.fate import outcome
+from postmortem.judge.left_locks import with_left_locks
 from postmortem.judge.reports import code_block, finding_of
 from postmortem.model.findings import Block, Confidence, Evidence, Finding, Holds, Kind, Strength
 from postmortem.model.report import Report
@@ -33,7 +34,8 @@ def oops_finding(ctx: Context, report: Report) -> Finding:
     # What memory adds may fail on a damaged dump: what the log says must not be lost.
     more = partial(_explained, ctx, report, plain)
     found = more() if ctx.prog is None else ctx.attempt("more on an oops", more) or plain
-    return replace(found, explanation=f"{found.explanation} {said}".rstrip())
+    found = replace(found, explanation=f"{found.explanation} {said}".rstrip())
+    return with_left_locks(ctx, found, report)
 
 
 def _explained(ctx: Context, report: Report, finding: Finding) -> Finding:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from postmortem.graph.model import Edge, EdgeKind, Graph, Node, NodeKind, cycles, roots
+from postmortem.graph.model import Doing, Edge, EdgeKind, Graph, Node, NodeKind, cycles, roots
 from postmortem.graph.tree import circle, seconds_text, tree
+from postmortem.judge.asked import is_asked, noted
 from postmortem.judge.reports import (
     HANG_KINDS,
     confidence_of,
@@ -41,6 +42,8 @@ _CROWD = 10
 """So many tasks behind one thing are no chance ..."""
 _CROWD_SECONDS = 5.0
 """... once the first has waited so long: a busy lock changes hands in milliseconds."""
+_KEPT_SECONDS = 20.0
+"""So long nobody keeps a lock on a machine that works."""
 _CIRCLE_SECONDS = 1.0
 """Younger circles may be about to dissolve: a ww_mutex gives way by itself."""
 
@@ -102,18 +105,20 @@ def _told(ctx: Context, report: Report, facts: Facts) -> Finding:
 
 
 def read_facts(ctx: Context) -> Facts:
-    """Who waits for whom, from memory where there is any, else from the log."""
-    reports = reports_of(ctx, HANG_KINDS)
-    return _from_dump(ctx, reports) or _from_log(ctx, reports)
+    """Who waits for whom, from memory where there is any, else from the log; read once."""
+    found = ctx.memo.get("who waits")
+    if found is None:
+        reports = reports_of(ctx, HANG_KINDS)
+        found = ctx.memo["who waits"] = _from_dump(ctx, reports) or _from_log(ctx, reports)
+    facts: Facts = found
+    return facts
 
 
 def hangs(ctx: Context, facts: Facts) -> Iterator[Finding]:
     """One finding for each trouble, and what the kernel reported beside them."""
     reports = reports_of(ctx, HANG_KINDS)
     used: set[int] = set()
-    asked = ctx.named or bool(index_of(ctx).by_kind.get(Kind.USER_REQUESTED))
-    asked = asked or bool(index_of(ctx).by_kind.get(Kind.NMI))
-    found = troubles(facts, asked=asked)
+    found = troubles(facts, asked=ctx.named or is_asked(ctx))
     if len(found) > _MAX_TROUBLES:
         ctx.problem("hangs", f"{len(found)} of them: the largest {_MAX_TROUBLES} are shown")
     for trouble in found[:_MAX_TROUBLES]:
@@ -125,7 +130,9 @@ def hangs(ctx: Context, facts: Facts) -> Iterator[Finding]:
             and _concerns(report, trouble, facts.graph)
         ]
         used |= {report.line for report in mine}
-        yield _finding(ctx, facts, trouble, mine)
+        finding = _finding(ctx, facts, trouble, mine)
+        noted(ctx, finding.id, trouble.tasks, facts.graph.nodes[trouble.root].stack)
+        yield finding
         yield from _referred_to(ctx, mine)
     for report in reports:
         if report.line not in used:
@@ -171,7 +178,8 @@ def troubles(facts: Facts, *, asked: bool = False) -> list[Trouble]:
         lost = graph.nodes[root].exited and any(
             edge.confidence is Confidence.CERTAIN for edge in graph.into(root)
         )
-        if lost or any(node.hung for node in tasks) or (asked and _crowd(tasks)):
+        slow = asked and (_crowd(tasks) or _long_kept(graph, root, tasks))
+        if lost or slow or any(node.hung for node in tasks):
             result.append(Trouble(root, (), tuple(tasks)))
     result = _merged(graph, result)
     result.sort(key=lambda item: (not item.cycle, -item.tasks))
@@ -181,6 +189,12 @@ def troubles(facts: Facts, *, asked: bool = False) -> list[Trouble]:
 def _crowd(tasks: Sequence[Node]) -> bool:
     longest = max((node.seconds or 0.0 for node in tasks), default=0.0)
     return sum(node.count for node in tasks) >= _CROWD and longest >= _CROWD_SECONDS
+
+
+def _long_kept(graph: Graph, root: str, tasks: Sequence[Node]) -> bool:
+    """A lock that a known task keeps so long that people lose patience."""
+    sure = any(e.kind.holds and e.confidence is Confidence.CERTAIN for e in graph.into(root))
+    return sure and max((node.seconds or 0.0 for node in tasks), default=0.0) >= _KEPT_SECONDS
 
 
 def _merged(graph: Graph, troubles: list[Trouble]) -> list[Trouble]:
@@ -354,17 +368,15 @@ def _cycle_tasks(graph: Graph, trouble: Trouble) -> list[Node]:
 
 def _explanation(facts: Facts, trouble: Trouble) -> str:
     graph = facts.graph
-    count = trouble.tasks
-    tasks = "One task hangs" if count == 1 else f"{count} tasks hang"
-    longest = max((node.seconds or 0.0 for node in trouble.blocked), default=0.0)
-    text = f"{tasks}, the longest for {seconds_text(longest)}. "
-    if count == 1:
-        text = f"One task hangs, for {seconds_text(longest)}. "
+    text = _how_many(trouble)
     if trouble.cycle:
         return text + _circle_words(graph, trouble)
     root = graph.nodes[trouble.root]
     if root.kind is NodeKind.DEVICE and root.state:
         return f"{text}All wait for {root.label}, which does not answer: {root.state}."
+    if root.kind is NodeKind.UNKNOWN and root.address is not None:
+        lock = graph.nodes[graph.into(root.id)[0].source].label
+        return f"{text}{lock} names its owner at {root.address:#x}, but {root.state}."
     if root.kind is NodeKind.UNKNOWN:
         where = "the dump does not show" if facts.from_dump else "the log does not say"
         kind = root.label.partition(",")[0]
@@ -383,13 +395,27 @@ def _explanation(facts: Facts, trouble: Trouble) -> str:
             f" the {source} does not say who should end this wait."
         )
     held = facts.holding.get(root.id)
-    what = [f"{graph.nodes[e.source].label}" for e in graph.into(root.id)]
-    does = _DOES.get(graph.into(root.id)[0].kind, "holds")
-    likely = "most likely " if graph.into(root.id)[0].confidence is not Confidence.CERTAIN else ""
-    text += f"At the root {root.label} {likely}{does} {', '.join(what[:3])}"
+    first, *more = graph.into(root.id)
+    what = [graph.nodes[e.source].label for e in (first, *more) if e.kind is first.kind]
+    does = _DOES.get(first.kind, "holds")
+    text += f"At the root {root.label} {sureness(first.confidence)}{does} {', '.join(what[:3])}"
     if held is not None and does == "holds":
         text += f", taken in {held[0].function}()"
     return f"{text}; it {_doing(root)}."
+
+
+def sureness(confidence: Confidence) -> str:
+    """The word before the verb."""
+    return {Confidence.LIKELY: "most likely ", Confidence.POSSIBLE: "perhaps "}.get(confidence, "")
+
+
+def _how_many(trouble: Trouble) -> str:
+    """Who hangs; one task is named, since others may hang behind something else."""
+    count = trouble.tasks
+    longest = seconds_text(max((node.seconds or 0.0 for node in trouble.blocked), default=0.0))
+    if count == 1:
+        return f"Task {trouble.blocked[0].label} hangs, for {longest}. "
+    return f"{count} tasks hang, the longest for {longest}. "
 
 
 def _article(kind: str) -> str:
@@ -399,12 +425,13 @@ def _article(kind: str) -> str:
 
 
 def _doing(root: Node) -> str:
-    state = root.state
-    if state.startswith(("sleeping", "running", "runnable", "stopped")):
-        return f"is {state}"
-    if root.exited:
-        return state.partition(":")[0]
-    return f"is in state {state}" if state else "does something that is not known"
+    if root.doing is Doing.GONE:
+        return root.state.partition(":")[0] or "has exited"
+    if root.doing is Doing.UNKNOWN or not root.state:
+        return "does something that is not known"
+    # Of a task in a log only the letter is known.
+    by_letter = root.doing is Doing.WAITS or len(root.state) == 1
+    return f"is in state {root.state}" if by_letter else f"is {root.state}"
 
 
 def _circle_words(graph: Graph, trouble: Trouble) -> str:
@@ -439,7 +466,8 @@ def _evidence(facts: Facts, trouble: Trouble) -> Iterator[Evidence]:
 
 def _verb(edge: Edge, source: Node) -> str:
     if edge.kind is EdgeKind.WAITS and source.seconds is not None:
-        return f"has waited {seconds_text(source.seconds)} for"
+        waited = seconds_text(source.seconds)
+        return f"have waited up to {waited} for" if source.count > 1 else f"has waited {waited} for"
     return str(edge.kind) if edge.kind in _PLAIN_VERBS else f"is {edge.kind}"
 
 
@@ -482,10 +510,14 @@ def _next_steps(facts: Facts, trouble: Trouble, culprit: Culprit) -> tuple[str, 
 
 
 def _stacks(graph: Graph, trouble: Trouble) -> Iterator[Block]:
-    shown = _cycle_tasks(graph, trouble) if trouble.cycle else [graph.nodes[trouble.root]]
-    if not trouble.cycle:
-        shown.append(next((node for node in trouble.blocked if node.hung), trouble.blocked[0]))
-    for node in shown[:4]:
+    """Of the root, or of who waits for it where it is no task, and of the longest wait."""
+    if trouble.cycle:
+        shown = _cycle_tasks(graph, trouble)
+    else:
+        root = graph.nodes[trouble.root]
+        first = next((node for node in trouble.blocked if node.hung), trouble.blocked[0])
+        shown = [root if root.kind is NodeKind.TASK else _last_waiter(graph, trouble), first]
+    for node in {node.id: node for node in shown[:4]}.values():
         if node.stack:
             yield Block(f"Stack of {node.label}", node.stack, holds=Holds.STACK)
 

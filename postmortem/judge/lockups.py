@@ -17,8 +17,10 @@ from postmortem.model.findings import (
     Holds,
     Kind,
     Severity,
+    Strength,
 )
 from postmortem.model.frame import Frame
+from postmortem.model.report import Role
 
 _MAX_FRAMES = 6
 
@@ -37,16 +39,35 @@ def _seconds(stuck: Stuck | None) -> str:
 
 
 def culprit_of(state: CpuState, kind: Kind) -> Culprit:
-    """The function that a CPU does not leave, and its task."""
+    """The function that a CPU does not leave, and its task; only the CPU if it is a victim."""
     from postmortem.rules.blame import guilty_frame
 
     frame = guilty_frame(state.frames, kind)
+    if role(state, kind) in (Role.AWAITS_CPU, Role.STARVES):
+        return Culprit(cpu=state.number)
     return Culprit(
         function=frame.function if frame else None,
         module=frame.module if frame else None,
         task=state.cpu.task,
         cpu=state.number,
     )
+
+
+def role(state: CpuState, kind: Kind) -> Role:
+    """Whether what a CPU is at keeps the others waiting, or waits itself."""
+    from postmortem.rules.blame import guilty_frame
+    from postmortem.rules.roles import role_of
+
+    return role_of(kind, state.frames, guilty_frame(state.frames, kind))
+
+
+_VICTIMS = {
+    Role.AWAITS_CPU: "it waits for another CPU to answer its call, and which one does not"
+    " answer is not seen",
+    Role.AWAITS_LOCK: "it spins on {lock}, and who holds that is not seen",
+    Role.STARVES: "it is RCU's own thread, which holds up nobody",
+}
+"""Why a CPU that does not let go is not to blame for it."""
 
 
 def _signed(finding: Finding, frames: Sequence[Frame]) -> Finding:
@@ -60,7 +81,7 @@ def _cpu_root(root: Root, state: CpuState) -> Finding:
     how = stuck.how if stuck is not None else How.KERNEL
     kind = Kind.HARD_LOCKUP if how is How.INTERRUPTS_OFF else Kind.SOFT_LOCKUP
     culprit = culprit_of(state, kind)
-    name = f"{culprit.function}()" if culprit.function else f"task {culprit.task.comm}"  # type: ignore[union-attr]
+    name = f"{culprit.function}()" if culprit.function else f"task {state.cpu.task.comm}"
     title = {
         How.INTERRUPTS_OFF: "hard lockup in {0}",
         How.KERNEL: "BUG: soft lockup in {0}",
@@ -84,11 +105,19 @@ def _cpu_root(root: Root, state: CpuState) -> Finding:
     if root.holder is not None:
         text += f" It holds {_lock(root)}, which others wait for."
     sure = (stuck is not None and stuck.sure) or how is not How.KERNEL or bool(root.victims)
+    confidence = Confidence.CERTAIN if sure else Confidence.LIKELY
+    if _is_victim(root):
+        victim = _VICTIMS[role(state, kind)]
+        confidence = Confidence.POSSIBLE
+        text = (
+            f"CPU {state.number} has not let go for {_seconds(stuck)}, but it is a victim:"
+            f" {victim.format(lock=_own_lock(root, state))}."
+        )
     finding = Finding(
         id=f"cpu{state.number}-stuck",
         kind=kind,
         severity=Severity.ERROR,
-        confidence=Confidence.CERTAIN if sure else Confidence.LIKELY,
+        confidence=confidence,
         title=title,
         explanation=text,
         evidence=_in_order(_cpu_evidence(state, stuck), _victims(root)),
@@ -102,6 +131,11 @@ def _cpu_root(root: Root, state: CpuState) -> Finding:
 def _lock(root: Root) -> str:
     spin = next((r.spin for r in root.reasons.values() if r.spin is not None), None)
     return spin.name if spin is not None else "a lock"
+
+
+def _own_lock(root: Root, state: CpuState) -> str:
+    reason = root.reasons.get(state.number)
+    return reason.spin.name if reason is not None and reason.spin is not None else "a lock"
 
 
 def _circle(root: Root) -> Finding:
@@ -260,6 +294,7 @@ def _cpu_evidence(state: CpuState, stuck: Stuck | None) -> list[Evidence]:
                     else ""
                 ),
                 f"{where}, RFLAGS",
+                Strength.SHOWN,
             )
         )
     if state.silent_ns and state.silent_ns > 1e9:
@@ -267,6 +302,7 @@ def _cpu_evidence(state: CpuState, stuck: Stuck | None) -> list[Evidence]:
             Evidence(
                 f"its timer interrupt is {state.silent_ns / 1e9:.1f} s overdue",
                 f"hrtimer_bases of {where}",
+                Strength.SHOWN,
             )
         )
     if state.running_ns:
@@ -275,6 +311,7 @@ def _cpu_evidence(state: CpuState, stuck: Stuck | None) -> list[Evidence]:
                 f"its task has run for {state.running_ns / 1e9:.1f} s without a switch"
                 f" ({state.policy})",
                 "sched_info.last_arrival",
+                Strength.SHOWN,
             )
         )
     if stuck is not None and stuck.starved is not None:
@@ -285,6 +322,7 @@ def _cpu_evidence(state: CpuState, stuck: Stuck | None) -> list[Evidence]:
                 f"{task.comm} ({task.pid}, {stuck.starved.policy}) has waited for the CPU for "
                 f"{stuck.starved.wait_ns / 1e9:.1f} s" + (f", and {more} more" if more else ""),
                 "sched_info.last_queued",
+                Strength.SHOWN,
             )
         )
     if state.watchdog_ns and state.watchdog_ns > 5e9:
@@ -303,8 +341,16 @@ def _in_order(cpu: list[Evidence], victims: tuple[Evidence, ...]) -> tuple[Evide
     return (*cpu[:1], *victims[:3], *cpu[1:], *victims[3:])
 
 
+def _is_victim(root: Root) -> bool:
+    if root.cpu is None or root.stuck is None or root.stuck.how is How.STARVING:
+        return False
+    return role(root.cpu, Kind.SOFT_LOCKUP) in _VICTIMS
+
+
 def _steps(root: Root, culprit: Culprit) -> tuple[str, ...]:
     name = f"{culprit.function}()" if culprit.function else "the program"
+    if _is_victim(root):
+        return ("Look at the other CPUs' stacks: postmortem lockups lists them all.",)
     if root.victims:
         steps = [f"Find out why {name} does not come to an end; the other CPUs only wait for it."]
         if root.holder is not None:

@@ -11,8 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from postmortem.judge import asked
 from postmortem.judge.boots import by_boot, earlier_sentence
 from postmortem.judge.calm import calm
+from postmortem.judge.confidence import earned, lowered
 from postmortem.judge.reports import index_of
 from postmortem.log.link import event_of
 from postmortem.model.findings import (
@@ -24,7 +26,9 @@ from postmortem.model.findings import (
     Verdict,
     strongest_first,
 )
+from postmortem.plugin.discovery import OURS
 from postmortem.rules.causes import Event, History
+from postmortem.rules.kinds import DEADLY, LOCKUPS
 
 if TYPE_CHECKING:
     from postmortem.plugin import Context
@@ -37,7 +41,7 @@ def diagnose(findings: Sequence[Finding], ctx: Context) -> tuple[tuple[Finding, 
 
     :return: The findings, causes linked, the most important first; the verdict.
     """
-    linked = _linked(findings, ctx)
+    linked = asked.linked(_linked([earned(finding) for finding in findings], ctx), ctx)
     origin = _origins(linked)
     boots = by_boot(linked, ctx)
     root = _root(boots[0], origin) if boots else None
@@ -45,8 +49,10 @@ def diagnose(findings: Sequence[Finding], ctx: Context) -> tuple[tuple[Finding, 
         return tuple(linked), calm(ctx)
     ordered = sorted(linked, key=lambda item: _rank(item, root, origin))
     others = [_root(part, origin) for part in boots[1:] if not _in_crash_kernel(part[0], ctx)]
-    verdict = _verdict(root, ordered, ctx)
-    return tuple(ordered), replace(verdict, summary=verdict.summary + earlier_sentence(others))
+    followed = [item for item in ordered if item.id != root.id and origin[item.id].id == root.id]
+    verdict = _less_sure(_verdict(root, followed, ctx), ctx)
+    more = asked.also(ordered, root, ctx) + earlier_sentence(others)
+    return tuple(ordered), replace(verdict, summary=verdict.summary + more)
 
 
 def _in_crash_kernel(finding: Finding, ctx: Context) -> bool:
@@ -164,24 +170,58 @@ def _followed(finding: Finding, ctx: Context) -> str:
     return finding.readable
 
 
-def _verdict(root: Finding, findings: Sequence[Finding], ctx: Context) -> Verdict:
-    consequences = [item for item in findings if root.id in item.caused_by and item.id != root.id]
+def _verdict(root: Finding, followed: Sequence[Finding], ctx: Context) -> Verdict:
+    """:param followed: what goes back to the root, directly or not."""
     summary = root.explanation
-    if consequences:
-        last = max(consequences, key=_when)
-        summary += f" What followed from it: {_followed(last, ctx)}."
+    worst = min(followed, key=_gravity, default=None)
+    if worst is not None:
+        summary += f" What followed from it: {_followed(worst, ctx)}."
+    culprit, confidence = root.culprit, root.confidence
+    evidence = strongest_first(root.evidence)[:_MAX_EVIDENCE]
+    victim = _broke_on(root, followed)
+    if victim is not None:
+        culprit = victim.culprit
+        confidence = max(confidence, victim.confidence, key=list(Confidence).index)
+        summary += f" {victim.explanation}"
+        own = strongest_first(victim.evidence)
+        evidence = (*evidence[: _MAX_EVIDENCE // 2], *own)[:_MAX_EVIDENCE]
     return Verdict(
         kind=root.kind,
         title=root.title,
         shown=root.shown,
         summary=summary,
-        confidence=root.confidence,
-        culprit=root.culprit,
+        confidence=confidence,
+        culprit=culprit,
         signature=root.signature,
-        evidence=strongest_first(root.evidence)[:_MAX_EVIDENCE],
+        evidence=evidence,
         next_steps=root.next_steps,
         finding=root.id,
     )
+
+
+def _less_sure(verdict: Verdict, ctx: Context) -> Verdict:
+    """A judge that failed may have known better."""
+    judges = frozenset(item.name for item in ctx.case.plugins if item.origin == OURS)
+    confidence = lowered(verdict.confidence, ctx.problems, judges)
+    return replace(verdict, confidence=confidence)
+
+
+def _gravity(finding: Finding) -> tuple[int, float]:
+    """The most severe first; of equals the last, which is how it ended."""
+    place, number = _when(finding)
+    return _SEVERITIES.index(finding.severity), -(number + place * 1e12)
+
+
+_RAN = LOCKUPS | DEADLY
+"""Kinds whose culprit was running: who only waits has done nothing."""
+
+
+def _broke_on(root: Finding, followed: Sequence[Finding]) -> Finding | None:
+    """Where no code is named that began it: the driver's code that could not cope with it."""
+    if any((root.culprit.function, root.culprit.module, root.culprit.task)):
+        return None
+    ran = (item for item in followed if item.kind in _RAN and item.culprit.module)
+    return min(ran, key=_when, default=None)
 
 
 def only_asked(names: Sequence[str]) -> Verdict:

@@ -139,8 +139,11 @@ _RELATIONS = (
         rf"(?P<parent>{_ADDRESS}): PCI bridge to \[bus (?P<secondary>[0-9a-f]{{2}})",
     ),
     (": usb-storage ", r"scsi (?P<child>host\d+): usb-storage (?P<parent>\d+-[\d.]+)"),
+    ("scsi host", r"scsi (?P<child>host\d+): (?P<driver>[A-Za-z][\w /.,()-]{1,60})"),
     (": mmc", r"(?P<child>mmcblk\d+): (?P<parent>mmc\d+):[0-9a-f]{4} "),
 )
+VIA = "via "
+"""Before the driver of a SCSI host, where that is all that is known of what the host hangs on."""
 PHRASES = tuple(phrase for phrase, _pattern in _RELATIONS)
 
 
@@ -159,6 +162,9 @@ class Relations:
             if match is None or len(self._parents) >= MAX_RELATIONS:
                 continue
             groups = match.groupdict()
+            if "driver" in groups:
+                self._parents.setdefault(groups["child"], f"{VIA}{groups['driver'].strip()}")
+                return True
             parent = _one(groups["parent"])
             if "bus" in groups:
                 child = f"usb bus {groups['bus']}"

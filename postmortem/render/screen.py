@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
-from postmortem.model.findings import Block, Finding, Holds, Strength
+from postmortem.model.findings import Block, Finding, Holds, Problem, Strength
 from postmortem.model.result import Analysis
 from postmortem.render import text, words
 from postmortem.render.frames import FrameLine
@@ -180,7 +180,7 @@ def _more(page: Page, analysis: Analysis) -> None:
     ]
     parts = [_counted(count, what) for count, what in counted if count > 0]
     if analysis.problems:
-        page.line((_limits(len(analysis.problems)), "warn"), cut=True)
+        page.line((_limits(analysis.problems), "warn"), cut=True)
     also = ", ".join(parts) or "the machine and its log"
     page.line((f"-v: {also}; -o FILE.html: a page", "aside"), cut=True)
 
@@ -189,6 +189,10 @@ def _counted(count: int, what: str) -> str:
     return f"{count} {what}{'' if count == 1 else 's'}"
 
 
-def _limits(count: int) -> str:
-    things = "1 thing limits" if count == 1 else f"{count} things limit"
+def _limits(problems: Sequence[Problem]) -> str:
+    """A judge that failed is named: the answer is less sure for it."""
+    failed = next((item for item in problems if item.what.startswith("plugin ")), None)
+    if failed is not None:
+        return f"Less sure: {failed.what} failed ({failed.why}); -v lists what limits this answer."
+    things = "1 thing limits" if len(problems) == 1 else f"{len(problems)} things limit"
     return f"{things} this answer: -v says what and why."

@@ -128,13 +128,34 @@ who fails first, what follows, how its device is named, seconds between."""
 _MADE_OF_DISKS = ("dm-", "md", "pool ")
 
 
+_ROADS = (
+    ("ata-", ("ahci", "ata_", "sata_", "pata_", "nv_", "mv")),
+    ("iscsi", ("iSCSI", "cxgb", "qla4", "be2iscsi", "bnx2i", "qedi")),
+    ("fc-", ("qla2", "QLogic", "Emulex", "lpfc", "fnic", "bfa", "zfcp", "qedf", "bnx2fc")),
+    ("xhci", ("usb", "uas")),
+)
+"""By the beginning of a failure's form: names of the drivers whose SCSI hosts it can concern."""
+
+
+def _other_road(earlier: Event, later: Event) -> bool:
+    """Whether the log says that the disk hangs on a host that the failure can't concern."""
+    drivers = [name[4:] for name in later.above if name.startswith("via ")]
+    if any(name.startswith("usb ") for name in later.above):
+        drivers.append("usb")
+    known = next((names for form, names in _ROADS if earlier.form.startswith(form)), None)
+    return bool(drivers) and known is not None and not any(
+        driver.startswith(known) for driver in drivers
+    )  # fmt: skip
+
+
 def _beside(earlier: Event, later: Event) -> bool:
     if earlier.layer is None or later.layer is None or earlier.time is None or later.time is None:
         return False
     seconds = later.time - earlier.time
     for first, then, named, near in _BESIDE:
         if earlier.form in first and later.form in then and seconds <= near:
-            return any(device.startswith(named) for device in later.devices)
+            disk = any(device.startswith(named) for device in later.devices)
+            return disk and not _other_road(earlier, later)
     under = 3 >= earlier.layer < later.layer and earlier.form in _DISK_SAYS
     return under and seconds <= 60 and any(d.startswith(_MADE_OF_DISKS) for d in later.devices)
 

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from postmortem.graph.model import Edge, EdgeKind, Graph, Node, NodeKind
+from postmortem.graph.model import Doing, Edge, EdgeKind, Graph, Node, NodeKind
 from postmortem.judge.hangs import Facts, hangs, troubles
 from postmortem.model.findings import Confidence, Finding, Kind, TaskRef
 from postmortem.model.result import Input
@@ -97,7 +97,8 @@ def test_holder_is_the_culprit_and_not_who_waits() -> None:
 
 def test_what_a_dead_task_holds_is_trouble_at_once() -> None:
     def held_by(sure: Confidence, exited: bool) -> Graph:
-        return graph(task("waiter", 0.1), lock("one"), task("dead", 0, exited=exited),
+        doing = Doing.GONE if exited else Doing.WAITS
+        return graph(task("waiter", 0.1), lock("one"), task("dead", 0, doing=doing),
                      waits="waiter>one>dead", sure=sure)  # fmt: skip
 
     assert len(troubles(Facts(held_by(CERTAIN, True)))) == 1
@@ -136,3 +137,61 @@ def test_largest_trouble_comes_first_and_circles_before_all() -> None:
     assert [(bool(item.cycle), item.tasks) for item in troubles(Facts(found))] == [
         (True, 2), (False, 3)
     ]  # fmt: skip
+
+
+def test_one_task_is_named_where_others_hang_behind_something_else() -> None:
+    found = graph(task("zorbd", 130, hung=True), lock("one"), task("holder", 1),
+                  waits="zorbd>one>holder")  # fmt: skip
+    assert told(found).explanation.startswith("Task zorbd hangs, for 2 min 10 s. ")
+
+
+def test_a_perhaps_is_no_most_likely() -> None:
+    found = graph(task("waiter", 130, hung=True), lock("one"), task("holder", 1),
+                  waits="waiter>one>holder", sure=Confidence.POSSIBLE)  # fmt: skip
+    assert "At the root holder perhaps holds mutex one" in told(found).explanation
+
+
+@pytest.mark.parametrize(
+    ("doing", "state", "said"),
+    [
+        (Doing.SLEEPS, "sleeping in msleep", "it is sleeping in msleep."),
+        (Doing.RUNS, "running on CPU 1", "it is running on CPU 1."),
+        (Doing.WAITS, "D in __flush_work", "it is in state D in __flush_work."),
+        (Doing.RUNS, "R", "it is in state R."),
+        (Doing.GONE, "has exited: it is on no list of tasks", "it has exited."),
+        (Doing.UNKNOWN, "", "it does something that is not known."),
+    ],
+)
+def test_what_the_root_does(doing: Doing, state: str, said: str) -> None:
+    holder = Node("holder", NodeKind.TASK, "holder", state, 1, doing=doing)
+    found = graph(task("waiter", 130, hung=True), lock("one"), holder, waits="waiter>one>holder")
+    assert told(found).explanation.endswith(said)
+
+
+def test_stack_of_who_waits_next_to_a_root_that_is_no_task() -> None:
+    """The one behind the other is told by its own stack: it alone waits for the root."""
+    found = graph(
+        task("first", 130, hung=True, stack=("a",)), lock("one"),
+        task("middle", 1, stack=("b", "c")),
+        Node("dark", NodeKind.UNKNOWN, "rwsem, which one is not known"),
+        waits="first>one>middle",
+    )  # fmt: skip
+    found.link(Edge("middle", "dark", EdgeKind.WAITS))
+    stacks = [block.title for block in told(found).blocks if block.title.startswith("Stack of")]
+    assert stacks == ["Stack of middle", "Stack of first"]
+
+
+def test_an_owner_that_no_task_is_at_is_told_by_its_address() -> None:
+    gone = Node("gone", NodeKind.UNKNOWN, "owner 0xffff888001234500", "no task is there",
+                address=0xFFFF888001234500)  # fmt: skip
+    found = graph(task("waiter", 130, hung=True), lock("one"), gone, waits="waiter>one>gone")
+    said = told(found).explanation
+    assert "mutex one names its owner at 0xffff888001234500, but no task is there." in said
+
+
+@pytest.mark.parametrize(("seconds", "count"), [(20, 1), (19, 0)])
+def test_a_lock_that_is_kept_long_is_why_a_crash_was_asked_for(seconds: int, count: int) -> None:
+    facts = Facts(graph(task("waiter", seconds), lock("one"), task("holder", 1),
+                        waits="waiter>one>holder"))  # fmt: skip
+    assert len(troubles(facts, asked=True)) == count
+    assert troubles(facts) == []

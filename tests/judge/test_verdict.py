@@ -7,7 +7,7 @@ from pathlib import Path
 
 import postmortem
 from postmortem.judge.verdict import diagnose
-from postmortem.model.findings import Confidence, Finding, Kind, Severity
+from postmortem.model.findings import Confidence, Culprit, Finding, Kind, Severity
 from postmortem.model.result import Input, System
 from postmortem.plugin import Context
 
@@ -27,6 +27,30 @@ def finding(
         log_line=line,
         caused_by=caused_by,
     )
+
+
+def test_what_followed_is_the_worst_and_not_the_last() -> None:
+    oops = finding("oops", Kind.NULL_DEREFERENCE, Severity.FATAL, 10)
+    panic = finding("panic", Kind.PANIC, Severity.FATAL, 60, ("hang",))
+    hang = finding("hang", Kind.HUNG_TASK, Severity.ERROR, 50, ("oops",))
+    late = finding("late", Kind.WARNING, Severity.WARNING, 90, ("oops",))
+    verdict = diagnose([oops, panic, hang, late], CONTEXT)[1]
+    assert verdict.summary.endswith("What followed from it: panic in panic.")
+
+
+def test_a_device_that_failed_shows_the_code_that_did_not_cope_with_it() -> None:
+    bus = finding("bus", Kind.DEVICE_ERROR, Severity.ERROR, 10)
+    culprit = Culprit("zorb_poll", "zorb", cpu=4)
+    loop = replace(finding("loop", Kind.HARD_LOCKUP, Severity.ERROR, 20, ("bus",)), culprit=culprit)
+    verdict = diagnose([bus, loop], CONTEXT)[1]
+    assert (verdict.finding, verdict.culprit) == ("bus", culprit)
+
+
+def test_a_device_that_failed_accuses_nobody_who_only_waits_for_it() -> None:
+    disk = finding("disk", Kind.IO_ERROR, Severity.ERROR, 10)
+    culprit = Culprit("zorb_read", "zorb", cpu=4)
+    hang = replace(finding("hang", Kind.HUNG_TASK, Severity.ERROR, 20, ("disk",)), culprit=culprit)
+    assert diagnose([disk, hang], CONTEXT)[1].culprit == Culprit()
 
 
 def test_nothing_found_is_calm() -> None:

@@ -67,6 +67,13 @@ def test_a_disk_hangs_on_all_that_the_log_says() -> None:
     assert "0000:00:14.0" in above
 
 
+def test_the_driver_of_a_scsi_host_is_the_road_to_its_disks() -> None:
+    relations = Relations()
+    relations.note("scsi host3: iSCSI Initiator over TCP/IP")
+    relations.note("sd 3:0:0:1: [sdr] Attached SCSI disk")
+    assert relations.above(["sdr"])[-1] == "via iSCSI Initiator over TCP/IP"
+
+
 def test_a_device_hangs_on_the_bridge_to_its_bus() -> None:
     relations = Relations()
     relations.note("pci 0000:00:1c.0: PCI bridge to [bus 01]")

@@ -257,3 +257,22 @@ def test_only_the_last_of_a_kind_are_asked() -> None:
     for number in range(MAX_CANDIDATES + 5):
         history.add(at(20 + number / 100, Kind.BUG))
     assert sum(len(known) for known in history._by_kind.values()) == MAX_CANDIDATES
+
+
+@pytest.mark.parametrize(
+    ("form", "road", "explains"),
+    [
+        ("iscsi-lost", "via iSCSI Initiator over TCP/IP", True),
+        ("iscsi-lost", "via ahci", False),
+        ("iscsi-lost", "", True),  # the log does not say
+        ("ata-error", "via ahci", True),
+        ("ata-error", "via iSCSI Initiator over TCP/IP", False),
+        ("ata-error", "usb 3-1", False),
+    ],
+)
+def test_a_lost_road_concerns_only_the_disks_on_it(form: str, road: str, explains: bool) -> None:
+    history = History()
+    history.add(at(20, Kind.IO_ERROR, layer=1, form=form, devices=frozenset({"iscsi session 4"})))
+    disk = at(21, Kind.IO_ERROR, layer=3, form="io-error", devices=DISK,
+              above=frozenset({"host3", road} - {""}))  # fmt: skip
+    assert (history.cause(disk) is not None) is explains

@@ -7,7 +7,7 @@ likely, not certain.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import drgn
 
@@ -17,6 +17,7 @@ from postmortem.kernel.code.disassembly import Instruction, constant, decode, fu
 from postmortem.kernel.memo import fact
 from postmortem.kernel.tasks.stacks import Symbolizer
 from postmortem.model.frame import Frame
+from postmortem.rules.blame import plain
 
 _MAX_FUNCTION = 64 << 10
 
@@ -106,6 +107,53 @@ def code_before(prog: drgn.Program, return_address: int) -> list[Instruction]:
     except damage():
         return []
     return list(decode(data, start, arch_of(prog)))
+
+
+def with_tails(prog: drgn.Program, frames: Sequence[Frame]) -> tuple[Frame, ...]:
+    """A stack with the functions that made their last call a jump, as far as calls name them.
+
+    A direct call whose target is not the function of the frame above went to one that then
+    jumped: ``f()`` ends in ``return g();``. Where a call goes through a pointer nothing is known.
+
+    :param frames: Innermost first.
+    """
+    result: list[Frame] = []
+    for index, inner in enumerate(frames):
+        result.append(inner)
+        outer = frames[index + 1] if index + 1 < len(frames) else None
+        hidden = _called(prog, outer) if outer is not None and not outer.interrupted else None
+        if hidden is not None and not _same(hidden, inner):
+            result.append(replace(hidden, segment=inner.segment))
+    return tuple(result)
+
+
+def _called(prog: drgn.Program, frame: Frame) -> Frame | None:
+    """The function that a frame has called, as if it had run to its end; for direct calls."""
+    if frame.function is None:
+        return None
+    *_, call = code_before(prog, frame.pc) or [None]
+    target = call.target if call is not None and call.is_call else None
+    symbol = Symbolizer.of(prog).symbol(target) if target is not None else None
+    if target is None or symbol is None or symbol.offset or symbol.function.startswith(_VIAS):
+        return None
+    return Frame(
+        symbol.function,
+        offset=symbol.size,
+        size=symbol.size,
+        module=symbol.module,
+        address=target + symbol.size,
+    )
+
+
+def _same(callee: Frame, inner: Frame) -> bool:
+    """Whether the frame above runs in the called function: a cold part has a name of its own."""
+    if inner.function is None:
+        return True
+    return plain(callee.function or "") == plain(inner.function)
+
+
+_VIAS = ("__x86_indirect", "__SCT__", "__SCK__", "__fentry__", "srso_", "entry_", "asm_")
+"""Calls through a pointer or a patched place, and entry code, which leaves no plain frames."""
 
 
 def argument_at(prog: drgn.Program, return_address: int) -> int | None:

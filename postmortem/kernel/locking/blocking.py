@@ -10,7 +10,8 @@ import drgn
 
 from postmortem.arch import arch_of
 from postmortem.dump.damage import damage
-from postmortem.graph.model import Edge, EdgeKind, Graph, Node, NodeKind
+from postmortem.graph.model import Doing, Edge, EdgeKind, Graph, Node, NodeKind
+from postmortem.kernel.code.calls import with_tails
 from postmortem.kernel.cpu.cpus import Cpu, cpus
 from postmortem.kernel.devices import Device, device_of_super_block, devices
 from postmortem.kernel.locking import locks
@@ -28,6 +29,8 @@ _CONVOY = 4
 """So many tasks with one stack that wait for one thing are drawn as one."""
 _MAX_CANDIDATES = 4
 EXITED = "a task that has exited"
+LOST = "its last holder"
+"""Of a lock whose owner word names one that waits for it."""
 _SLEEP = re.compile(
     r"_*schedule\w*|\w*nanosleep\w*|common_nsleep\w*|__(?:x64|se|do)_sys_\w+|x64_sys_call"
     r"|do_syscall_64"
@@ -205,7 +208,7 @@ class _Builder:
             task_node(wait.task.address),
             NodeKind.TASK,
             label,
-            _waiting_state(wait),
+            _waiting_state(wait)[1],
             seconds,
             wait.task.pid,
             wait.task.comm,
@@ -215,6 +218,7 @@ class _Builder:
             count=len(same),
             stack=wait.shape.functions,
             hung=any(self._hung(w) for w in same),
+            doing=_waiting_state(wait)[0],
         )
         self._graph.add(node)
         self._result.by_node[node.id] = wait
@@ -299,7 +303,7 @@ class _Builder:
     def _took_before(self, task: int, wait: Wait) -> bool:
         """Whether some function on the stack of a lock's owner can have taken the lock."""
         assert wait.address is not None
-        frames = self._frames(task)
+        frames = with_tails(self._prog, self._frames(task))
         if self._holders.acquirer(frames, wait.kind, wait.address) is not None:
             return True
         # The code names a static lock only; one in an object may have been taken anywhere.
@@ -311,15 +315,16 @@ class _Builder:
         node = Node(
             f"lost:{owner.task:x}",
             NodeKind.TASK,
-            EXITED,
-            "has exited, or returned, without giving it back",
+            LOST,
+            "has exited, or has returned from what took it, without giving it back",
             address=owner.task,
-            exited=True,
+            doing=Doing.GONE,
         )
         self._graph.add(node)
         proof = (
             f"{owner.member} is {wait.task.comm} ({wait.task.pid}), which waits for it, and no"
-            " function on its stack has taken it: the task_struct was used again"
+            " function on its stack is seen to have taken it: it took it before and returned, or"
+            " the task_struct was another task's then"
         )
         self._graph.link(Edge(name, node.id, EdgeKind.HELD, Confidence.LIKELY, proof))
 
@@ -399,6 +404,12 @@ class _Builder:
         """Remember which frame of the holder took the lock."""
         frames = self._frames(task)
         at = self._holders.acquirer(frames, kind, address)
+        if at is None or not at[1]:
+            # What a tail call hides may have taken this very lock.
+            whole = with_tails(self._prog, frames)
+            found = self._holders.acquirer(whole, kind, address)
+            if found is not None and (at is None or found[1]):
+                frames, at = whole, found
         if at is None:
             return
         frame = frames[at[0]]
@@ -422,7 +433,7 @@ class _Builder:
         frames = self._frames(task.address)
         functions = tuple(frame.function or "?" for frame in frames)
         frame = _guilty(frames)
-        state = self._state(task, wait)
+        doing, state = self._state(task, wait)
         reused = self._younger(task, longest) or _only_sleeps(
             functions, arch_of(self._prog).syscall_entry
         )
@@ -442,7 +453,7 @@ class _Builder:
             frame.module if frame else None,
             task.address,
             stack=functions,
-            exited=reused or task.state in "ZX",
+            doing=Doing.GONE if reused else doing,
         )
         if wait is not None:
             self._result.by_node.setdefault(node.id, wait)
@@ -456,16 +467,18 @@ class _Builder:
         started = self._waits.clock.since(task).started
         return started is not None and started > now - longest + 0.5
 
-    def _state(self, task: Task, wait: Wait | None) -> str:
+    def _state(self, task: Task, wait: Wait | None) -> tuple[Doing, str]:
         if task.state in "ZX":
-            return "has exited"
+            return Doing.GONE, "has exited"
         if task.on_cpu:
-            return f"running on CPU {task.cpu}"
+            return Doing.RUNS, f"running on CPU {task.cpu}"
         if task.state in "Tt":
-            return "stopped"
-        if wait is None or wait.kind is WaitKind.PREEMPTED:
-            return "runnable, waits for a CPU" if task.state == "R" else f"state {task.state}"
-        return _waiting_state(wait)
+            return Doing.STOPPED, "stopped"
+        if wait is not None and wait.kind is not WaitKind.PREEMPTED:
+            return _waiting_state(wait)
+        if task.state == "R":
+            return Doing.RUNS, "runnable, waits for a CPU"
+        return Doing.WAITS, task.state
 
     def _gone(self, address: int, longest: float) -> Node:
         """An owner that is on no list of tasks: it has exited, or the word is no owner."""
@@ -491,19 +504,19 @@ class _Builder:
             pid=pid,
             comm=comm,
             address=address,
-            exited=True,
+            doing=Doing.GONE,
         )
 
 
-def _waiting_state(wait: Wait) -> str:
+def _waiting_state(wait: Wait) -> tuple[Doing, str]:
     """``sleeping in msleep``, ``D in __flush_work``: the machinery that it waits in."""
     machinery = wait.shape.frames[max(0, wait.caller - 1)].function or "?"
     if is_scheduler(machinery):
         machinery = wait.shape.frames[wait.caller].function or "?"
     machinery = machinery.partition(".")[0]
     if wait.kind is WaitKind.SLEEP:
-        return f"sleeping in {machinery}"
-    return f"{wait.task.state} in {machinery}"
+        return Doing.SLEEPS, f"sleeping in {machinery}"
+    return Doing.WAITS, f"{wait.task.state} in {machinery}"
 
 
 def _guilty(frames: Sequence[Frame]) -> Frame | None:
