@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from postmortem.graph.model import Graph, NodeKind
-from postmortem.judge.hangs import hangs, read_facts, troubles
+from postmortem.judge.hangs import Facts, hangs, read_facts, troubles
 from postmortem.model.findings import Column, Export, Finding, Table, Unit
 from postmortem.plugin import Context, plugin
 
@@ -21,13 +21,14 @@ def hung(ctx: Context) -> Iterator[Finding | Table | Export]:
     facts = read_facts(ctx)
     yield from hangs(ctx, facts)
     if ctx.named:
-        yield from _listed(facts.graph)
+        yield from _listed(facts)
     if ctx.named or troubles(facts):
         yield from drawings(facts.graph, "Who waits for whom")
 
 
-def _listed(graph: Graph) -> Iterator[Table]:
-    """Every blocked task that the log shows, also those of sysrq w and t."""
+def _listed(facts: Facts) -> Iterator[Table]:
+    """Every blocked task that memory or the log shows, in a log also those of sysrq w and t."""
+    graph = facts.graph
     rows = tuple(
         (
             node.pid,
@@ -53,11 +54,11 @@ def _listed(graph: Graph) -> Iterator[Table]:
     )
     if rows:
         yield Table(
-            "Blocked tasks in the log",
+            "Blocked tasks" if facts.from_dump else "Blocked tasks in the log",
             columns,
             rows,
-            "at least so long; a finding from khungtaskd's timeout on (120 s by default), or"
-            " once 10 tasks have waited behind one thing for 5 s",
+            "at least so long; a finding from khungtaskd's timeout on (120 s by default), once 10"
+            " tasks have waited behind one thing for 5 s, or a holder has kept a lock for 20 s",
         )
 
 

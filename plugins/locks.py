@@ -81,6 +81,7 @@ def locks(ctx: Context) -> Iterator[Table | Block | Export]:
             Column("longest", Unit.SECONDS),
         ),
         tuple(_lock_row(graph, node) for node in objects),
+        "all that somebody waits for, however short; hung says from when on it is trouble",
     )
     for cycle in cycles(graph):
         yield Block("Deadlock", circle(graph, cycle), holds=Holds.WAITS)

@@ -27,6 +27,9 @@ _MAX_POOLS = 20
 
 
 def cpu_table(facts: Lockups) -> Table:
+    from postmortem.judge.stuck import INTERRUPTS_OFF_NS, NO_SWITCH_NS, STARVED_NS
+    from postmortem.kernel.cpu.clock import NSEC
+
     return Table(
         title="CPUs",
         columns=(
@@ -60,7 +63,10 @@ def cpu_table(facts: Lockups) -> Table:
             )
             for state in facts.cpus
         ),
-        note="times are up to the panic, or to the dump; - where the kernel does not record it",
+        note="times are up to the panic, or to the dump; - where the kernel does not record it."
+        f" Stuck is: interrupts off and the timer late by {INTERRUPTS_OFF_NS / NSEC:.0f} s; one"
+        f" task in the kernel for {NO_SWITCH_NS / NSEC:.0f} s while another waits; a task that"
+        f" waits for {STARVED_NS / NSEC:.0f} s behind a real-time one",
     )
 
 

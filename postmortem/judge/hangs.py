@@ -401,6 +401,8 @@ def _explanation(facts: Facts, trouble: Trouble) -> str:
     text += f"At the root {root.label} {sureness(first.confidence)}{does} {', '.join(what[:3])}"
     if held is not None and does == "holds":
         text += f", taken in {held[0].function}()"
+    if root.exited and root.pid is None and root.label == root.state:
+        return f"{text}: nobody gives it back."
     return f"{text}; it {_doing(root)}."
 
 
@@ -467,7 +469,10 @@ def _evidence(facts: Facts, trouble: Trouble) -> Iterator[Evidence]:
 def _verb(edge: Edge, source: Node) -> str:
     if edge.kind is EdgeKind.WAITS and source.seconds is not None:
         waited = seconds_text(source.seconds)
-        return f"have waited up to {waited} for" if source.count > 1 else f"has waited {waited} for"
+        if source.count > 1:  # their label says where
+            return f"have waited up to {waited} for"
+        where = f" in {source.function}()" if source.function else ""
+        return f"has waited {waited}{where} for"
     return str(edge.kind) if edge.kind in _PLAIN_VERBS else f"is {edge.kind}"
 
 

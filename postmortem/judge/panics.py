@@ -139,8 +139,19 @@ def _root(finding: Finding, report: Report, system: System) -> Finding:
 
 
 def _user(finding: Finding, report: Report, system: System) -> Finding:
-    task = f" by task {report.task.pid} ({report.task.comm})" if report.task else ""
-    return replace(finding, explanation=f"The crash was requested with sysrq c{task}.")
+    """Who asked: a task that wrote to sysrq-trigger; a key is pressed above any task."""
+    wrote = any(frame.function == "write_sysrq_trigger" for frame in report.frames)
+    if report.task is None or not wrote:
+        text = "The crash was requested with sysrq c."
+        return replace(finding, explanation=text, culprit=Culprit(cpu=finding.culprit.cpu))
+    who = f"task {report.task.pid} ({report.task.comm})"
+    said = Evidence(f"{who} wrote c to /proc/sysrq-trigger", "call trace in the log")
+    return replace(
+        finding,
+        explanation=f"The crash was requested with sysrq c by {who}.",
+        culprit=Culprit(task=report.task, cpu=finding.culprit.cpu),
+        evidence=(*finding.evidence, said),
+    )
 
 
 def _hardware(finding: Finding, report: Report, system: System) -> Finding:

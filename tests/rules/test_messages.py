@@ -301,6 +301,7 @@ EXAMPLES = [
         "0000:01:00.0 enp1s0",
     ),
     ("eeh", "EEH: Frozen PHB#3-PE#fd detected", ""),
+    ("eeh", "EEH: Detected PCI bus error on PHB#4-PE#1", ""),
     ("eeh-back", "EEH: Recovery successful.", ""),
     (
         "iommu-fault",

@@ -439,7 +439,7 @@ class _Builder:
         )
         label = f"{task.comm} ({task.pid})"
         if reused:
-            label, state = EXITED, f"has exited: its task_struct is now that of {label}"
+            label, state = EXITED, f"its task_struct is now that of {label}"
             frame, functions = None, ()
         node = Node(
             task_node(task.address),
