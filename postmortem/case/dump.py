@@ -172,16 +172,19 @@ class DumpCase(Case):
 
     @cached_property
     def cpus(self) -> tuple[TaskStack, ...]:
-        from postmortem.kernel.cpu.cpus import cpus
+        from postmortem.kernel.cpu.cpus import all_cpus
 
         if not self._typed():
             return ()
         dump = self.dump
         with self.timed("facts"):
-            found = attempt(self.problems, "CPUs", lambda: cpus(dump.prog))
+            found = attempt(self.problems, "CPUs", lambda: all_cpus(dump.prog))
+            if found is None:
+                return ()
+            self.problems.extend(found.problems)
             return tuple(
                 replace(cpu.as_task_stack(), frames=dump.with_source(cpu.stack))
-                for cpu in found or ()
+                for cpu in found.cpus
             )
 
     @cached_property

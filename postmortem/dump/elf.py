@@ -210,3 +210,16 @@ def read_build_id(source: Source, elf: Elf) -> str | None:
         if note.name == b"GNU" and note.type == NT_GNU_BUILD_ID:
             return note.desc.hex()
     return None
+
+
+_HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
+_SEGMENT = struct.Struct("<IIQQQQQQ")
+
+
+def core_of_notes(notes: bytes, machine: int = 62) -> bytes:
+    """An ELF core that holds notes and no memory."""
+    ident = b"\x7fELF\x02\x01\x01"
+    sizes = (_HEADER.size, _SEGMENT.size, 1, 0, 0, 0)
+    head = _HEADER.pack(ident, ET_CORE, machine, 1, 0, _HEADER.size, 0, 0, *sizes)
+    at = _HEADER.size + _SEGMENT.size
+    return head + _SEGMENT.pack(PT_NOTE, 0, at, 0, 0, len(notes), len(notes), 4) + notes

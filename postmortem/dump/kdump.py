@@ -28,7 +28,9 @@ MAX_BLOCK_SIZE = 1 << 18
 MAX_NOTES_BYTES = 64 << 20
 MAX_VMCOREINFO_BYTES = 1 << 20
 MAX_CHECKED_PAGES = 1 << 24
-"""Descriptors that are checked: those of 64 GiB, in half a second."""
+"""Descriptors that are all checked: those of 64 GiB, in half a second. Behind them only the
+last ones of each block, by which a file that was cut off is known."""
+_LAST = 64
 _DESCRIPTORS_PER_READ = 1 << 16
 _CHUNK = 1 << 20
 
@@ -316,17 +318,15 @@ def check_pages(source: Source, header: KdumpHeader) -> PageCheck:
         raise BadKdumpError("it is cut off before its first page")
     lost = empty = 0
     bad: list[int] = []
-    for first in range(0, min(pages, MAX_CHECKED_PAGES), _DESCRIPTORS_PER_READ):
+    for first in range(0, pages, _DESCRIPTORS_PER_READ):
         count = min(_DESCRIPTORS_PER_READ, pages - first)
-        data = source.pread(count * DESCRIPTOR.size, start + first * DESCRIPTOR.size)
-        words = array("Q", data)
-        if sys.byteorder != "little":
-            words.byteswap()
+        at = start + first * DESCRIPTOR.size
+        if first >= MAX_CHECKED_PAGES and _ends_well(source, at, count):
+            continue
+        words = _words(source.pread(count * DESCRIPTOR.size, at))
         offsets = words[0::3]
         empty += offsets.count(0)
-        # Bytes 2 and 3 of all sizes are zero: none has more than 64 KiB.
-        small = not any(data[10::24]) and not any(data[11::24])
-        if small and max(offsets) + 0xFFFF <= source.size:
+        if _are_inside(words, source.size):
             continue
         for index, (offset, size) in enumerate(zip(offsets, words[1::3], strict=True)):
             size &= 0xFFFFFFFF
@@ -336,6 +336,28 @@ def check_pages(source: Source, header: KdumpHeader) -> PageCheck:
                 if size <= header.block_size:
                     lost = max(lost, end - source.size)
     return PageCheck(pages, lost, empty, _pfns_of(source, header, bad))
+
+
+def _words(data: bytes) -> array[int]:
+    words = array("Q", data)
+    if sys.byteorder != "little":
+        words.byteswap()
+    return words
+
+
+def _are_inside(words: array[int], file_size: int) -> bool:
+    """Whether no descriptor of these, three words each, reaches behind the end of the file."""
+    # Bytes 2 and 3 of all sizes are zero: none has more than 64 KiB.
+    data = words.tobytes()
+    small = not any(data[10::24]) and not any(data[11::24])
+    return small and max(words[0::3], default=0) + 0xFFFF <= file_size
+
+
+def _ends_well(source: Source, at: int, count: int) -> bool:
+    """Whether the last of so many descriptors lie in the file: data lies in their order."""
+    last = min(count, _LAST)
+    data = source.pread(last * DESCRIPTOR.size, at + (count - last) * DESCRIPTOR.size)
+    return _are_inside(_words(data), source.size)
 
 
 def _pfns_of(

@@ -52,7 +52,8 @@ def open_kdump(
         cut_off = described.pages.lost_bytes > 0
         text, text_from = find_vmcoreinfo(saved, name, cut_off, progress), "memory"
     if described.pages.bad_pages:
-        program = _guarded_program(platform, text, [source], [header], described.pages)
+        bad = described.pages.bad_pages
+        program = _guarded_program(platform, described, text, [source], [header], bad)
     else:
         program = drgn.Program(platform, vmcoreinfo=text)
         set_core(program, source)
@@ -77,21 +78,40 @@ def _pages_program(platform: drgn.Platform, source: PlainFile) -> drgn.Program:
 
 def _guarded_program(
     platform: drgn.Platform,
+    contents: _KdumpContents,
     text: bytes,
     sources: Sequence[PlainFile],
     headers: Sequence[kdump.KdumpHeader],
-    pages: kdump.PageCheck,
+    bad_pages: Sequence[tuple[int, int]],
 ) -> drgn.Program:
     """A program for a damaged dump: drgn walks the page tables, no bad page is ever asked for.
 
     libkdumpfile would read page tables by itself, past every guard.
     """
-    program = drgn.Program(platform)
-    program.set_linux_kernel_custom(text, False)
+    program = _program_of_notes(platform, contents.notes, text)
     for source, header in zip(sources, headers, strict=True):
         _add_part(program, _pages_program(platform, source), header)
-    _block_pages(program, pages.bad_pages, headers[0].block_size)
+    _block_pages(program, bad_pages, headers[0].block_size)
     return program
+
+
+def _program_of_notes(platform: drgn.Platform, notes: bytes, text: bytes) -> drgn.Program:
+    """A program without memory that knows the CPUs' registers.
+
+    drgn takes these from a core's notes alone, so it is given an ELF core of nothing else.
+    """
+    program = drgn.Program(platform, vmcoreinfo=text)
+    file = os.memfd_create("notes")
+    try:
+        os.write(file, elf.core_of_notes(notes))
+        program.set_core_dump(os.dup(file))  # it is closed there, also when that fails
+        return program
+    except Exception:  # of many classes, for notes that contradict themselves
+        program = drgn.Program(platform)
+        program.set_linux_kernel_custom(text, False)
+        return program
+    finally:
+        os.close(file)
 
 
 def _add_part(program: drgn.Program, part: drgn.Program, header: kdump.KdumpHeader) -> None:
@@ -121,6 +141,7 @@ def _not_in_file(address: int, count: int, offset: int, physical: bool) -> bytes
 @dataclass(frozen=True)
 class _KdumpContents:
     text: bytes
+    notes: bytes
     prstatus: int
     arch: str
     pages: kdump.PageCheck
@@ -149,7 +170,8 @@ def _describe_kdump(header: kdump.KdumpHeader, image: Source, name: str) -> _Kdu
     pages = kdump.check_pages(image, header)
     if pages.bad_pages and sum(end - start for start, end in pages.bad_pages) == pages.pages:
         raise kdump.BadKdumpError("none of its pages is in the file")
-    return _KdumpContents(said.vmcoreinfo or text.rstrip(b"\0"), said.prstatus, arch, pages)
+    text = said.vmcoreinfo or text.rstrip(b"\0")
+    return _KdumpContents(text, raw, said.prstatus, arch, pages)
 
 
 def _kdump_info(
@@ -243,7 +265,7 @@ def open_split(given: Input) -> Core:
     )
     headers = [header for _, header in images]
     if pages.bad_pages:
-        main = _guarded_program(platform, text, sources, headers, pages)
+        main = _guarded_program(platform, contents[0], text, sources, headers, pages.bad_pages)
     else:
         with _environment("DRGN_PREFER_PGTABLE_READER", "1"):
             programs = [drgn.Program(platform, vmcoreinfo=text) for _ in sources]

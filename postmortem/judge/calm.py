@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from postmortem.plugin import Context
 
 _MAX_SAID = 4
-_NEEDED = ("log", "printk", "task", "CPU", "cpu", "plugin ", "who waits", "hangs", "boot")
-"""How problems begin that hide a part of what a calm verdict speaks of."""
+_BESIDE = (
+    *("module", "debug", "DMI", "utsname", "date", "uptime", "load average", "memory"),
+    *("slab", "interrupts", "command line", "single log messages", "locals"),
+)
+"""How problems begin that hide nothing of what a calm verdict speaks of."""
 _TRACES = {
     "D": "the kernel had died once (taint D: an oops or BUG)",
     "L": "a soft lockup had happened (taint L)",
@@ -64,7 +67,8 @@ def _unseen(ctx: Context) -> Iterator[str]:
     if not ctx.input.complete:
         yield from ctx.input.lacks
     for problem in (*ctx.problems, *ctx.case.problems):
-        if ctx.prog is None or problem.what.startswith(_NEEDED):
+        beside = problem.what == "stacks" or problem.what.startswith(_BESIDE)
+        if ctx.prog is None or not beside:
             yield f"{problem.what}: {problem.why}"
 
 
@@ -79,6 +83,10 @@ def _traces(ctx: Context) -> Iterator[str]:
     cpu = _panic_cpu(ctx)
     if cpu is not None:
         yield f"CPU {cpu} ran panic()"
+    dump = ctx.dump
+    if dump is not None and "CRASHTIME" in (dump.vmcoreinfo or {}):
+        # crash_save_vmcoreinfo() writes it on the way there.
+        yield "the kernel went into its crash kernel (VMCOREINFO has CRASHTIME)"
 
 
 def _panic_cpu(ctx: Context) -> int | None:

@@ -298,7 +298,9 @@ class Story:
             cause = self._roots.get(period.thread.cpu)
         state = self._facts.cpu(period.cpus[0]) if period.cpus else None
         culprit = Culprit()
-        if state is not None and not state.idle:
+        # A CPU that is idle holds up no grace period: what it is in says nothing.
+        idle = state is not None and state.cpu.idle
+        if state is not None and not idle:
             culprit = culprit_of(state, Kind.RCU_STALL)
         elif period.tasks:
             culprit = Culprit(task=period.tasks[0].ref)
@@ -311,7 +313,7 @@ class Story:
             id="rcu-stall",
             kind=Kind.RCU_STALL,
             severity=Severity.WARNING,
-            confidence=Confidence.CERTAIN if who else Confidence.LIKELY,
+            confidence=Confidence.CERTAIN if who and not idle else Confidence.LIKELY,
             title=f"INFO: rcu detected stall{where}",
             explanation=(
                 f"An RCU grace period has lasted {period.age_seconds:.0f} s; held up by "

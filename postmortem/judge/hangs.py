@@ -414,10 +414,11 @@ def sureness(confidence: Confidence) -> str:
 def _how_many(trouble: Trouble) -> str:
     """Who hangs; one task is named, since others may hang behind something else."""
     count = trouble.tasks
-    longest = seconds_text(max((node.seconds or 0.0 for node in trouble.blocked), default=0.0))
+    seconds = max((node.seconds or 0.0 for node in trouble.blocked), default=0.0)
+    longest = seconds_text(seconds)
     if count == 1:
-        return f"Task {trouble.blocked[0].label} hangs, for {longest}. "
-    return f"{count} tasks hang, the longest for {longest}. "
+        return f"Task {trouble.blocked[0].label} hangs{f', for {longest}' if seconds else ''}. "
+    return f"{count} tasks hang{f', the longest for {longest}' if seconds else ''}. "
 
 
 def _article(kind: str) -> str:

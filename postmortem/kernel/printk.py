@@ -13,7 +13,7 @@ from __future__ import annotations
 import struct
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import drgn
 
@@ -24,6 +24,8 @@ from postmortem.model.report import Record
 _MAX_RECORD_BITS = 20
 _MAX_TEXT_BITS = 28
 _MAX_STRUCT = 4096
+_DISORDER_NS = 10_000_000_000
+"""CPUs read their clocks before they get their places in the log, but not by so much."""
 _MAX_HOLES = 4
 """So many are told one by one."""
 _LOG_CONT = 8  # enum printk_info_flags
@@ -241,7 +243,12 @@ class _Buffer:
                     lost[number] = record
                 else:
                     found.records.append(record)
+        found.records = _in_time(found.records)
         found.problems += _holes(lost, ahead, len(found.records))
+        bare = sum(record.level is None for record in found.records)
+        if bare:
+            why = f"{bare} records have lost their time, level and who wrote them"
+            found.problems.append(Problem("log", why))
         if not found.records and not lost:
             found.problems.append(Problem("log", "the ring buffer holds no record"))
         return found
@@ -338,6 +345,18 @@ class _Buffer:
         if stop - start < 8 or _id(struct.unpack_from("<Q", self._data.data, start)[0]) != number:
             return _DAMAGED
         return self._data.data[start + 8 : stop]
+
+
+def _in_time(records: list[PrintkRecord]) -> list[PrintkRecord]:
+    """Without the times that lie far from those of both neighbours: these are damaged."""
+    result = list(records)
+    for here in range(1, len(records) - 1):
+        first, time, last = (records[n].time_ns for n in (here - 1, here, here + 1))
+        if first is None or time is None or last is None or first > last:
+            continue
+        if not first - _DISORDER_NS <= time <= last + _DISORDER_NS:
+            result[here] = replace(records[here], time_ns=None)
+    return result
 
 
 def _holes(lost: Mapping[int, str], ahead: int | None, read: int) -> list[Problem]:

@@ -75,7 +75,7 @@ _NOISE = tuple(
         r"|< *\d{1,6}\.\d{6}>)\] ?",
         r"\[\d\d:\d\d:\d\d(?:\.\d{1,6})?\] ?",
         # dmesg -x: kern  :warn  : message
-        r"(?:kern|user|daemon|syslog) *:"
+        r"(?P<facility>kern|user|mail|daemon|auth|syslog|lpr|news|uucp|cron|authpriv|ftp) *:"
         r"(?P<level>emerg|alert|crit|err|warn|notice|info|debug) *: ?",
         r"<(?P<level>\d{1,4})>",
         r"\[ *(?P<caller>[TC]\d{1,9})(?:@\w+)?\] ?",
@@ -161,8 +161,14 @@ def record_of_text(line: str, number: int) -> Record:
         if (caller or not line.startswith(("[", " ["), end)) and line.find(
             " kernel: ", end, end + 80
         ) < 0:
+            priority = int(level) if level else None
             return Record(
-                number, line[end:], float(time), int(level) & 7 if level else None, caller
+                number,
+                line[end:],
+                float(time),
+                None if priority is None else priority & 7,
+                caller,
+                priority is not None and priority > 7,
             )
     return _odd_record(line, number, match)
 
@@ -171,6 +177,7 @@ def _odd_record(line: str, number: int, match: re.Match[str] | None) -> Record:
     level: int | None = None
     time: float | None = None
     caller: str | None = None
+    user = False
     at = 0
     if match is None:
         at = _indentation(line)
@@ -188,6 +195,7 @@ def _odd_record(line: str, number: int, match: re.Match[str] | None) -> Record:
                 time = float(groups["time"])
             if groups.get("caller"):
                 caller = groups["caller"]
+            user = user or groups.get("facility", "kern") != "kern"
             at = found.end()
             match = _PRINTK.match(line, at)
             if match is not None:
@@ -198,6 +206,7 @@ def _odd_record(line: str, number: int, match: re.Match[str] | None) -> Record:
         caller = match["caller"] or caller
         if match["level"]:
             level = _level(match["level"])
+            user = user or int(match["level"]) > 7  # facility * 8 + level; the kernel's is 0
         if caller is None and line.startswith("[", at):
             inner = _INNER_CALLER.match(line, at)
             if inner:
@@ -206,7 +215,7 @@ def _odd_record(line: str, number: int, match: re.Match[str] | None) -> Record:
             vendor = _VENDOR_CALLER.match(line, at)
             if vendor:
                 caller, at = "T" + vendor["pid"], vendor.end()
-    return Record(number, line[at:], time, level, caller)
+    return Record(number, line[at:], time, level, caller, user)
 
 
 _INDENTED = re.compile(r"[ \t]*(?:[>|] ?)*[ \t]*")

@@ -102,7 +102,8 @@ class Reader:
         for _ in range(_LAST_LINES):
             start = self._data.rfind(b"\n", 0, max(0, end - 1)) + 1
             raw = self._data[start:end].rstrip(b"\n")[:LINE_BYTES]
-            found = [r for r in self._messages(raw, self._number(self._base + start)) if r.text]
+            number = self._number(self._base + start)
+            found = [r for r in self._messages(raw, number, user=True) if r.text]
             if found:
                 return found[-1]
             if start == 0:
@@ -312,7 +313,11 @@ class Reader:
                 self._line_at = after
             start = after
 
-    def _messages(self, raw: bytes, number: int) -> list[Record]:
+    def _messages(self, raw: bytes, number: int, *, user: bool = False) -> list[Record]:
+        """The messages on a line.
+
+        :param user: also those that user space wrote: they are no reports of the kernel.
+        """
         if self._numbers:
             number = self._numbers[min(number, len(self._numbers)) - 1]
         if not self._wrapped or INNER_NEWLINE not in raw:
@@ -320,6 +325,8 @@ class Reader:
         else:
             parts = raw.split(INNER_NEWLINE)
             records = [record for part in parts for record in records_of_line(part, number)]
+        if not user:
+            records = [record for record in records if not record.user]
         if self._prefix is not None:
             records = [without(record, self._prefix) for record in records]
         return records

@@ -85,6 +85,10 @@ def _console(
     return b"".join([*parts, text])
 
 
+_MAX_PRIORITY = 1023
+"""Facility times 8 and level: the kernel's own are below 8."""
+
+
 class Kmsg:
     """/dev/kmsg and extended netconsole: ``level,seq,usec,flags;text``, perhaps in fragments."""
 
@@ -106,7 +110,7 @@ class Kmsg:
         caller = re.search(rb"caller=([TC]\d{1,9})", match["flags"])
         return _console(
             text,
-            int(match["level"]) & 7,
+            min(int(match["level"]), _MAX_PRIORITY),
             int(match["usec"]) if len(match["usec"]) < 20 else None,
             caller[1] if caller else b"",
         )

@@ -27,6 +27,8 @@ class Record(NamedTuple):
     """syslog level 0..7."""
     caller: str | None = None
     """Who printed it: ``T123`` (task) or ``C1`` (CPU in interrupt)."""
+    user: bool = False
+    """Somebody in user space wrote it to /dev/kmsg: its syslog facility is not the kernel's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,11 @@ from pathlib import Path
 import drgn
 import pytest
 
+import postmortem
 from postmortem.dump.core import Core, excluded_pages, open_core
 from postmortem.errors import PostmortemError, UnknownInputError, UsageError
+from tests.conftest import DUMPS
+from tests.fuzz.dumps.image import Image, unpack
 
 from . import images
 
@@ -340,3 +343,16 @@ def test_nothing_is_left_in_the_environment(tmp_path: Path) -> None:
     path.write_bytes(whole[:-5000])
     open_core(path)
     assert "DRGN_PREFER_PGTABLE_READER" not in os.environ
+
+
+def test_one_bad_page_leaves_the_registers_of_the_cpus(tmp_path: Path) -> None:
+    """A page descriptor that makes no sense: libkdumpfile must not read the file by itself."""
+    source = next(DUMPS.glob("7.2-healthy-idle.vmcore*"))
+    path = tmp_path / "vmcore"
+    unpack(source, path)
+    image = Image(path)
+    last = max(image.descriptors)
+    image.write(image.descriptors[last] + 8, (1 << 30).to_bytes(4, "little"))
+    with postmortem.open(path, debuginfod=False) as case:
+        assert not case.input.complete
+        assert [bool(cpu.frames) for cpu in case.cpus] == [True, True]

@@ -76,3 +76,22 @@ def test_a_directory_below_itself(prog: Any) -> None:
         path_in_mounts(mount, mount.mnt.mnt_root.read_())
     with pytest.raises(LookupError, match="circle"):
         path_of_inode(inode)
+
+
+def test_a_task_in_a_state_that_none_has_is_damaged(prog: Any) -> None:
+    whole = all_tasks(machine_named(NAME).prog)
+    bad = whole.tasks[5]
+    task = drgn.Object(prog, "struct task_struct *", bad.address)
+    bend(task.member_("__state"), 1 << 30)
+    found = all_tasks(prog)
+    assert {task.pid for task in whole.tasks} - {task.pid for task in found.tasks} == {bad.pid}
+    assert any(f"of {len(whole.tasks)} could be read" in p.why for p in found.problems)
+
+
+def test_without_their_count_the_pid_tree_says_how_many_tasks_there_were(prog: Any) -> None:
+    """The list leads past all but the first; nobody says how many are missing."""
+    whole = all_tasks(machine_named(NAME).prog)
+    first = drgn.Object(prog, "struct task_struct *", whole.tasks[0].address)
+    bend(first.tasks.next, prog["init_task"].tasks.address_)
+    bend(prog["nr_threads"], 0)
+    assert len(all_tasks(prog).tasks) == len(whole.tasks)

@@ -220,3 +220,10 @@ def test_invalid_utf8_is_replaced() -> None:
     ring = Ring()
     ring.add(1, 0, 16, b"\xff\xfeok")
     assert ring.texts(1, 1) == ["\ufffd\ufffdok"]
+
+
+def test_a_time_far_from_those_beside_it_is_none() -> None:
+    ring = filled()
+    struct.pack_into("<Q", ring.infos, 88 * 3 + 8, 1 << 60)
+    times = [record.time_ns for record in ring.buffer().records(1, 7, COUNT).records]
+    assert times == [101_000_000, 102_000_000, None, *range(104_000_000, 108_000_000, 1_000_000)]

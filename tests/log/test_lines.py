@@ -72,6 +72,23 @@ def test_level(prefix: str, level: int | None) -> None:
     assert record.level == level
 
 
+@pytest.mark.parametrize(
+    ("prefix", "user"),
+    [
+        ("<7>[    1.000000] ", False),
+        ("<8>[    1.000000] ", True),
+        ("<30>[    1.000000] ", True),
+        ("kern  :err   : [    1.000000] ", False),
+        ("daemon:info  : [    1.000000] ", True),
+        ("<13>May  1 10:00:00 box kernel: [    1.000000] ", False),  # logger's own facility
+        ("", False),
+    ],
+)
+def test_whether_user_space_wrote_it(prefix: str, user: bool) -> None:
+    (record,) = records_of_line((prefix + "text").encode(), 1)
+    assert record.user is user
+
+
 def test_leading_space_of_a_message_stays() -> None:
     (record,) = records_of_line(b"[    1.000000]  func+0x1/0x2", 1)
     assert record.text == " func+0x1/0x2"

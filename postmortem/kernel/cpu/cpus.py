@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import drgn
 
-from postmortem.dump.damage import damage
+from postmortem.dump.damage import damage, integer
 from postmortem.kernel.cpu.percpu import variable
 from postmortem.kernel.memo import fact
 from postmortem.kernel.tasks.stacks import describe_trace
-from postmortem.kernel.tasks.tasks import TaskReader
-from postmortem.model.findings import TaskRef
+from postmortem.kernel.tasks.tasks import Task, TaskReader
+from postmortem.model.findings import Problem, TaskRef
 from postmortem.model.frame import Frame
 from postmortem.model.result import TaskStack
 
@@ -42,9 +43,26 @@ class Cpu:
         return TaskStack(self.task, self.state, self.number, self.stack, self.note)
 
 
-@fact
+@dataclass(frozen=True)
+class Cpus:
+    """All CPUs that could be read, and which could not."""
+
+    cpus: tuple[Cpu, ...]
+    problems: tuple[Problem, ...] = ()
+
+
 def cpus(prog: drgn.Program) -> tuple[Cpu, ...]:
-    """Every CPU.
+    """Every CPU that can be read.
+
+    :raises LookupError: the CPU mask or the types are missing.
+    :raises drgn.FaultError: the CPU mask is not in the dump.
+    """
+    return all_cpus(prog).cpus
+
+
+@fact
+def all_cpus(prog: drgn.Program) -> Cpus:
+    """Every CPU, and which can't be read.
 
     :raises LookupError: the CPU mask or the types are missing.
     :raises drgn.FaultError: the CPU mask is not in the dump.
@@ -52,16 +70,64 @@ def cpus(prog: drgn.Program) -> tuple[Cpu, ...]:
     from postmortem.kernel.system import present_cpus
 
     reader = TaskReader(prog)
-    found = (_cpu(prog, reader, number) for number in present_cpus(prog))
-    return tuple(cpu for cpu in found if cpu is not None)
+    found: list[Cpu] = []
+    lost: dict[int, str] = {}
+    for number in present_cpus(prog):
+        try:
+            found.append(_cpu(prog, reader, number))
+        except damage() as exc:
+            lost[number] = str(exc).partition("\n")[0]
+    unread = [cpu.number for cpu in found if cpu.note]
+    if len(unread) == len(found):
+        unread = []  # the dump has no registers at all: its file says so
+    problems = []
+    if not found and not lost:
+        problems.append(Problem("CPUs", "the mask of those that there are is empty"))
+    for numbers, what in ((list(lost), "what it ran"), (unread, "its registers")):
+        if numbers:
+            why = lost.get(numbers[0]) or next(c.note for c in found if c.number == numbers[0])
+            problems.append(Problem(_names(numbers), f"{what} can't be read: {why}"))
+    return Cpus(tuple(found), tuple(problems))
 
 
-def _cpu(prog: drgn.Program, reader: TaskReader, number: int) -> Cpu | None:
-    try:
-        current = variable(prog, "runqueues", number, "struct rq").curr.read_()
-        task, _raw = reader.read(current.value_())
-    except damage():
-        return None
+def _current(prog: drgn.Program, reader: TaskReader, number: int) -> Task:
+    """What the scheduler says runs on a CPU, or if that is damaged what the CPU itself says.
+
+    ``pcpu_hot`` held ``current_task`` between v6.2 and v6.14 (e57ef2ed97c1, 46e8fff6d45f).
+
+    :raises LookupError: nothing that is said is a task of this CPU.
+    """
+    first: BaseException | None = None
+    for read in (
+        lambda: variable(prog, "runqueues", number, "struct rq").curr,
+        lambda: variable(prog, "pcpu_hot", number, "struct pcpu_hot").current_task,
+        lambda: variable(prog, "current_task", number, "struct task_struct *"),
+    ):
+        try:
+            task, _raw = reader.read(integer(read()))
+            if task.cpu == number:
+                return task
+            raise LookupError(f"its run queue leads to a task of CPU {task.cpu}")
+        except damage() as exc:
+            first = first or exc
+    raise LookupError(str(first))
+
+
+_MAX_NAMED = 8
+
+
+def _names(numbers: Sequence[int]) -> str:
+    more = len(numbers) - _MAX_NAMED
+    text = "CPU " + ", ".join(map(str, numbers[:_MAX_NAMED]))
+    return f"{text} and {more} more" if more > 0 else text
+
+
+def _cpu(prog: drgn.Program, reader: TaskReader, number: int) -> Cpu:
+    """
+    :raises LookupError: what should be its task is none.
+    """
+    task = _current(prog, reader, number)
+    current = drgn.Object(prog, "struct task_struct *", task.address)
     trace: drgn.StackTrace | None = None
     note = ""
     try:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import drgn
 
-from postmortem.dump.damage import damage
-from postmortem.kernel.cpu.clock import Clock
+from postmortem.dump.damage import damage, readable
+from postmortem.kernel.cpu.clock import NSEC, Clock
 from postmortem.kernel.cpu.percpu import variable
 from postmortem.kernel.tasks.tasks import Task, all_tasks
 
@@ -19,6 +19,9 @@ _SEQ_STATE_MASK = 3
 _MAX_NODES = 4096
 _MAX_TASKS = 1000
 _MAX_CPUS = 8192
+_WORDS = (1 << 64) - 1
+_DELTA = 6.0
+"""Seconds: RCU_STALL_DELAY_DELTA, which a kernel that proves RCU adds, and rounding."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ def grace_period(prog: drgn.Program, clock: Clock) -> GracePeriod | None:
     cpus, tasks = _who(prog, state)
     return GracePeriod(
         sequence=sequence,
-        age_seconds=clock.jiffies_ago(state.gp_start.value_()),
+        age_seconds=_age(state, clock, _timeout(prog)),
         cpus=tuple(cpus),
         tasks=tuple(tasks),
         thread=all_tasks(prog).by_address.get(thread),
@@ -63,6 +66,31 @@ def grace_period(prog: drgn.Program, clock: Clock) -> GracePeriod | None:
         timeout_seconds=_timeout(prog),
         callbacks=_callbacks(prog),
     )
+
+
+def _age(state: drgn.Object, clock: Clock, timeout: int) -> float:
+    """Seconds since the grace period began, if another word bears its start out.
+
+    record_gp_stall_check_time() notes with the start when to call it a stall, and when to
+    send for the CPUs. The former is moved on when it was called one. If neither fits the
+    start, the less of what they say.
+    """
+    start = int(state.gp_start.value_())
+    age = clock.jiffies_ago(start)
+    due = readable(lambda: int(state.jiffies_stall.value_()))
+    half = readable(lambda: int(state.jiffies_resched.value_()))
+    for then, after in ((due, timeout), (half, timeout / 2)):
+        if then is not None and abs(_signed(then - start) / clock.hz - after) <= _DELTA:
+            return age
+    if due is None:
+        return age
+    waited = timeout + clock.late_ns / NSEC - _signed(due - clock.jiffies) / clock.hz
+    return min(age, max(0.0, waited))
+
+
+def _signed(words: int) -> int:
+    words &= _WORDS
+    return words - (_WORDS + 1) if words >> 63 else words
 
 
 def _timeout(prog: drgn.Program) -> int:

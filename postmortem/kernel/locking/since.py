@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import drgn
 
-from postmortem.dump.damage import damage
+from postmortem.dump.damage import damage, readable
+from postmortem.kernel.cpu.clock import machine_time
 from postmortem.kernel.tasks.tasks import Task
 
 _NS = 1e9
@@ -16,6 +17,8 @@ _WAKEKILL = 0x100
 _NOLOAD = 0x400
 _FROZEN = 0x8000
 _MAX_CPUS = 1 << 13
+_MAX_TIMEOUT = 24 * 3600
+"""Seconds: whoever waits longer for a report wants none; what is more is damage."""
 _SLACK = 30
 """Seconds by which khungtaskd may have looked earlier than the scheduler's clock says."""
 DEFAULT_TIMEOUT = 120
@@ -81,13 +84,13 @@ class SleepClock:
             key=lambda name: self._at[name] or 0,
         )
         self._format = _format([(self._at[name] or 0) - self._first for name in self._names])
-        self._hz = _hz(prog)
-        self._jiffies = _read(prog, "jiffies_64") or _read(prog, "jiffies")
-        self.now = max(filter(None, (_run_queue_clock(prog), log_time)), default=None)
+        told = machine_time(prog, _cpus(prog), round(log_time * _NS) if log_time else None)
+        self._hz, self._jiffies = told.hz, told.jiffies
+        self.now = told.now_ns / _NS if told.now_ns else None
         """Seconds since boot, as the scheduler counts them."""
         value = _read(prog, "sysctl_hung_task_timeout_secs")
         self.enabled = bool(value)
-        self.timeout = float(value) if value and value < 1 << 32 else float(DEFAULT_TIMEOUT)
+        self.timeout = float(value if value and 0 < value <= _MAX_TIMEOUT else DEFAULT_TIMEOUT)
         """Seconds after which the kernel itself calls a task hung."""
 
     def since(self, task: Task) -> Since:
@@ -100,9 +103,10 @@ class SleepClock:
         slept = None
         # exec_start is set when the task leaves the CPU (update_curr()), last_arrival when
         # it gets there; only the latter counts for all scheduling classes.
-        left = max(read.get("arrival", 0), read.get("exec", 0))
-        if self.now is not None and 0 < left / _NS <= self.now + 1:
-            slept = max(0.0, self.now - left / _NS)
+        if self.now is not None:
+            times = (read.get(name, 0) / _NS for name in ("arrival", "exec"))
+            left = max((time for time in times if 0 < time <= self.now + 1), default=None)
+            slept = None if left is None else max(0.0, self.now - left)
         watched = self._watched(read)
         if watched is not None and slept is not None and watched > slept + _SLACK:
             watched = None  # the count came round by chance, or the memory is damaged
@@ -118,12 +122,15 @@ class SleepClock:
 
     def _watched(self, read: dict[str, int]) -> float | None:
         count, then = read.get("count"), read.get("time")
-        if not count or not then or self._jiffies is None or self._hz is None:
+        if not count or not then or not self._hz:
             return None
         if read.get("voluntary", 0) + read.get("involuntary", 0) != count:
             return None
         # Both count jiffies from INITIAL_JIFFIES on.
-        return float((self._jiffies - then) & 0xFFFFFFFFFFFFFFFF) / self._hz
+        seconds = float((self._jiffies - then) & 0xFFFFFFFFFFFFFFFF) / self._hz
+        if self.now is not None and seconds > self.now + _SLACK:
+            return None  # since before the boot: the time is damaged
+        return seconds
 
 
 def _format(offsets: list[int]) -> struct.Struct:
@@ -135,20 +142,6 @@ def _format(offsets: list[int]) -> struct.Struct:
     return struct.Struct(text)
 
 
-def _hz(prog: drgn.Program) -> int | None:
-    """CONFIG_HZ: the rate at which jiffies agree with the clock."""
-    jiffies = _read(prog, "jiffies_64")
-    uptime = _run_queue_clock(prog)
-    if jiffies is None or not uptime or uptime < 1:
-        return None
-    for hz in (100, 250, 300, 1000):
-        # jiffies start at -300 * HZ as a 32-bit number (INITIAL_JIFFIES).
-        counted = (jiffies - ((-300 * hz) & 0xFFFFFFFF)) / hz
-        if counted >= 0 and abs(counted - uptime) < max(10.0, uptime * 0.05):
-            return hz
-    return None
-
-
 def _read(prog: drgn.Program, name: str) -> int | None:
     try:
         return int(prog[name].value_())
@@ -156,22 +149,7 @@ def _read(prog: drgn.Program, name: str) -> int | None:
         return None
 
 
-def _run_queue_clock(prog: drgn.Program) -> float | None:
-    """The latest clock of any run queue, in seconds since boot."""
-    from drgn.helpers.linux.percpu import per_cpu
-
+def _cpus(prog: drgn.Program) -> list[int]:
     from postmortem.kernel.system import present_cpus
 
-    latest = 0
-    try:
-        queues = prog["runqueues"]
-        for number, cpu in enumerate(present_cpus(prog)):
-            if number >= _MAX_CPUS:
-                break
-            try:
-                latest = max(latest, int(per_cpu(queues, cpu).clock.value_()))
-            except damage():
-                continue
-    except damage():
-        return None
-    return latest / _NS if latest else None
+    return readable(lambda: present_cpus(prog)[:_MAX_CPUS]) or []

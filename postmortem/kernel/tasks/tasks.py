@@ -5,11 +5,12 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 import drgn
 
 from postmortem.arch import arch_of
-from postmortem.dump.damage import damage
+from postmortem.dump.damage import damage, readable
 from postmortem.dump.xarray import idr_entries
 from postmortem.kernel.memo import fact
 from postmortem.model.findings import Problem, TaskRef
@@ -22,6 +23,10 @@ _IDLE_STATE = 0x402
 """TASK_UNINTERRUPTIBLE | TASK_NOLOAD: a kernel thread with nothing to do."""
 _RTLOCK_WAIT = 0x1000
 """Asleep on a PREEMPT_RT spinlock (v5.15, 43b1ba3a8d6b): shown as D."""
+_STATES = 0x3FFFF
+"""All that ``__state`` may hold: up to TASK_FROZEN and what came with v6.1 (f5d39b020809)."""
+_EXIT_STATES = frozenset({0, 0x10, 0x20, 0x30})
+"""EXIT_DEAD, EXIT_ZOMBIE, EXIT_TRACE."""
 _PF_KTHREAD = 0x00200000
 
 
@@ -78,21 +83,42 @@ def all_tasks(prog: drgn.Program) -> TaskList:
     found = TaskList()
     reader = TaskReader(prog)
     _take(found, "task list (init_task.tasks)", reader.by_list(found))
-    expected = _nr_threads(prog)
+    expected = _expected(prog, len(found.tasks))
     if expected is not None and len(found.tasks) < expected:
         # The list misses tasks: it is broken, or a page of it is not in the dump.
-        before = len(found.tasks)
         _take(found, "pid tree", reader.by_pid_tree())
-        if len(found.tasks) == before and not found.problems:
-            # A task between fork and exit may be counted but not listed.
-            return found
     if not found.complete:
         _take(found, "run queues", reader.by_run_queue())
-        if expected is not None and len(found.tasks) < expected:
-            found.problems.append(
-                Problem("tasks", f"{len(found.tasks)} of {expected} could be read")
-            )
+    if expected is None:
+        found.problems.append(Problem("tasks", "how many there should be can't be read"))
+    elif len(found.tasks) < expected - (_BETWEEN if found.complete else 0):
+        found.complete = False
+        found.problems.append(Problem("tasks", f"{len(found.tasks)} of {expected} could be read"))
     return found
+
+
+_BETWEEN = 4
+"""So many may just then be between being counted and being listed."""
+
+
+def _expected(prog: drgn.Program, listed: int) -> int | None:
+    """How many tasks there should be: by ``nr_threads``, and if that disagrees by the pid tree.
+
+    Each task has its number in the tree; numbers of dead leaders of groups may be there too.
+    """
+    counted = _nr_threads(prog)
+    if counted == listed:
+        return counted
+    numbers = readable(lambda: _pid_numbers(prog))
+    if numbers is None or (counted is not None and listed <= counted <= numbers + _BETWEEN):
+        return counted
+    return max(listed, numbers)
+
+
+def _pid_numbers(prog: drgn.Program) -> int:
+    """How many pids the first pid namespace has given out."""
+    entries = idr_entries(prog["init_pid_ns"].member_("idr"))
+    return sum(1 for _entry in islice(entries, _MAX_TASKS))
 
 
 def _take(found: TaskList, road: str, tasks: Iterator[Task]) -> None:
@@ -167,6 +193,8 @@ class TaskReader:
         state = self._u32(raw, "state")
         on_cpu = self._at["on_cpu"] - self._start
         exit_state = self._u32(raw, "exit_state")
+        if state & ~_STATES or exit_state not in _EXIT_STATES:
+            raise LookupError(f"the task at {address:#x} is damaged: no task has such a state")
         comm = raw[self._at["comm"] - self._start :][: self._comm_size]
         pid, tgid = struct.unpack_from("<ii", raw, self._at["pid"] - self._start)
         return (
