@@ -512,11 +512,15 @@ class ModuleSymbols:
                     self._numbers[name] = number
         return self._numbers.keys()
 
-    def of_module(self, module: str, name: str) -> list[drgn.Symbol]:
-        """Symbols of this name in one of the :meth:`modules`."""
+    def all_of(self, module: str) -> list[drgn.Symbol]:
+        """All symbols of one of the :meth:`modules`."""
         self.modules()
         assert self._numbers is not None
-        return [symbol for symbol in self._table(self._numbers[module]) if symbol.name == name]
+        return self._table(self._numbers[module])
+
+    def of_module(self, module: str, name: str) -> list[drgn.Symbol]:
+        """Symbols of this name in one of the :meth:`modules`."""
+        return [symbol for symbol in self.all_of(module) if symbol.name == name]
 
     def _at(self, address: int) -> list[drgn.Symbol]:
         at = bisect.bisect_right(self._starts, address) - 1

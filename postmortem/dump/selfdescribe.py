@@ -97,6 +97,13 @@ def names_of_symbols(prog: drgn.Program) -> list[str]:
     return types.names_of_symbols() if isinstance(types, DumpTypes) else []
 
 
+def symbols_of_module(prog: drgn.Program, name: str) -> list[drgn.Symbol]:
+    """All symbols of a loaded module."""
+    types = prog.cache.get(_CACHE)
+    modules = types.modules if isinstance(types, DumpTypes) else None
+    return modules.all_of(name) if modules is not None and name in modules.modules() else []
+
+
 def names_of_structs(prog: drgn.Program) -> list[str]:
     """The names of the kernel's structs and unions, sorted."""
     types = prog.cache.get(_CACHE)

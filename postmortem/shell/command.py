@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from postmortem.plugin import Plugin
     from postmortem.shell.session import Session
 
-HELP = {"help_option_names": ["--help"], "max_content_width": 100}
+HELP: dict[str, Any] = {"help_option_names": ["--help"], "max_content_width": 100}
+PASSED_ON = {**HELP, "ignore_unknown_options": True}
+"""For a command that knows some options itself and passes the others on."""
 
 
 @dataclass(frozen=True)
@@ -68,12 +70,12 @@ _BUILT_IN: dict[str, Command] = {}
 
 
 def command(
-    name: str, topic: str, *, raw: bool = False
+    name: str, topic: str, *, raw: bool = False, settings: Mapping[str, Any] = HELP
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Make a function a command; it gets the session first, then what click parsed."""
 
     def made(function: Callable[..., Any]) -> Callable[..., Any]:
-        parser = click.command(name, context_settings=HELP)(click.pass_obj(function))
+        parser = click.command(name, context_settings=dict(settings))(click.pass_obj(function))
         _BUILT_IN[name] = Command(name, topic, parser, raw)
         return function
 
@@ -83,7 +85,7 @@ def command(
 @cache
 def _built_in() -> dict[str, Command]:
     # Each registers its own.
-    from postmortem.shell.commands import code, judging, log, own, values  # noqa: F401
+    from postmortem.shell.commands import code, judging, log, machine, own, search, stacks, values  # noqa: F401
 
     return _BUILT_IN
 

@@ -113,3 +113,92 @@ def test_python_is_at_hand(shell: Shell) -> None:
 
 def test_repeat_is_for_a_running_machine(shell: Shell) -> None:
     assert "does not change" in shell.complains("repeat ps")
+
+
+def test_bt_with_offsets_names_the_same_functions(shell: Shell) -> None:
+    plain = re.findall(r"\] (\S+) at", shell.says("bt"))
+    offsets = re.findall(r"\] (\S+)\+\d+ at", shell.says("bt -s"))
+    assert offsets == plain
+    assert re.search(r"\+0x[0-9a-f]+ at", shell.says("bt -s -x"))
+
+
+def test_bt_finds_the_trace_s_addresses_among_the_stack_s_text(shell: Shell) -> None:
+    trace = re.findall(r" at ([0-9a-f]+)$", shell.says("bt 1"), re.MULTILINE)
+    text = re.findall(r" at ([0-9a-f]+)$", shell.says("bt -t 1"), re.MULTILINE)
+    assert set(trace[1:-1]) <= set(text)
+
+
+def test_bt_shows_the_stack_s_words_with_the_magic_at_its_end(shell: Shell) -> None:
+    # STACK_END_MAGIC of include/uapi/linux/magic.h
+    assert "57ac6e9d" in shell.says("bt -r 1").splitlines()[1]
+
+
+def test_no_stack_of_a_sound_machine_has_overflowed(shell: Shell) -> None:
+    assert shell.says("bt -v") == "No stack overflows detected\n"
+
+
+def test_bt_of_a_symbol_shows_the_stacks_that_name_it(shell: Shell) -> None:
+    assert 'COMMAND: "trigger"' in shell.says("bt -R pm_peer_port")
+    assert shell.says("bt -R nobody_has_this") == ""
+
+
+def test_idle_tasks_can_be_left_out(shell: Shell) -> None:
+    assert "swapper" in shell.says("bt -a")
+    assert "swapper" not in shell.says("bt -a -n")
+
+
+def test_search_finds_what_was_put_there(shell: Shell) -> None:
+    prog = machine_named("6.12-null-chain").prog
+    head = prog["init_task"].tasks.address_of_().value_()
+    after = prog["init_task"].tasks.next.value_()
+    assert f"{after + 8:x}: {head:x}" in shell.says(f"search {head:x}").splitlines()
+
+
+def test_search_for_text(shell: Shell) -> None:
+    prog = machine_named("6.12-null-chain").prog
+    comm = prog["init_task"].comm.address_of_().value_()
+    found = shell.says(f"search -s {comm - 64:x} -l 100 -c swapper/0").splitlines()
+    assert found == [f"{comm:x}: swapper/0"]
+
+
+def test_search_with_bits_that_may_be_anything(shell: Shell) -> None:
+    prog = machine_named("6.12-null-chain").prog
+    flags = prog["init_task"].flags
+    line = shell.says(f"search -w -s {flags.address_:x} -l 4 -m ff {flags.value_() ^ 0x55:x}")
+    assert line == f"{flags.address_:x}: {flags.value_():x}\n"
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["search 1ffffffffffffffffff", "search -s 10 -e 5 1", "search -c ''", "search -w 100000000"],
+)
+def test_a_search_for_nothing_is_said(shell: Shell, line: str) -> None:
+    assert shell.complains(line)
+
+
+def test_system_calls_are_numbered_as_the_abi_says(shell: Shell) -> None:
+    # arch/x86/entry/syscalls/syscall_64.tbl
+    assert re.search(r"^ 59  \S*sys_execve$", shell.says("sys -c 59"), re.MULTILINE)
+
+
+def test_what_tainted_the_kernel(shell: Shell) -> None:
+    assert "out-of-tree module" in shell.says("sys -t")
+
+
+def test_symbols_of_a_module(shell: Shell) -> None:
+    assert "pm_peer_port" in shell.says("sym -m pm_fault")
+    assert "no module" in shell.complains("sym -m nobody")
+
+
+def test_the_machine_has_the_cpus_it_said_it_had(shell: Shell) -> None:
+    facts = machine_named("6.12-null-chain").facts
+    assert re.search(rf"CPUS: {facts['cpus']}$", shell.says("mach"), re.MULTILINE)
+
+
+def test_refs_say_who_points_there(shell: Shell) -> None:
+    prog = machine_named("6.12-null-chain").prog
+    task = next(t for t in shell.session.case.tasks.tasks if t.comm == "trigger")
+    said = shell.says(f"refs -n 500 {task.address:x}")
+    # The thread's group leader is the task itself.
+    own = task.address + prog.type("struct task_struct").member("group_leader").offset
+    assert re.search(rf"^{own:#x}: .*task_struct", said, re.MULTILINE)

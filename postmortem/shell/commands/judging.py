@@ -85,11 +85,37 @@ def _chain(graph: Graph, start: str) -> Iterator[tuple[int, Edge]]:
 @click.argument("address")
 def where(session: Session, address: str) -> None:
     """Say all that is known about an address: symbol, slab object, stack, poison, page."""
-    from postmortem.kernel.identify import identify, slab_object
-    from postmortem.kernel.tasks.stacks import Symbolizer
     from postmortem.shell.commands.values import address_of
 
     value = address_of(session.prog, address)
+    for text in _known(session, value) or [_page(session, value)]:
+        session.out.write(clean(f"{value:#x}: {text}") + "\n")
+
+
+@command("refs", "diagnosis")
+@click.option("-n", "limit", type=click.IntRange(1, 100_000), default=100, show_default=True,
+              help="No more than so many.")  # fmt: skip
+@click.argument("address")
+def refs(session: Session, limit: int, address: str) -> None:
+    """Say who points to an address: each word of kernel memory that holds it, and its owner."""
+    from postmortem.kernel.search import kernel_ranges, search, word_pattern
+    from postmortem.shell.commands.values import address_of
+
+    value = address_of(session.prog, address)
+    ranges = kernel_ranges(session.prog)
+    found = search(session.prog, ranges, word_pattern([value], 8), unit=8, longest=8)
+    for number, (at, _) in enumerate(found):
+        if number == limit:
+            session.out.write(f"more than {limit}: -n N shows more\n")
+            return
+        owner = "; ".join(_known(session, at)) or "nothing is known of it"
+        session.out.write(clean(f"{at:#x}: {owner}") + "\n")
+
+
+def _known(session: Session, value: int) -> list[str]:
+    from postmortem.kernel.identify import identify, slab_object
+    from postmortem.kernel.tasks.stacks import Symbolizer
+
     said: list[str] = []
     symbol = Symbolizer.of(session.prog).symbol(value)
     if symbol is not None:
@@ -104,10 +130,7 @@ def where(session: Session, address: str) -> None:
     known = identify(session.prog, value)
     if known and not any(known in text for text in said):
         said.append(known)
-    if not said:
-        said.append(_page(session, value))
-    for text in said:
-        session.out.write(clean(f"{value:#x}: {text}") + "\n")
+    return said
 
 
 def _page(session: Session, value: int) -> str:
