@@ -131,7 +131,8 @@ def _called(prog: drgn.Program, frame: Frame) -> Frame | None:
     """The function that a frame has called, as if it had run to its end; for direct calls."""
     if frame.function is None:
         return None
-    *_, call = code_before(prog, frame.pc) or [None]
+    before = code_before(prog, frame.pc)
+    call = before[-1] if before else None
     target = call.target if call is not None and call.is_call else None
     symbol = Symbolizer.of(prog).symbol(target) if target is not None else None
     if target is None or symbol is None or symbol.offset or symbol.function.startswith(_VIAS):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import drgn
@@ -98,11 +98,12 @@ def _current(prog: drgn.Program, reader: TaskReader, number: int) -> Task:
     :raises LookupError: nothing that is said is a task of this CPU.
     """
     first: BaseException | None = None
-    for read in (
+    ways: tuple[Callable[[], drgn.Object], ...] = (
         lambda: variable(prog, "runqueues", number, "struct rq").curr,
         lambda: variable(prog, "pcpu_hot", number, "struct pcpu_hot").current_task,
         lambda: variable(prog, "current_task", number, "struct task_struct *"),
-    ):
+    )
+    for read in ways:
         try:
             task, _raw = reader.read(integer(read()))
             if task.cpu == number:
