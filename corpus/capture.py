@@ -179,6 +179,8 @@ def from_outside(tree: Tree, scenario: Scenario, cache: Path, target: Path) -> N
                 console=target / "console.log",
                 report=target / "report.log",
                 memory_mib=scenario.memory_mib,
+                cpus=scenario.cpus or 2,
+                numa_nodes=scenario.numa_nodes or 1,
                 arch=tree.kernel.arch,
                 vmcoreinfo=scenario.vmcoreinfo,
                 devices=ext4_disk(scenario, Path(scratch)),

@@ -68,6 +68,8 @@ class Guest:
     """File for the second serial line, on which rootfs/init reports."""
     memory_mib: int = 256
     cpus: int = 2
+    numa_nodes: int = 1
+    """Between which CPUs and memory are divided."""
     arch: str = "x86_64"
     vmcoreinfo: bool = True
     """Offer the fw_cfg file into which a guest puts its VMCOREINFO note."""
@@ -85,7 +87,7 @@ class Guest:
             file.write_bytes(b"")
         command = [
             machine.qemu, *machine.options,
-            "-smp", str(self.cpus), "-m", f"{self.memory_mib}M",
+            "-smp", str(self.cpus), "-m", f"{self.memory_mib}M", *self._numa(),
             "-nodefaults", "-display", "none", "-no-reboot",
             "-chardev", f"file,id=console,path={self.console}", "-serial", "chardev:console",
             "-chardev", f"file,id=report,path={self.report}", *machine.report,
@@ -113,6 +115,16 @@ class Guest:
         trace: TracebackType | None,
     ) -> None:
         self._stop()
+
+    def _numa(self) -> list[str]:
+        options: list[str] = []
+        if self.numa_nodes > 1:
+            cpus, mib = self.cpus // self.numa_nodes, self.memory_mib // self.numa_nodes
+            for node in range(self.numa_nodes):
+                options += ["-object", f"memory-backend-ram,id=node{node},size={mib}M"]
+                last = (node + 1) * cpus - 1
+                options += ["-numa", f"node,memdev=node{node},cpus={node * cpus}-{last}"]
+        return options
 
     def _stop(self) -> None:
         if self._qmp is not None:

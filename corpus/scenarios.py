@@ -73,6 +73,8 @@ class Scenario:
     disk_mib: int = 0
     host_arguments: Mapping[str, Any] = field(default_factory=dict)
     on_request: bool = False
+    cpus: int = 0
+    numa_nodes: int = 0
 
     @property
     def script(self) -> str:
@@ -91,7 +93,7 @@ class Scenario:
         members = asdict(self)
         for name in ("about", "kernels", "seconds", "says", "truth", "committed", "on_request"):
             del members[name]
-        for name in ("modules", "programs", "disk_mib", "host_arguments"):
+        for name in ("modules", "programs", "disk_mib", "host_arguments", "cpus", "numa_nodes"):
             if not members[name]:
                 del members[name]
         written = json.dumps(members, sort_keys=True).encode()

@@ -1,4 +1,4 @@
-"""The commands that are no plugins: analyze, log, dmesg, decode, shell, plugins."""
+"""The commands that are no plugins: analyze, log, dmesg, sysrq, decode, shell, plugins."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from postmortem.cli.options import FILE, architecture, input_options, output_opt
 from postmortem.cli.output import check_output, complain, open_output
 from postmortem.cli.plugins import plugin_files
 from postmortem.cli.supervisor import supervise
+from postmortem.cli.sysrq import sysrq
 from postmortem.errors import (
     EXIT_LIMITED,
     EXIT_OK,
@@ -295,4 +296,4 @@ def _described(item: Plugin) -> dict[str, Any]:
     }
 
 
-BUILT_IN = (analyze, log, dmesg, decode, shell, plugins)
+BUILT_IN = (analyze, log, dmesg, sysrq, decode, shell, plugins)

@@ -28,7 +28,7 @@ _DISORDER_NS = 10_000_000_000
 """CPUs read their clocks before they get their places in the log, but not by so much."""
 _MAX_HOLES = 4
 """So many are told one by one."""
-_LOG_CONT = 8  # enum printk_info_flags
+_LOG_NEWLINE, _LOG_CONT = 2, 8  # enum printk_info_flags
 _COMMITTED, _FINALIZED = 1, 2  # enum desc_state
 _IDS = (1 << 62) - 1
 """Ids are the lower bits of ``prb_desc.state_var``; the upper two are the state."""
@@ -48,7 +48,8 @@ class PrintkRecord:
     caller: str | None
     """``T123`` for a task, ``C1`` for a CPU in interrupt (CONFIG_PRINTK_CALLER)."""
     continues: bool
-    """Continues the record before it."""
+    """Continues the record before it, if that one did not end its line."""
+    ends_line: bool = True
 
 
 @dataclass(frozen=True)
@@ -327,6 +328,7 @@ class _Buffer:
             facility=facility,
             caller=f"C{caller & 0x7FFFFFFF}" if caller >> 31 else f"T{caller}",
             continues=bool(flags & _LOG_CONT),
+            ends_line=bool(flags & _LOG_NEWLINE),
         )
 
     def _text(self, begin: int, end: int, number: int) -> bytes | str:
@@ -396,10 +398,12 @@ def _lines(records: Iterable[PrintkRecord]) -> tuple[tuple[Record, ...], frozens
     """The log as ``dmesg`` prints it, and which lines are not the kernel's."""
     lines: list[Record] = []
     user: set[int] = set()
+    open_line = False
     for record in records:
         parts = record.text.split("\n")
         time = None if record.time_ns is None else record.time_ns / 1e9
-        if record.continues and lines:
+        joins, open_line = record.continues and open_line, not record.ends_line
+        if joins and lines:
             last = lines[-1]
             lines[-1] = Record(
                 last.line, last.text + parts.pop(0), last.time, last.level, last.caller

@@ -1,0 +1,341 @@
+"""Compare what postmortem prints for SysRq keys with what the kernel itself printed.
+
+    python -m corpus.sysrq_oracle                # all captures of scenarios sysrq-*
+    python -m corpus.sysrq_oracle VMCORE ...     # these dumps
+    python -m corpus.sysrq_oracle --key m -v VMCORE
+
+The guest pressed the keys, and its memory was taken a moment later: its log holds the
+kernel's own lines. Line by line they must be equal, but for fields that moved between
+printing and dumping. Those are listed in :data:`DRIFT`, each with how far it may have
+moved, so that no wrong column can hide behind them. What is neither is unequal, and the
+exit status 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from difflib import SequenceMatcher
+from pathlib import Path
+from typing import NamedTuple
+
+import postmortem
+from corpus.kernels import default_cache
+from postmortem.case import Case
+from postmortem.kernel.sysrq import sysrq_keys
+from postmortem.model.report import Record
+from postmortem.printers.sysrq import sysrq
+
+_NUMBER = re.compile(r"(?<![\w+/.])-?(?:0x[0-9a-f]+|\d+(?:\.\d+)?)(?=kB|KB|\W|$)")
+_LETTERS = re.compile(r"(?<=kB )\([A-Z]+\) ")
+"""Which lists the free blocks of an order are on: as their number."""
+_HEADER = "sysrq: "
+_HELP = "sysrq: HELP : "
+ANY = float("inf")
+
+
+class Drift(NamedTuple):
+    """How far a field may have moved between print and dump."""
+
+    keys: str
+    line: str
+    """Regular expression that the kernel's line matches."""
+    label: str
+    """Regular expression of the word before the number, or ``#N`` for the Nth number."""
+    most: float
+    why: str
+
+
+DRIFT: tuple[Drift, ...] = (
+    Drift("m", r"^(Node|active_anon| )", r"(in)?active_(anon|file)", 2048, "pages faulted in"),
+    Drift("m", r"^", r"free", 4096, "pages given out and back"),
+    Drift("m", r"^", r"(free|local)_pcp", 4096, "CPUs' own lists"),
+    Drift("m", r"^( mapped|Node)", r"mapped|pagetables|shmem", 1024, "processes start and end"),
+    Drift("m", r"^(Node| unevictable)", r"dirty|writeback|writepending", 64, "written"),
+    Drift("m", r"slab_reclaimable", r"slab_(un)?reclaimable", 64, "objects come and go"),
+    Drift("m", r"^Node", r"kernel_stack", 64, "a task more or less"),
+    Drift("m", r"\d+\*4kB", r"#.*", 4096, "blocks split and merged"),
+    Drift("t", r"^(ktime|sched_clk|cpu_clk)", r"#0", 5000, "ms of the clocks"),
+    Drift("t", r"^jiffies", r"#0", 5000, "time"),
+    Drift("t", r"^  \.(clock|clock_task) ", r"#0", 5000, "ms of the clock"),
+    Drift("t", r"^  \.next_balance", r"#0", 5, "jiffies / 10^6"),
+    Drift("t", r"^  \.(nr_switches|yld_count|sched_count|ttwu_\w+)", r"#0", 5000, "it runs"),
+    Drift("t", r"^  \.(nr_running|nr_queued|h_nr_\w+|nr_uninterruptible)", r"#0", 4, "it runs"),
+    Drift("t", r"^  \.(avg_idle|max_idle_balance_cost)", r"#0", 1e9, "it runs"),
+    Drift("t", r"^  \.(curr->pid|load) ", r"#0", 1 << 22, "it runs"),
+    Drift("t", r"^  \.\w*(vruntime|deadline|spread0?|exec_clock|exec_start)", r"#0", 1e4, "it runs"),
+    Drift("t", r"^  \.(sum_w\w+|sum_weight|sum_shift)", r"#.", ANY, "it runs"),
+    Drift("t", r"^  \.(\w+_avg|util_est\w*|tg_load_avg\w*|removed\.\w+) ", r"#0", 4096, "decays"),
+    Drift("t", r"^  \.(rt_time|rt_throttled)", r"#0", 1000, "it runs"),
+    Drift("t", r"^  \.se->", r"#0", 1e7, "it runs"),
+)
+
+
+@dataclass
+class Compared:
+    """The outcome for one key of one dump."""
+
+    key: str
+    lines: int = 0
+    equal: int = 0
+    moved: Counter[str] = field(default_factory=Counter)
+    moved_lines: int = 0
+    gone: Counter[str] = field(default_factory=Counter)
+    """Lines that only one of the two has, for a reason that is known."""
+    unequal: list[tuple[str, str]] = field(default_factory=list)
+
+
+def sections(case: Case) -> dict[str, list[Record]]:
+    """The kernel's own lines by key, header included; the last time that it was pressed."""
+    by_action = {key.action: key.key for key in reversed(sysrq_keys(case.prog).values())}
+    found: dict[str, list[Record]] = {}
+    current: list[Record] | None = None
+    for record in case.log:
+        if record.text.startswith(_HELP):
+            found["h"] = [record]
+            current = None
+        elif record.text.startswith(_HEADER):
+            key = by_action.get(record.text.removeprefix(_HEADER))
+            current = found[key] = [] if key else None
+        if current is not None:
+            current.append(record)
+    return found
+
+
+def compare(case: Case, key: str, theirs: Sequence[Record]) -> Compared:
+    """Our lines beside theirs."""
+    default = default_level(case)
+    ours = [
+        (line.text, default if line.level is None else line.level)
+        for line in sysrq(case.prog, key)
+        if not line.ours
+    ]
+    found = Compared(key, lines=len(theirs))
+    told = [(record.text, record.level) for record in theirs]
+    if key in "tw":
+        _compare_tasks(found, told, ours)
+    else:
+        for their, our in aligned(told, ours):
+            judge(found, their, our)
+    return found
+
+
+# --- task lists -------------------------------------------------------------------
+
+_TASK = re.compile(r"task:.*? pid:\s*(\d+)")
+_ROW = re.compile(r"(?P<mark>>R| [RSDTtXZPI]) .{15,}? +(?P<pid>\d+) +-?\d+\.\d{6} ")
+_PART = re.compile(r"(cpu#\d+|cfs_rq\[|rt_rq\[|dl_rq\[|runnable tasks|Sched Debug|Showing )")
+_GROUP = re.compile(r"cfs_rq\[\d+\]:/.+")
+_END = ("Sched Debug Version", "INFO: lockdep", "Showing ", "sysrq: ")
+
+
+def _compare_tasks(found: Compared, theirs: list[Shown], ours: list[Shown]) -> None:
+    """By pid: a task that was not switched to or from in between must be shown alike."""
+    (their_tasks, their_rest), (our_tasks, our_rest) = _blocks(theirs), _blocks(ours)
+    their_rows, our_rows = _rows(their_rest), _rows(our_rest)
+    common = [pid for pid in their_tasks if pid in our_tasks]
+    if common != [pid for pid in our_tasks if pid in their_tasks]:
+        found.unequal.append(("order of the tasks", "another one"))
+    for pid in dict.fromkeys([*their_tasks, *our_tasks]):
+        one, other = their_tasks.get(pid, []), our_tasks.get(pid, [])
+        if one == other:
+            found.equal += len(one)
+        elif not one or not other:
+            found.gone["a task came or went"] += max(len(one), len(other))
+        elif _ran(their_rows.get(pid), our_rows.get(pid)):
+            found.gone["its task ran in between"] += len(one)
+        else:
+            for pair in aligned(one, other):
+                judge(found, *pair)
+    plain = [[line for line in rest if not _row(line[0])] for rest in (their_rest, our_rest)]
+    parts = [_parts(lines) for lines in plain]
+    for name in dict.fromkeys([*parts[0], *parts[1]]):
+        one, other = parts[0].get(name, []), parts[1].get(name, [])
+        if _GROUP.match(name) and not (one and other):
+            found.gone["a group's queue was put on the list or taken off"] += max(
+                len(one), len(other)
+            )
+            continue
+        for pair in aligned(one, other):
+            judge(found, *pair)
+    for pid, row in their_rows.items():
+        own = our_rows.get(pid)
+        if own is None:
+            found.gone["a task came or went"] += 1
+        elif _ran(row, own):
+            # What it is must stay, what it used may grow.
+            found.moved_lines += 1
+            found.moved["row of a task that ran"] += 1
+        else:
+            judge(found, (row[1], None), (own[1], None))
+
+
+def _blocks(lines: list[Shown]) -> tuple[dict[int, list[Shown]], list[Shown]]:
+    """Lines by pid, and those that are of no task."""
+    tasks: dict[int, list[Shown]] = {}
+    rest: list[Shown] = []
+    current: list[Shown] | None = None
+    for line in lines:
+        task = _TASK.match(line[0])
+        if task is not None:
+            current = tasks.setdefault(int(task[1]), [])
+        elif line[0].startswith(_END):
+            current = None
+        (rest if current is None else current).append(line)
+    return tasks, rest
+
+
+def _parts(lines: list[Shown]) -> dict[str, list[Shown]]:
+    """The parts of the scheduler's output by their first lines."""
+    found: dict[str, list[Shown]] = {}
+    name = cpu = ""
+    for line in lines:
+        if _PART.match(line[0]):
+            cpu = line[0].partition(",")[0] if line[0].startswith("cpu#") else cpu
+            name = line[0] if line[0].startswith("cfs_rq") else f"{line[0][:14]} {cpu}"
+        found.setdefault(name, []).append(line)
+    return found
+
+
+def _row(text: str) -> re.Match[str] | None:
+    return _ROW.match(text)
+
+
+def _rows(lines: list[Shown]) -> dict[int, tuple[tuple[str, ...], str]]:
+    """What tells whether a task ran (how long, how often), and its row, by pid."""
+    found = {}
+    for text, _level in lines:
+        row = _row(text)
+        if row is not None:
+            numbers = re.findall(r"\d+(?:\.\d{6})?", text[row.end("pid") :])
+            found[int(row["pid"])] = ((row["mark"], *numbers), text)
+    return found
+
+
+def _ran(
+    one: tuple[tuple[str, ...], str] | None, other: tuple[tuple[str, ...], str] | None
+) -> bool:
+    """Whether a task was on a CPU between two rows of it, or while one was made."""
+    if one is None or other is None:
+        return True
+    return ">R" in (one[0][0], other[0][0]) or one[0] != other[0]
+
+
+def default_level(case: Case) -> int:
+    """``console_printk[1]``: of messages that are given none."""
+    return int(case.prog["console_printk"][1].value_())
+
+
+Shown = tuple[str, int | None]
+
+
+def aligned(
+    theirs: Sequence[Shown], ours: Sequence[Shown]
+) -> Iterator[tuple[Shown | None, Shown | None]]:
+    """Pair the lines by what they are beside their numbers."""
+    shapes = [[_shape(text) for text, _ in side] for side in (theirs, ours)]
+    matcher = SequenceMatcher(None, shapes[0], shapes[1], autojunk=False)
+    for tag, a, b, c, d in matcher.get_opcodes():
+        if tag == "equal" or (tag == "replace" and b - a == d - c):
+            yield from zip(theirs[a:b], ours[c:d], strict=True)
+        else:
+            yield from ((line, None) for line in theirs[a:b])
+            yield from ((None, line) for line in ours[c:d])
+
+
+def _shape(text: str) -> str:
+    return re.sub(" +", " ", _NUMBER.sub("#", _LETTERS.sub("", text)))
+
+
+def judge(found: Compared, their: Shown | None, our: Shown | None) -> None:
+    """Count one pair."""
+    if their == our:
+        found.equal += 1
+        return
+    if their is not None and our is not None and their[1] == our[1]:
+        moved = _moved(found.key, their[0], our[0])
+        if moved is not None:
+            found.moved_lines += 1
+            found.moved.update(moved)
+            return
+    shown = ["(none)" if side is None else f"<{side[1]}>{side[0]}" for side in (their, our)]
+    found.unequal.append((shown[0], shown[1]))
+
+
+def _moved(key: str, their: str, our: str) -> list[str] | None:
+    """Labels of the fields that differ as they may; ``None`` if anything else does."""
+    if _shape(their) != _shape(our):
+        return None
+    pairs = zip(_NUMBER.finditer(their), _NUMBER.finditer(our), strict=True)
+    labels = []
+    for number, (one, other) in enumerate(pairs):
+        if one[0] == other[0]:
+            continue
+        label = _label(their, one.start())
+        if not any(_may(drift, key, their, label, number, one[0], other[0]) for drift in DRIFT):
+            return None
+        labels.append(label or f"#{number}")
+    # Only the widths of what moved may differ, not blanks elsewhere.
+    return labels or None
+
+
+def _may(
+    drift: Drift, key: str, line: str, label: str, number: int, one: str, other: str
+) -> bool:
+    if key not in drift.keys or not re.search(drift.line, line):
+        return False
+    if not re.fullmatch(drift.label, f"#{number}" if drift.label.startswith("#") else label):
+        return False
+    return drift.most == ANY or abs(_value(one) - _value(other)) <= drift.most
+
+
+def _value(text: str) -> float:
+    return float(int(text, 16)) if "x" in text else float(text)
+
+
+def _label(line: str, at: int) -> str:
+    words = line[:at].rstrip().replace(":", " ").replace("=", " ").split()
+    return words[-1] if words else ""
+
+
+def report(name: str, found: Compared, verbose: bool) -> None:
+    moved = ", ".join(f"{label} {count}" for label, count in found.moved.most_common(8))
+    print(
+        f"{name:40} {found.key}  {found.lines:5} lines {found.equal:5} equal"
+        f" {found.moved_lines:5} moved {len(found.unequal):5} unequal"
+        + (f"  ({moved})" if moved else "")
+    )
+    for what, count in found.gone.items():
+        print(f"    not compared: {count} lines, {what}")
+    for their, our in found.unequal[: None if verbose else 6]:
+        print(f"    kernel: {their}\n    ours:   {our}")
+
+
+def captured() -> list[Path]:
+    """The dumps of all captures that were made for this."""
+    return sorted(default_cache().glob("*/sysrq-*/vmcore"))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m corpus.sysrq_oracle", description=__doc__)
+    parser.add_argument("dumps", metavar="VMCORE", type=Path, nargs="*")
+    parser.add_argument("--key", metavar="KEYS", help="only these")
+    parser.add_argument("-v", "--verbose", action="store_true", help="every unequal line")
+    options = parser.parse_args(argv)
+    wrong = 0
+    for path in options.dumps or captured():
+        with postmortem.open(path, debuginfod=False) as case:
+            for key, theirs in sections(case).items():
+                if options.key is None or key in options.key:
+                    found = compare(case, key, theirs)
+                    report("/".join(path.parts[-3:-1]), found, options.verbose)
+                    wrong += len(found.unequal)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""What the kernel would have printed had somebody pressed a magic SysRq key.
+
+Each key has a printer; the table :data:`PRINTERS` names it by the key's handler, so that
+the keys are those of the dump's own kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from itertools import chain
+
+import drgn
+
+from postmortem.budget import SECONDS, OverBudget, budget
+from postmortem.dump.damage import damage
+from postmortem.errors import UsageError
+from postmortem.kernel.rodata import rodata
+from postmortem.kernel.sysrq import SysrqKey, sysrq_keys
+from postmortem.printers.cformat import printf
+from postmortem.printers.lines import INFO, Line, note
+
+Printer = Callable[[drgn.Program], Iterator[Line]]
+
+PRINTERS = {
+    "sysrq_handle_showmem": "show_mem:show_mem",
+    "sysrq_handle_showstate": "show_state:show_state",
+    "sysrq_handle_showstate_blocked": "show_state:show_blocked",
+}
+"""Module and function that print what a handler prints."""
+SHOWN = "mtwlpqdz"
+"""The keys that only show something: ``--all``."""
+
+
+def sysrq(prog: drgn.Program, keys: str, cpu: int | None = None) -> Iterator[Line]:
+    """The lines that these keys print, one key after the other.
+
+    :param cpu: Whose registers ``p`` shows; the panicking one's if not given.
+    :raises UsageError: a key can't be one.
+    """
+    for key in keys:
+        if not (key.isascii() and key.isprintable()) or key.isspace():
+            raise UsageError(f"{key!r} is no key: give letters or digits, as in: sysrq mtw")
+    return chain.from_iterable(_pressed(prog, key, cpu) for key in keys)
+
+
+def _pressed(prog: drgn.Program, key: str, cpu: int | None) -> Iterator[Line]:
+    try:
+        known = sysrq_keys(prog)
+    except damage() as exc:
+        yield note(f"the keys of this kernel can't be read: {exc}")
+        return
+    found = known.get(key)
+    if found is None:
+        yield _help(known)
+        return
+    yield _header(prog, found)
+    printer = _printer(found, cpu)
+    if printer is None:
+        yield note(f"key {key} acts on a machine that runs: nothing is printed of a dump")
+        return
+    count = 0
+    try:
+        with budget(SECONDS):
+            for line in printer(prog):
+                yield line
+                count += 1
+    except OverBudget as exc:
+        yield note(f"{found.help} is {exc}, after {count} lines")
+    except damage() as exc:
+        yield note(f"{found.help} breaks off after {count} lines: {exc}")
+
+
+def _printer(key: SysrqKey, cpu: int | None) -> Printer | None:
+    place = PRINTERS.get(key.handler or "")
+    if place is None:
+        return None
+    module, _, function = place.partition(":")
+    printer: Printer = getattr(import_module(f"postmortem.printers.{module}"), function)
+    return printer
+
+
+def _header(prog: drgn.Program, key: SysrqKey) -> Line:
+    found = rodata(prog).starting("sysrq: %s\n")
+    text = printf(found.text, key.action) if found is not None else f"sysrq: {key.action}"
+    return Line(text.rstrip("\n"), INFO)
+
+
+def _help(keys: dict[str, SysrqKey]) -> Line:
+    """The line that h and every key that does nothing print: each operation once."""
+    once = {key.operation: key.help for key in reversed(list(keys.values()))}
+    first = [key for key in keys.values() if once.pop(key.operation, None) is not None]
+    return Line("sysrq: HELP : " + "".join(f"{key.help} " for key in first), INFO)
