@@ -5,6 +5,7 @@
 # make test-captures  tests of dump formats on them
 # make exam      analyse all captures, compare with the truth about each
 # make live      boot a guest and analyse its /proc/kcore inside it
+# make sysrq-oracle  press SysRq keys in guests, compare with what we print of their dumps
 # make drgn-tests  drgn's own tests of a kernel, in a guest, on our program
 # make fuzz      feed the log half with mutated input
 # make mutation  change rules by one operator or number at a time: does a test notice?
@@ -32,7 +33,7 @@ export POSTMORTEM_CACHE
 bin := $(VENV)/bin
 pip := $(bin)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-captures lint captures exam live drgn-tests fuzz fuzz-dump mutation bench clean
+.PHONY: demo test test-captures lint captures exam live sysrq-oracle drgn-tests fuzz fuzz-dump mutation bench clean
 
 demo: $(VENV)/.installed
 	$(bin)/postmortem analyze $(DEMO)
@@ -57,6 +58,10 @@ exam: $(VENV)/.installed-dev
 # Inside a guest, on its own /proc/kcore: Python under emulation takes a minute or two.
 live: $(VENV)/.installed-dev
 	$(bin)/python -m corpus.live --kernel 6.12
+
+sysrq-oracle: $(VENV)/.installed-dev
+	$(bin)/python -m corpus.capture --only sysrq-rest --only sysrq-crowd --only sysrq-nodes
+	$(bin)/python -m corpus.sysrq_oracle
 
 # drgn's source package from PyPI has the tests. DRGN_TESTS=helpers.test_mm runs some.
 DRGN_TESTS ?=

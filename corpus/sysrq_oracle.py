@@ -23,14 +23,17 @@ from difflib import SequenceMatcher
 from pathlib import Path
 from typing import NamedTuple
 
+from drgn.helpers.linux.pid import for_each_task
+
 import postmortem
 from corpus.kernels import default_cache
 from postmortem.case import Case
 from postmortem.kernel.sysrq import sysrq_keys
 from postmortem.model.report import Record
-from postmortem.printers.sysrq import sysrq
+from postmortem.printers.sysrq import PRINTERS, sysrq
 
 _NUMBER = re.compile(r"(?<![\w+/.])-?(?:0x[0-9a-f]+|\d+(?:\.\d+)?)(?=kB|KB|\W|$)")
+_IDLE_WORKER = re.compile(r"Workqueue:  0x0 \(\S+\)$")
 _LETTERS = re.compile(r"(?<=kB )\([A-Z]+\) ")
 """Which lists the free blocks of an order are on: as their number."""
 _HEADER = "sysrq: "
@@ -67,11 +70,23 @@ DRIFT: tuple[Drift, ...] = (
     Drift("t", r"^  \.(nr_running|nr_queued|h_nr_\w+|nr_uninterruptible)", r"#0", 4, "it runs"),
     Drift("t", r"^  \.(avg_idle|max_idle_balance_cost)", r"#0", 1e9, "it runs"),
     Drift("t", r"^  \.(curr->pid|load) ", r"#0", 1 << 22, "it runs"),
-    Drift("t", r"^  \.\w*(vruntime|deadline|spread0?|exec_clock|exec_start)", r"#0", 1e4, "it runs"),
+    Drift(
+        "t", r"^  \.\w*(vruntime|deadline|spread0?|exec_clock|exec_start)", r"#0", 1e4, "it runs"
+    ),
     Drift("t", r"^  \.(sum_w\w+|sum_weight|sum_shift)", r"#.", ANY, "it runs"),
     Drift("t", r"^  \.(\w+_avg|util_est\w*|tg_load_avg\w*|removed\.\w+) ", r"#0", 4096, "decays"),
     Drift("t", r"^  \.(rt_time|rt_throttled)", r"#0", 1000, "it runs"),
     Drift("t", r"^  \.se->", r"#0", 1e7, "it runs"),
+    Drift("q", r"^now at", r"#0", 5e9, "the clock"),
+    Drift("q", r"^ # expires at", r"#[23]", 5e9, "the clock"),
+    Drift("q", r"^  \.(expires_next|nr_events|nr_retries|last_tick) ", r"#0", 5e9, "timers fire"),
+    Drift("q", r"^  \.(idle|iowait)_\w+", r"#0", ANY, "CPUs sleep and wake"),
+    Drift(
+        "q", r"^  \.(last_jiffies|next_timer|tick_stopped|max_hang_time) ", r"#0", ANY, "CPUs sleep"
+    ),
+    Drift("q", r"^jiffies", r"#0", 5000, "time"),
+    Drift("q", r"^ next_event:", r"#0", ANY, "timers fire"),
+    Drift("q", r"^ retries:", r"#0", 16, "timers fire"),
 )
 
 
@@ -117,24 +132,100 @@ def compare(case: Case, key: str, theirs: Sequence[Record]) -> Compared:
     found = Compared(key, lines=len(theirs))
     told = [(record.text, record.level) for record in theirs]
     if key in "tw":
-        _compare_tasks(found, told, ours)
+        _compare_tasks(found, told, ours, _ran_since(case, theirs))
+    elif key == "q":
+        _compare_timers(found, told, ours)
     else:
         for their, our in aligned(told, ours):
             judge(found, their, our)
     return found
 
 
+# --- timers -----------------------------------------------------------------------
+
+_POINTER = re.compile(r"<[0-9a-f]{16}>")
+
+
+def _compare_timers(found: Compared, theirs: list[Shown], ours: list[Shown]) -> None:
+    """By address: a timer that is in both lists is the same but for when it expires."""
+    (their_timers, their_rest), (our_timers, our_rest) = _timers(theirs), _timers(ours)
+    for pair in aligned(their_rest, our_rest):
+        judge(found, *pair)
+    for name in dict.fromkeys([*their_timers, *our_timers]):
+        one, other = their_timers.get(name, []), our_timers.get(name, [])
+        if not one or not other:
+            found.gone["a timer fired or was set"] += max(len(one), len(other))
+        elif one == other:
+            found.equal += len(one)
+        elif one[:-1] == other[:-1] and one[-1][0].split("[")[0] == other[-1][0].split("[")[0]:
+            found.equal += len(one) - 1
+            judge(found, one[-1], other[-1])  # only "now" differs
+        elif [_shape(line[0]) for line in one] == [_shape(line[0]) for line in other]:
+            found.equal += len(one) - 1
+            found.moved_lines += 1
+            found.moved["timer set anew"] += 1
+        else:
+            found.unequal.append((str(one), str(other)))
+
+
+def _timers(lines: list[Shown]) -> tuple[dict[str, list[Shown]], list[Shown]]:
+    """Each timer's lines by its address, their number taken off; and the rest."""
+    timers: dict[str, list[Shown]] = {}
+    rest: list[Shown] = []
+    current: list[Shown] = []
+    number = 0
+    for text, level in lines:
+        if text.startswith(" #") and not text.startswith(" # "):
+            if not text.startswith(f" #{number}: "):
+                rest.append((f"timer out of order: {text}", level))
+            number += 1
+            current = [(re.sub(r"#\d+", "#", text), level)]
+        elif text.startswith(" # expires") and current:
+            whole = "".join(line for line, _ in current)
+            name = _POINTER.search(whole)
+            timers[name[0] if name else whole] = [*current, (text, level)]
+            current = []
+        elif current:
+            current.append((text, level))
+        else:
+            rest.append((text, level))
+            number = 0
+    return timers, rest
+
+
 # --- task lists -------------------------------------------------------------------
 
-_TASK = re.compile(r"task:.*? pid:\s*(\d+)")
+CLOCKS_DIFFER = 0.2
+"""Seconds by which a CPU's clock may be behind that of the log, generously."""
+_TASK = re.compile(r"task:.*? pid:\s*(?P<pid>\d+)")
 _ROW = re.compile(r"(?P<mark>>R| [RSDTtXZPI]) .{15,}? +(?P<pid>\d+) +-?\d+\.\d{6} ")
 _PART = re.compile(r"(cpu#\d+|cfs_rq\[|rt_rq\[|dl_rq\[|runnable tasks|Sched Debug|Showing )")
 _GROUP = re.compile(r"cfs_rq\[\d+\]:/.+")
 _END = ("Sched Debug Version", "INFO: lockdep", "Showing ", "sysrq: ")
 
 
-def _compare_tasks(found: Compared, theirs: list[Shown], ours: list[Shown]) -> None:
-    """By pid: a task that was not switched to or from in between must be shown alike."""
+def _ran_since(case: Case, theirs: Sequence[Record]) -> set[int]:
+    """Tasks that were on a CPU after the kernel had shown them, says the dump: by pid.
+
+    ``se.exec_start`` is when a task was last accounted, by nearly the clock of the log.
+    """
+    shown: dict[int, float] = {}
+    for record in theirs:
+        found = _TASK.match(record.text) or _row(record.text)
+        if found is not None:
+            # A task that has a row too must not have run until that was printed.
+            pid = int(found["pid"])
+            shown[pid] = min(shown.get(pid, ANY), record.time or 0.0)
+    on_cpu = set()
+    for task in for_each_task(case.prog):
+        ran = task.se.exec_start.value_() / 1e9 + CLOCKS_DIFFER
+        if task.on_cpu or ran >= shown.get(task.pid.value_(), ANY):
+            on_cpu.add(int(task.pid.value_()))
+    return on_cpu
+
+
+def _compare_tasks(found: Compared, theirs: list[Shown], ours: list[Shown], ran: set[int]) -> None:
+    """By pid: a task that was not on a CPU in between must be shown alike."""
     (their_tasks, their_rest), (our_tasks, our_rest) = _blocks(theirs), _blocks(ours)
     their_rows, our_rows = _rows(their_rest), _rows(our_rest)
     common = [pid for pid in their_tasks if pid in our_tasks]
@@ -146,7 +237,7 @@ def _compare_tasks(found: Compared, theirs: list[Shown], ours: list[Shown]) -> N
             found.equal += len(one)
         elif not one or not other:
             found.gone["a task came or went"] += max(len(one), len(other))
-        elif _ran(their_rows.get(pid), our_rows.get(pid)):
+        elif pid in ran:
             found.gone["its task ran in between"] += len(one)
         else:
             for pair in aligned(one, other):
@@ -166,12 +257,12 @@ def _compare_tasks(found: Compared, theirs: list[Shown], ours: list[Shown]) -> N
         own = our_rows.get(pid)
         if own is None:
             found.gone["a task came or went"] += 1
-        elif _ran(row, own):
+        elif pid in ran:
             # What it is must stay, what it used may grow.
             found.moved_lines += 1
             found.moved["row of a task that ran"] += 1
         else:
-            judge(found, (row[1], None), (own[1], None))
+            judge(found, (row, None), (own, None))
 
 
 def _blocks(lines: list[Shown]) -> tuple[dict[int, list[Shown]], list[Shown]]:
@@ -182,7 +273,7 @@ def _blocks(lines: list[Shown]) -> tuple[dict[int, list[Shown]], list[Shown]]:
     for line in lines:
         task = _TASK.match(line[0])
         if task is not None:
-            current = tasks.setdefault(int(task[1]), [])
+            current = tasks.setdefault(int(task["pid"]), [])
         elif line[0].startswith(_END):
             current = None
         (rest if current is None else current).append(line)
@@ -205,24 +296,10 @@ def _row(text: str) -> re.Match[str] | None:
     return _ROW.match(text)
 
 
-def _rows(lines: list[Shown]) -> dict[int, tuple[tuple[str, ...], str]]:
-    """What tells whether a task ran (how long, how often), and its row, by pid."""
-    found = {}
-    for text, _level in lines:
-        row = _row(text)
-        if row is not None:
-            numbers = re.findall(r"\d+(?:\.\d{6})?", text[row.end("pid") :])
-            found[int(row["pid"])] = ((row["mark"], *numbers), text)
-    return found
-
-
-def _ran(
-    one: tuple[tuple[str, ...], str] | None, other: tuple[tuple[str, ...], str] | None
-) -> bool:
-    """Whether a task was on a CPU between two rows of it, or while one was made."""
-    if one is None or other is None:
-        return True
-    return ">R" in (one[0][0], other[0][0]) or one[0] != other[0]
+def _rows(lines: list[Shown]) -> dict[int, str]:
+    """The rows of the scheduler's tables by pid."""
+    rows = (_row(text) for text, _level in lines)
+    return {int(row["pid"]): row.string for row in rows if row is not None}
 
 
 def default_level(case: Case) -> int:
@@ -268,6 +345,8 @@ def judge(found: Compared, their: Shown | None, our: Shown | None) -> None:
 
 def _moved(key: str, their: str, our: str) -> list[str] | None:
     """Labels of the fields that differ as they may; ``None`` if anything else does."""
+    if _IDLE_WORKER.match(their) and _IDLE_WORKER.match(our):
+        return ["last work of an idle worker"]
     if _shape(their) != _shape(our):
         return None
     pairs = zip(_NUMBER.finditer(their), _NUMBER.finditer(our), strict=True)
@@ -283,9 +362,7 @@ def _moved(key: str, their: str, our: str) -> list[str] | None:
     return labels or None
 
 
-def _may(
-    drift: Drift, key: str, line: str, label: str, number: int, one: str, other: str
-) -> bool:
+def _may(drift: Drift, key: str, line: str, label: str, number: int, one: str, other: str) -> bool:
     if key not in drift.keys or not re.search(drift.line, line):
         return False
     if not re.fullmatch(drift.label, f"#{number}" if drift.label.startswith("#") else label):
@@ -329,7 +406,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     wrong = 0
     for path in options.dumps or captured():
         with postmortem.open(path, debuginfod=False) as case:
+            known = sysrq_keys(case.prog)
             for key, theirs in sections(case).items():
+                if key != "h" and known[key].handler not in PRINTERS:
+                    continue
                 if options.key is None or key in options.key:
                     found = compare(case, key, theirs)
                     report("/".join(path.parts[-3:-1]), found, options.verbose)

@@ -7,7 +7,9 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
+from postmortem.cli.options import FILE
 from postmortem.cli.output import check_output, open_output
+from postmortem.cli.supervisor import supervise
 from postmortem.errors import EXIT_LIMITED, EXIT_OK, UsageError
 from postmortem.render.clean import clean
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 @click.option("-c", "--cpu", type=int, metavar="CPU", help="Whose registers p shows.")
 @click.option("-x", "--decode", "levels", is_flag=True, help="Name the level of each line.")
 @click.option("--json", "as_json", is_flag=True, help="As dmesg --json would list the lines.")
-@click.option("-o", "--output", metavar="FILE", help="Write to FILE.")
+@click.option("-o", "--output", metavar="FILE", type=FILE, help="Write to FILE.")
 def sysrq(
     words: tuple[str, ...],
     all_keys: bool,
@@ -47,6 +49,9 @@ def sysrq(
     if not files:
         raise UsageError("say which keys and which dump: postmortem sysrq m vmcore")
     check_output(output, files)
+    status = supervise(files, output)
+    if status is not None:
+        return status
     with postmortem.open(files, debuginfod=False) as case:
         lines = printed(case.prog, keys, cpu)
         with open_output(output) as file:

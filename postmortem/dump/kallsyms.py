@@ -522,6 +522,13 @@ class ModuleSymbols:
         """Symbols of this name in one of the :meth:`modules`."""
         return [symbol for symbol in self.all_of(module) if symbol.name == name]
 
+    def table_at(self, address: int) -> Sequence[drgn.Symbol]:
+        """All symbols of the module that has ``address``, in the order of its table."""
+        at = bisect.bisect_right(self._starts, address) - 1
+        if at < 0 or address >= self._regions[at][1]:
+            return ()
+        return self._table(self._regions[at][2])
+
     def _at(self, address: int) -> list[drgn.Symbol]:
         at = bisect.bisect_right(self._starts, address) - 1
         if at < 0 or address >= self._regions[at][1]:

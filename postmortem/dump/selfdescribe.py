@@ -110,6 +110,14 @@ def names_of_structs(prog: drgn.Program) -> list[str]:
     return types.names_of_structs() if isinstance(types, DumpTypes) else []
 
 
+def module_symbols_at(prog: drgn.Program, address: int) -> Sequence[drgn.Symbol]:
+    """All symbols of the module that has ``address``, in the order of its own table."""
+    types = prog.cache.get(_CACHE)
+    if isinstance(types, DumpTypes) and types.modules is not None:
+        return types.modules.table_at(address)
+    return ()
+
+
 def _find_symbols(
     prog: drgn.Program, vmcoreinfo: Mapping[str, str], problems: list[Problem]
 ) -> SymbolFinder | None:

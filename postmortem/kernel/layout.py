@@ -36,6 +36,7 @@ class Layout:
                     break
         if not places:
             raise LookupError(f"{kind.type_name()} has none of the members")
+        self._places = places
         ordered = sorted(places)
         self.start = ordered[0][0]
         parts, at = ["<"], self.start
@@ -46,9 +47,7 @@ class Layout:
             at = offset + size
         self._struct = struct.Struct("".join(parts))
         self._names = [places[place][0] for place in ordered]
-        self._aliases = [
-            (other, names[0]) for names in places.values() for other in names[1:]
-        ]
+        self._aliases = [(other, names[0]) for names in places.values() for other in names[1:]]
         self.size = at - self.start
 
     def has(self, name: str) -> bool:
@@ -64,6 +63,17 @@ class Layout:
         found = dict(zip(self._names, self._struct.unpack(raw), strict=True))
         for other, name in self._aliases:
             found[other] = found[name]
+        return found
+
+    def readable(self, prog: drgn.Program, address: int) -> dict[str, int]:
+        """Those members of the struct at ``address`` that are in the dump."""
+        found = {}
+        for (offset, code, size), names in self._places.items():
+            try:
+                (value,) = struct.unpack(f"<{code}", prog.read(address + offset, size))
+            except damage():
+                continue
+            found.update(dict.fromkeys(names, value))
         return found
 
 

@@ -26,7 +26,7 @@ class Format(NamedTuple):
     text: str
     """Without its level, with its line feeds."""
     level: int | None = None
-    """syslog level 0..7; ``None`` where none is given: the kernel's default, or what is continued."""
+    """syslog level 0..7; ``None`` where none is given: the kernel's default, or continued."""
 
 
 class Rodata:
@@ -38,7 +38,7 @@ class Rodata:
         self.missing_bytes = missing_bytes
         self._known: dict[tuple[str, ...], Format | None] = {}
 
-    def containing(self, piece: str, most: int = 16) -> list[Format]:
+    def containing(self, piece: str, most: int = 64) -> list[Format]:
         """Whole strings with ``piece`` in them, in the order of their addresses."""
         wanted = piece.encode()
         found: list[Format] = []
@@ -75,7 +75,7 @@ class Rodata:
     def addresses(self, text: str, most: int = 256) -> list[int]:
         """Where this string is, also as the end of a longer one: linkers share those."""
         wanted = f"{text}\0".encode()
-        found = []
+        found: list[int] = []
         at = self._data.find(wanted)
         while at >= 0 and len(found) < most:
             found.append(self._start + at)

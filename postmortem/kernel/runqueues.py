@@ -219,9 +219,7 @@ class _Reader:
             last=self._node(last),
             current=self._at(current),
             entity=self._at(own),
-            tg_load_avg=(
-                readable(lambda: integer(group.load_avg)) if group is not None else None
-            ),
+            tg_load_avg=(readable(lambda: integer(group.load_avg)) if group is not None else None),
         )
 
     def _own(self, group: drgn.Object, address: int, cpu: int) -> int:

@@ -14,6 +14,7 @@ from postmortem.dump.damage import integer, readable
 from postmortem.kernel.rodata import Format, refers, rodata
 from postmortem.kernel.runqueues import CfsRq, FairQueues, Groups, RunQueue, run_queues
 from postmortem.kernel.tasks.rows import Row, task_rows
+from postmortem.kernel.timekeeping import monotonic_ns, sched_clock_ns
 from postmortem.printers.lines import Line
 
 _MS = 1_000_000
@@ -86,11 +87,11 @@ class _SchedDebug:
         release, built = (_text(part) for part in (name.release, name.version))
         yield f"{version}, {release} {built.partition(' ')[0]}"
         clocks = [queue.members.get("clock", 0) for queue in self._queues]
-        clock = split(max(clocks)) if clocks else "?"
+        latest = max(clocks, default=0)
         for label, value in (
-            ("ktime", split(readable(lambda: _ktime(prog)))),
-            ("sched_clk", clock),
-            ("cpu_clk", clock),
+            ("ktime", split(readable(lambda: monotonic_ns(prog)))),
+            ("sched_clk", split(sched_clock_ns(prog, latest))),
+            ("cpu_clk", split(latest)),
             ("jiffies", self._number("jiffies")),
             ("sched_clock_stable()", self._stable()),
         ):
@@ -261,27 +262,26 @@ class _SchedDebug:
     def _row(self, queue: RunQueue, row: Row) -> str:
         task, members = row.task, row.members
         mark = ">R" if task.address == queue.current else f" {row.letter}"
-        switches = members["nvcsw"] + members["nivcsw"]
-        prio = members["prio"]
-        vruntime = members["vruntime"]
+        switches = _padded(9, _sum(members, "nvcsw", "nivcsw"))
+        prio = _padded(5, members.get("prio"))
+        vruntime = members.get("vruntime")
         if self._eevdf:
             cfs = self._fair.at(members.get("cfs_rq", 0), task.cpu)
-            eligible = "?" if cfs is None else "E" if cfs.is_eligible(vruntime) else "N"
+            eligible = "?"
+            if cfs is not None and vruntime is not None:
+                eligible = "E" if cfs.is_eligible(vruntime) else "N"
             custom = "S" if members.get("custom_slice") else " "
             text = (
                 f"{mark} {task.comm:>15} {task.pid:5d} {split(vruntime):>16}   {eligible}   "
-                f"{split(members['deadline']):>16} {custom} {split(members['slice']):>16} "
-                f"{split(members['sum_exec_runtime']):>16} {switches:9d}   {prio:5d} "
+                f"{split(members.get('deadline')):>16} {custom} {split(members.get('slice')):>16} "
+                f"{split(members.get('sum_exec_runtime')):>16} {switches}   {prio} "
             )
-            times = ("wait_sum", "sum_sleep_runtime", "sum_block_runtime")
+            times = ["wait_sum", "sum_sleep_runtime", "sum_block_runtime"]
         else:
-            text = (
-                f"{mark} {task.comm:>15} {task.pid:5d} {split(vruntime):>16} "
-                f"{switches:9d} {prio:5d} "
-            )
-            times = ("wait_sum", "sum_exec_runtime", "sum_sleep_runtime")
+            text = f"{mark} {task.comm:>15} {task.pid:5d} {split(vruntime):>16} {switches} {prio} "
+            times = ["wait_sum", "sum_exec_runtime", "sum_sleep_runtime"]
             if self._has_block:
-                times = (*times, "sum_block_runtime")
+                times.append("sum_block_runtime")
         text += " ".join(f"{self._time(members, name):>16}" for name in times)
         if self._numa:
             node, group = self._node_of(task.cpu), self._numa_group(members.get("numa_group", 0))
@@ -338,17 +338,21 @@ def _entry(label: str, value: int | str | None) -> str:
     return f"  .{label:<30}: {'?' if value is None else value}"
 
 
+def _padded(width: int, value: int | None) -> str:
+    return f"{'?' if value is None else value:>{width}}"
+
+
+def _sum(members: Mapping[str, int], *names: str) -> int | None:
+    found = [members.get(name) for name in names]
+    known = [value for value in found if value is not None]
+    return sum(known) if len(known) == len(found) else None
+
+
 def _either_sign(value: int | None) -> int | None:
     """A count that may have become negative, of 32 or of 64 bits."""
     if value is None:
         return None
     return signed(value) if value >> 63 else signed(value, 32) if value >> 31 == 1 else value
-
-
-def _ktime(prog: drgn.Program) -> int:
-    from postmortem.kernel.timekeeping import monotonic_ns
-
-    return monotonic_ns(prog)
 
 
 def _text(array: drgn.Object) -> str:

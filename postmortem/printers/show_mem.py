@@ -84,9 +84,7 @@ class _ShowMem:
         for lost in self._nodes.unreadable:
             yield note(f"unreadable: {lost}")
 
-    def _filled(
-        self, pieces: tuple[str, ...], value: Callable[[Field], Value]
-    ) -> Iterator[Line]:
+    def _filled(self, pieces: tuple[str, ...], value: Callable[[Field], Value]) -> Iterator[Line]:
         found = self._strings.format(*pieces)
         if found is None:
             yield note(f"this kernel has no line with {pieces[0]!r}")
@@ -98,7 +96,9 @@ class _ShowMem:
     def _global(self, field: Field) -> Value:
         if field.label == "free_pcp":
             return sum(sum(zone.per_cpu.values()) for zone in self._nodes.zones)
-        return self._nodes.counter(_item(field.label)) if field.label != "bounce" else self._bounce()
+        return (
+            self._nodes.counter(_item(field.label)) if field.label != "bounce" else self._bounce()
+        )
 
     def _bounce(self) -> int:
         """The word outlived the counter: the kernel prints 0 then."""

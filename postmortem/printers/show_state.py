@@ -55,7 +55,7 @@ def show_blocked(prog: drgn.Program) -> Iterator[Line]:
 
 def _is_blocked(exact: bool, row: Row) -> bool:
     """``state_filter_match()``; idle kernel threads don't count."""
-    if not row.state & _UNINTERRUPTIBLE:
+    if row.state is None or not row.state & _UNINTERRUPTIBLE:
         return False
     return row.state != _IDLE if exact else not row.state & _NOLOAD
 
@@ -73,9 +73,12 @@ def _tasks(prog: drgn.Program, found: Rows, wanted: Callable[[Row], bool]) -> It
     for row in found.rows:
         if wanted(row) and not row.gone:
             yield from printer.lines(row)
-    lost = [*found.unreadable, *printer.unreadable]
+    for problem in found.problems:
+        yield note(problem)
+    lost = {**found.unreadable, **printer.unreadable}
     if lost:
-        yield note(f"{len(lost)} tasks unreadable or without a stack: {lost[0]}")
+        pid, why = next(iter(lost.items()))
+        yield note(f"{len(lost)} tasks unreadable or without a stack: the first is {pid}: {why}")
 
 
 class TaskPrinter:
@@ -95,7 +98,7 @@ class TaskPrinter:
         self._running = strings.format("  running task    ")
         self._stopper = strings.format("Stopper: %pS <- %pS")
         self._stack_usage = strings.format("used greatest stack depth: ") is not None
-        self.unreadable: list[str] = []
+        self.unreadable: dict[int, str] = {}
 
     def lines(self, row: Row) -> Iterator[Line]:
         """All lines of a task."""
@@ -108,7 +111,7 @@ class TaskPrinter:
     def head(self, row: Row) -> str:
         """The line that names the task."""
         head = printf(self._head, row.task.comm, row.letter)
-        if not row.state and self._running is not None:
+        if row.state == 0 and self._running is not None:
             head += self._running.text
         return head + filled(self._rest, partial(self._value, row))
 
@@ -143,13 +146,13 @@ class TaskPrinter:
             if cpu.address == row.task.address:
                 return [(frame.pc, True) for frame in cpu.stack]
         why = self._stacks.unreadable.get(row.task.address, "it was on a CPU that is not known")
-        self.unreadable.append(f"{row.task.pid}: {why}")
+        self.unreadable[row.task.pid] = why
         return []
 
     # --- kernel threads ---------------------------------------------------------------
 
     def _of_kthread(self, row: Row) -> Iterator[str]:
-        if row.members["flags"] & PF_WQ_WORKER:
+        if row.members.get("flags", 0) & PF_WQ_WORKER:
             found = readable(lambda: self._worker(row))
             if found:
                 yield found

@@ -26,6 +26,8 @@ PRINTERS = {
     "sysrq_handle_showmem": "show_mem:show_mem",
     "sysrq_handle_showstate": "show_state:show_state",
     "sysrq_handle_showstate_blocked": "show_state:show_blocked",
+    "sysrq_handle_show_timers": "timer_list:timer_list",
+    "sysrq_handle_showlocks": "held_locks:show_all_locks",
 }
 """Module and function that print what a handler prints."""
 SHOWN = "mtwlpqdz"

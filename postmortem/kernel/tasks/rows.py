@@ -5,6 +5,7 @@ Source: kernel/sched/core.c, kernel/sched/debug.c.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -45,7 +46,7 @@ _MEMBERS = {
 
 
 class Row(NamedTuple):
-    """One task; times are nanoseconds. ``members`` has what this kernel has of the rest."""
+    """One task; times are nanoseconds. ``members`` has what could be read of the rest."""
 
     task: Task
     ppid: int
@@ -53,9 +54,9 @@ class Row(NamedTuple):
     members: dict[str, int]
 
     @property
-    def state(self) -> int:
+    def state(self) -> int | None:
         """Bits of ``__state``."""
-        return self.members["state"]
+        return self.members.get("state")
 
     @property
     def letter(self) -> str:
@@ -65,7 +66,7 @@ class Row(NamedTuple):
     @property
     def gone(self) -> bool:
         """Its stack was given back: it is dead, and not shown."""
-        return not self.members.get("stack", 1)
+        return self.members.get("stack") == 0
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,10 @@ class Rows:
     """All tasks, idle ones left out, in the order of the kernel's list."""
 
     rows: tuple[Row, ...]
-    unreadable: tuple[str, ...]
-    """What could not be read, and why."""
+    unreadable: Mapping[int, str]
+    """Why a task could be read in part only, by its pid."""
+    problems: tuple[str, ...]
+    """Why tasks may be missing."""
     has: frozenset[str]
     """Members that this kernel has."""
 
@@ -93,17 +96,18 @@ def task_rows(prog: drgn.Program) -> Rows:
     idle = prog["init_task"].address_of_().value_()
     pids[idle] = 0
     rows = []
-    lost = [f"{problem.what}: {problem.why}" for problem in listed.problems]
+    lost: dict[int, str] = {}
     for task in listed.tasks:
         try:
             members = layout.read(prog, task.address)
         except damage() as exc:
-            lost.append(f"task {task.pid}: {exc}")
-            continue
+            lost[task.pid] = str(exc)
+            members = layout.readable(prog, task.address)
         alive = members.get("thread_pid", 1)
         ppid = pids.get(task.parent) if alive else 0
         rows.append(Row(task, _pid(prog, kind, task.parent) if ppid is None else ppid, members))
-    return Rows(tuple(rows), tuple(lost), frozenset(m for m in _MEMBERS if layout.has(m)))
+    problems = tuple(f"{problem.what}: {problem.why}" for problem in listed.problems)
+    return Rows(tuple(rows), lost, problems, frozenset(m for m in _MEMBERS if layout.has(m)))
 
 
 def _pid(prog: drgn.Program, kind: drgn.Type, address: int) -> int:

@@ -6,6 +6,7 @@ the stack points into text (arch/x86/kernel/dumpstack.c).
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 
 import drgn
@@ -180,28 +181,61 @@ class Names:
     """``%pB`` and ``%pS``: the text that an address in code is shown as."""
 
     def __init__(self, prog: drgn.Program) -> None:
+        self._prog = prog
         self._symbolizer = Symbolizer.of(prog)
+        self._text = KernelText.of(prog)
         self._backtrace: dict[int, str] = {}
+        self._tables: dict[int, tuple[list[int], dict[int, str]]] = {}
 
     def backtrace(self, address: int) -> str:
         """``%pB``: of a return address; the call may be the last thing that its function does."""
         found = self._backtrace.get(address)
         if found is None:
-            symbol = self._symbolizer.caller(address)
+            symbol = self._symbol(address - 1)
             if symbol is None:
                 found = f"{address:#x}"
             else:
-                found = f"{symbol.function}+{symbol.offset:#x}/{symbol.size:#x}"
-                found += f" [{symbol.module}]" if symbol.module else ""
+                name, offset, size, module = symbol
+                found = f"{name}+{offset + 1:#x}/{size:#x}{module}"
             self._backtrace[address] = found
         return found
 
     def symbol(self, address: int, *, offset: bool = True) -> str:
         """``%pS``, or ``%ps`` without the offset."""
-        symbol = self._symbolizer.symbol(address) if address else None
+        symbol = self._symbol(address) if address else None
         if symbol is None:
             return f"{address:#x}"
-        found = symbol.function
-        if offset:
-            found += f"+{symbol.offset:#x}/{symbol.size:#x}"
-        return found + (f" [{symbol.module}]" if symbol.module else "")
+        name, distance, size, module = symbol
+        return f"{name}+{distance:#x}/{size:#x}{module}" if offset else f"{name}{module}"
+
+    def _symbol(self, address: int) -> tuple[str, int, int, str] | None:
+        """Name, offset, size and ``" [module]"``."""
+        found = self._symbolizer.symbol(address)
+        if found is None:
+            return None
+        if found.module is None:
+            return found.function, found.offset, found.size, ""
+        # As find_kallsyms_symbol() sees it: a function of a module reaches to the next symbol.
+        base = address - found.offset
+        starts, names = self._table(base)
+        at = bisect_right(starts, address)
+        if not at:
+            return found.function, found.offset, found.size, f" [{found.module}]"
+        ends = [end for start, end in self._text.ranges if start <= address < end]
+        end = min([*starts[at : at + 1], *ends], default=base + found.size)
+        start = starts[at - 1]
+        return names[start], address - start, end - start, f" [{found.module}]"
+
+    def _table(self, address: int) -> tuple[list[int], dict[int, str]]:
+        """Where a module's symbols lie, and the name of the first one at each place."""
+        from postmortem.dump.selfdescribe import module_symbols_at
+
+        symbols = module_symbols_at(self._prog, address)
+        key = id(symbols)
+        if key not in self._tables:
+            names: dict[int, str] = {}
+            for symbol in symbols:
+                if symbol.address:
+                    names.setdefault(symbol.address, symbol.name)
+            self._tables[key] = (sorted(names), names)
+        return self._tables[key]

@@ -1,0 +1,65 @@
+"""The comparison itself: a wrong column must not pass for one that moved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import postmortem
+from corpus.sysrq_oracle import Compared, Shown, captured, compare, judge, sections
+from postmortem.kernel.sysrq import sysrq_keys
+from postmortem.printers.sysrq import PRINTERS
+
+NODE = "Node 0 active_anon:{}kB inactive_anon:{}kB mapped:{}kB present:{}kB"
+
+
+def judged(key: str, their: str, our: str, levels: tuple[int, int] = (4, 4)) -> Compared:
+    found = Compared(key)
+    judge(found, (their, levels[0]), (our, levels[1]))
+    return found
+
+
+def test_a_field_may_drift_as_far_as_is_said() -> None:
+    found = judged("m", NODE.format(100, 0, 8, 900), NODE.format(128, 0, 12, 900))
+    assert dict(found.moved) == {"active_anon": 1, "mapped": 1}
+    assert not found.unequal
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        NODE.format(100, 0, 8, 901),  # what never moves
+        NODE.format(9_000_000, 0, 8, 900),  # too far
+        NODE.format(100, 0, 8, 900).replace("mapped", "maped"),
+        NODE.format(100, 0, 8, 900).replace("Node 0 ", "Node 0  "),
+    ],
+)
+def test_anything_else_is_unequal(wrong: str) -> None:
+    assert len(judged("m", NODE.format(100, 0, 8, 900), wrong).unequal) == 1
+
+
+def test_the_level_counts() -> None:
+    text = "Mem-Info:"
+    assert judged("m", text, text, (4, 4)).equal == 1
+    assert judged("m", text, text, (4, 6)).unequal
+
+
+def test_a_missing_line_is_unequal() -> None:
+    found = Compared("m")
+    missing: Shown | None = None
+    judge(found, ("Mem-Info:", 4), missing)
+    assert found.unequal == [("<4>Mem-Info:", "(none)")]
+
+
+@pytest.mark.capture
+@pytest.mark.parametrize("path", captured(), ids=lambda path: "-".join(path.parts[-3:-1]))
+def test_captured_machines(path: Path) -> None:
+    """What the kernel printed, and what we print of the same machine a moment later."""
+    with postmortem.open(path, debuginfod=False) as case:
+        known = sysrq_keys(case.prog)
+        told = sections(case)
+        assert {"m", "t", "w", "q"} <= set(told)
+        for key, theirs in told.items():
+            if key == "h" or known[key].handler in PRINTERS:
+                assert compare(case, key, theirs).unequal == []
