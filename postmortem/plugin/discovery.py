@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 ENTRY_POINT_GROUP = "postmortem.plugins"
 FIRST_PARTY = "postmortem_plugins"
-COMMANDS = ("analyze", "log", "dmesg", "decode", "shell", "plugins", "guide", "completion", "man")
+COMMANDS = (
+    *("analyze", "log", "dmesg", "sysrq", "decode", "shell", "plugins"),
+    *("guide", "completion", "man"),
+)
 """Names that no plugin can have: ``postmortem NAME`` is something else."""
 OURS = "first-party"
 """Origin of the plugins that come with postmortem."""
