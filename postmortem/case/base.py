@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from postmortem.kernel.tasks.tasks import TaskList
     from postmortem.log.blocked import LoggedTask
     from postmortem.log.boots import Boot
+    from postmortem.log.complaints import Complaint
     from postmortem.plugin.contract import Plugin, Result
 
 Progress = Callable[[str, int, int], None]
@@ -78,6 +79,7 @@ class Case(Shown):
         self._reports = tuple(reports)
         self._log_end: Record | None = None
         self._boots: tuple[Boot, ...] = ()
+        self._quoted = False
         self._dump = dump
         self.options = options or Options()
         self.problems = Problems()
@@ -125,10 +127,22 @@ class Case(Shown):
         """The last message of the log: what the machine still said."""
         return self._log_end or (self.log[-1] if self.dump is not None and self.log else None)
 
+    @cached_property
+    def complaints(self) -> tuple[Complaint, ...]:
+        """What devices complained of in the log; it costs a pass over all of it."""
+        from postmortem.log.complaints import complaints
+
+        return complaints(self.log)
+
     @property
     def boots(self) -> tuple[Boot, ...]:
         """The boots in a log, the first one first."""
         return self._boots
+
+    @property
+    def quoted(self) -> bool:
+        """The input is somebody's text (a mail, documentation) with kernel messages in it."""
+        return self._quoted
 
     @property
     def dump(self) -> Dump | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 from postmortem.case.base import Case, Options
 from postmortem.case.lines import LogLines
@@ -11,7 +12,9 @@ from postmortem.inputs.pipe import Pipe
 from postmortem.inputs.recognise import Input as Recognised
 from postmortem.inputs.text import open_source
 from postmortem.log.blocked import LoggedTask
-from postmortem.log.boots import Boot
+from postmortem.log.boots import Boot, missing
+from postmortem.log.complaints import Complaint, complaints
+from postmortem.log.reader import Reader
 from postmortem.log.scan import Scan, scan_stream
 from postmortem.model.report import Record, Report
 from postmortem.model.result import Input, ModuleInfo, System
@@ -39,6 +42,7 @@ class LogCase(Case):
         path, name = str(what.paths[0]), what.called or str(what.paths[0])
         super().__init__(Input(name, "log", "text", 0, True), log=LogLines(path), options=options)
         self._pipe: Pipe | None = what.file
+        self._path = path
         with self.timed("log"):
             scan = scan_stream(open_source(path, self._pipe), tasks=True)
         self._take(name, scan)
@@ -47,11 +51,15 @@ class LogCase(Case):
                 self._add_source()
 
     def _take(self, path: str, scan: Scan) -> None:
-        lacks = tuple(f"{problem.what}: {problem.why}" for problem in scan.problems)
+        lacks = (
+            *(f"{problem.what}: {problem.why}" for problem in scan.problems),
+            *missing([scan.head, *scan.boots]),
+        )
         self._input = Input(path, "log", "text", scan.size, not lacks, lacks)
         self._reports = tuple(scan.reports)
+        self._quoted = scan.quoted
         self._tasks = tuple(scan.tasks)
-        self._log_end, self._boots = scan.end, tuple(scan.boots)
+        self._log_end, self._boots, self._head = scan.end, tuple(scan.boots), scan.head
         self.problems.extend(scan.problems)
         found = scan.reports or scan.boots or scan.shows_kernel or scan.problems
         if not found and scan.size:
@@ -75,8 +83,17 @@ class LogCase(Case):
         self.problems.say("single log messages", why)
         return ()
 
+    @cached_property
+    def complaints(self) -> tuple[Complaint, ...]:
+        """Of a pipe there are none: it can be read only once."""
+        if self._pipe is not None:
+            return ()
+        return complaints(Reader(open_source(self._path)).messages())
+
     def system_of(self, boot: int | None) -> System:
-        return self._system if boot is None else _system_of_log(self._reports, self._boots, boot)
+        if boot is None:
+            return self._system
+        return _system_of_log(self._reports, (self._head, *self._boots), boot)
 
     @property
     def logged_tasks(self) -> Sequence[LoggedTask]:
@@ -99,20 +116,31 @@ class LogCase(Case):
 def _system_of_log(reports: Sequence[Report], boots: Sequence[Boot], number: int) -> System:
     """What a log says about the machine in one of its boots; the last word counts.
 
-    Release, taint and modules are that boot's; the machine itself is the same in all.
+    Release, uptime, taint and modules are that boot's; the machine itself is the same in all.
 
-    :param number: from 1; 0 is what no boot banner precedes.
+    :param boots: with what no boot banner precedes as number 0.
     """
+    boot = boots[number]
     known = [report for report in reversed(reports) if report.boot == number]
     every = [*known, *reversed(reports)]
     release = next((r.release for r in known if r.release), None)
     return System(
-        release=release or (boots[number - 1].release if number else None),
+        release=release or boot.release,
+        version=boot.version,
+        uptime_seconds=_uptime(known, boot),
+        command_line=boot.command_line,
         arch=next((r.arch for r in every if r.arch), None),
         hardware=next((r.hardware for r in every if r.hardware), None),
         taint=decode(next((r.taint for r in known if r.taint), None)),
         modules=tuple(map(ModuleInfo, dict.fromkeys(name for r in known for name in r.modules))),
     )
+
+
+def _uptime(latest_first: Sequence[Report], boot: Boot) -> float | None:
+    """How long the machine ran, as far as the log goes; seconds."""
+    times = [r.last_time or r.time for r in latest_first[:1]]
+    known = [time for time in (boot.end, *times) if time is not None]
+    return max(known, default=None)
 
 
 def _last_boot(reports: Sequence[Report], boots: Sequence[Boot]) -> int:

@@ -7,11 +7,13 @@ seen may hold the failure. And some traces stay when the report itself is gone.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from postmortem.model.findings import Confidence, Evidence, Kind, Verdict
 
 if TYPE_CHECKING:
+    from postmortem.log.complaints import Complaint
     from postmortem.plugin import Context
 
 _MAX_SAID = 4
@@ -32,7 +34,11 @@ def calm(ctx: Context) -> Verdict:
     """Nothing is wrong, or: it can't be told from this file."""
     unseen, traces = list(_unseen(ctx)), list(_traces(ctx))
     if unseen or traces:
-        return _untold(ctx, unseen, traces)
+        return _with_complaints(_untold(ctx, unseen, traces), ctx)
+    return _with_complaints(_nothing_found(ctx), ctx)
+
+
+def _nothing_found(ctx: Context) -> Verdict:
     records = ctx.records if ctx.prog is not None else ()  # a log is not read for its count
     states = ctx.system.task_states
     doing = ""
@@ -57,6 +63,39 @@ def calm(ctx: Context) -> Verdict:
     )
 
 
+_MAX_COMPLAINTS = 6
+_IN_TITLE = 3
+
+
+def _with_complaints(verdict: Verdict, ctx: Context) -> Verdict:
+    """What drivers called an error: for who looks for a reason, never a failure by itself."""
+    found = ctx.case.complaints
+    if not found:
+        return verdict
+    names = ", ".join(one.device for one in found[:_IN_TITLE])
+    more = f" and {len(found) - _IN_TITLE} more" if len(found) > _IN_TITLE else ""
+    which = "this device" if len(found) == 1 else "these devices"
+    return replace(
+        verdict,
+        title=f"no report of a failure; {which} complained: {names}{more}",
+        summary=(
+            f"{verdict.summary} Drivers reported errors of {names}{more}, which no report of the"
+            " kernel followed."
+        ),
+        confidence=Confidence.POSSIBLE,
+        evidence=(*map(_complained, found[:_MAX_COMPLAINTS]), *verdict.evidence),
+        next_steps=(
+            *verdict.next_steps,
+            "If something did not work: look whether it needs one of these devices.",
+        ),
+    )
+
+
+def _complained(complaint: Complaint) -> Evidence:
+    often = f", the first of {complaint.count}" if complaint.count > 1 else ""
+    return Evidence(complaint.text, f"log line {complaint.line}{often}")
+
+
 def _unseen(ctx: Context) -> Iterator[str]:
     """What could not be seen whole."""
     if ctx.prog is not None:
@@ -64,6 +103,8 @@ def _unseen(ctx: Context) -> Iterator[str]:
             yield "the log could not be read"
         if not ctx.system.task_states:
             yield "the tasks could not be read"
+    if ctx.case.quoted:
+        yield "it is a text with messages of a kernel in it, no log"
     if not ctx.input.complete:
         yield from ctx.input.lacks
     for problem in (*ctx.problems, *ctx.case.problems):
@@ -105,14 +146,23 @@ def _untold(ctx: Context, unseen: list[str], traces: list[str]) -> Verdict:
         text += f" Not seen: {'; '.join(unseen[:_MAX_SAID])}."
     if traces:
         text += f" For a failure speaks: {'; '.join(traces)}."
+    part = ctx.prog is None and not traces
     return Verdict(
         kind=Kind.NONE,
-        title="the cause can't be told from this file",
+        title=(
+            "no failure in the part of the log that is here"
+            if part
+            else "the cause can't be told from this file"
+        ),
         summary=text,
         confidence=Confidence.POSSIBLE,
         evidence=(
             *(Evidence(f"speaks for a failure: {said}", "taint, log") for said in traces),
             *(Evidence(f"not seen: {said}", "problems") for said in unseen[:_MAX_SAID]),
         ),
-        next_steps=("Get a complete dump, or the console log of the crash.",),
+        next_steps=(
+            "Get the whole log: journalctl -k -b -1, the console's, or that of pstore."
+            if part
+            else "Get a complete dump, or the console log of the crash.",
+        ),
     )

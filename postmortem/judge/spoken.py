@@ -7,12 +7,14 @@ from dataclasses import replace
 
 from postmortem.model.findings import Confidence, Evidence, Finding, Kind, Strength
 from postmortem.model.report import Report
-from postmortem.rules.fault_codes import decoded
+from postmortem.rules.fault_codes import decoded, psw
 from postmortem.rules.spoken import heard
 
 _ACCESSES = frozenset(
     {Kind.BAD_POINTER, Kind.NULL_DEREFERENCE, Kind.BAD_EXECUTION, Kind.USE_AFTER_FREE}
 )
+_TRAPS = _ACCESSES | {Kind.INVALID_OPCODE, Kind.DIVIDE_ERROR, Kind.MACHINE_CHECK}
+"""Reports of which the CPU says more than the header does."""
 _MAX_ERRNO = 4095
 """include/linux/err.h: the last page of the address space stands for error numbers."""
 _NARROW = frozenset({"arm", "i386", "mips"})
@@ -30,8 +32,9 @@ def with_spoken(finding: Finding, report: Report) -> Finding:
             next_steps=said.row.steps or finding.next_steps,
             confidence=_believed(finding.confidence, said.row.sure),
         )
-    if report.kind in _ACCESSES:
+    if report.kind in _TRAPS:
         finding = _with_code(finding, report, where)
+    if report.kind in _ACCESSES:
         finding = _with_negative(finding, report)
     return finding
 
@@ -42,11 +45,10 @@ def _believed(confidence: Confidence, sure: bool) -> Confidence:
 
 def _with_code(finding: Finding, report: Report, where: str) -> Finding:
     found = decoded(report.text)
-    if found is None:
-        return finding
-    return replace(
-        finding, evidence=(*finding.evidence, Evidence(found[1], where, Strength.CONTEXT))
-    )
+    words = [found[1]] if found is not None else []
+    words += [said for said in map(psw, report.text) if said][:1]
+    evidence = [Evidence(said, where, Strength.CONTEXT) for said in words]
+    return replace(finding, evidence=(*finding.evidence, *evidence))
 
 
 def _with_negative(finding: Finding, report: Report) -> Finding:

@@ -50,9 +50,28 @@ def diagnose(findings: Sequence[Finding], ctx: Context) -> tuple[tuple[Finding, 
     ordered = sorted(linked, key=lambda item: _rank(item, root, origin))
     others = [_root(part, origin) for part in boots[1:] if not _in_crash_kernel(part[0], ctx)]
     followed = [item for item in ordered if item.id != root.id and origin[item.id].id == root.id]
-    verdict = _less_sure(_verdict(root, followed, ctx), ctx)
+    verdict = _as_quoted(_less_sure(_verdict(root, followed, ctx), ctx), root, ctx)
     more = asked.also(ordered, root, ctx) + earlier_sentence(others)
     return tuple(ordered), replace(verdict, summary=verdict.summary + more)
+
+
+_DOUBT = (Confidence.POSSIBLE, Confidence.LIKELY, Confidence.CERTAIN)
+
+
+def _as_quoted(verdict: Verdict, root: Finding, ctx: Context) -> Verdict:
+    """A report in somebody's text: of the machine that it came from nothing else is known."""
+    if not ctx.case.quoted:
+        return verdict
+    where = f" (line {root.log_line})" if root.log_line is not None else ""
+    said = (
+        f"{ctx.input.path} is a text that quotes a kernel's report{where}, no log: whose machine"
+        " that was, and what else it said, is not known."
+    )
+    return replace(
+        verdict,
+        summary=f"{said} {verdict.summary}",
+        confidence=min(verdict.confidence, Confidence.LIKELY, key=_DOUBT.index),
+    )
 
 
 def _in_crash_kernel(finding: Finding, ctx: Context) -> bool:
@@ -167,6 +186,8 @@ def _followed(finding: Finding, ctx: Context) -> str:
     panics = {report.line for report in ctx.reports if report.is_panic}
     if finding.kind is Kind.HUNG_TASK and task is not None and finding.log_line not in panics:
         return f"task {task.comm} ({task.pid}) hangs"
+    if finding.kind is Kind.SUSPEND and task is not None:
+        return f"{finding.readable}, task {task.comm} ({task.pid})"
     return finding.readable
 
 

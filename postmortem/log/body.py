@@ -117,7 +117,9 @@ _PID = re.compile(
     r"(?:(?P<clean>Not tainted)|Tainted: (?P<taint>[A-Z -]{1,40}?)) +(?P<release>\d\S*)"
 )
 _PROCESS = re.compile(r"Process (?P<comm>.{1,32}) \(pid: (?P<pid>\d{1,10})\b")
-_TASK = re.compile(r"task:(?P<comm>.{1,64}?) +state:(?P<state>\S) ")
+_TASK = re.compile(
+    r"task:(?P<comm>.{1,64}?) +state:(?P<state>\S) (?:stack: *\d{1,10} +pid: *(?P<pid>\d{1,10})\b)?"
+)
 _TAINT_LINE = re.compile(
     # lockdep: 6.1.0 #1 Not tainted; hung tasks: Tainted: G W 6.1.0 #1
     r"(?:(?P<first>\d+\.\d+[^\s:]*) #\S{1,40} (?:SMP )?)?"
@@ -173,6 +175,8 @@ class _BodyReader:
         self.code = CodeReader()
         self.modules: list[str] = []
         self.in_modules = False
+        self.shown: dict[int, str] = {}
+        """Tasks that were listed with their stacks, by pid."""
         self.lock_place = False
         """The last line ended in ``, at:``, and where that is comes on the next."""
         self.index = 0
@@ -184,6 +188,8 @@ class _BodyReader:
         body.arch = self._arch(records) or body.arch
         body.code = self.code.result(body.arch)
         body.modules = tuple(dict.fromkeys(self.modules))
+        if body.task is None and len(self.shown) == 1:
+            body.task = TaskRef(*next(iter(self.shown.items())))
         body.traces = [trace for trace in body.traces if trace.frames or trace.pc]
         return body
 
@@ -329,6 +335,8 @@ class _BodyReader:
         if match is not None:
             self._close()
             self.owner = f"task {match['comm'].strip()}"
+            if match["pid"]:
+                self.shown.setdefault(int(match["pid"]), match["comm"].strip())
             return
         if text.endswith("at:") and _LOCK_AT.match(text):
             self._close()

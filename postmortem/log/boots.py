@@ -7,6 +7,7 @@ boot of the machine, and its errors are not what the machine died of.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from postmortem.log import devices
@@ -14,16 +15,21 @@ from postmortem.log.devices import Relations
 
 PHRASES = (
     *devices.PHRASES,
-    "elfcorehdr=",
+    "ommand line: ",
     "vmcore",
     "makedumpfile",
     "dumpfile is saved",
     "-- Boot ",
     "-- Reboot --",
+    "printk messages dropped",
+    "kmsg buffer overrun",
+    " kernel messages",
 )
 """What to stop at besides banners and headers."""
 
 _COMMAND_LINE = re.compile(r"(?:Kernel c|C)ommand line: ")
+_MAX_WORDS = 4096
+"""Characters of a command line; the kernel's own limit is lower on most machines."""
 _SEPARATOR = re.compile(r"-- (?:Boot [0-9a-f]{32}|Reboot) --$")
 _FAILED = re.compile(
     r"makedumpfile:? failed|saving vmcore(?:-dmesg\.txt)? failed"
@@ -38,6 +44,11 @@ _SAVED = re.compile(
 )
 
 
+_DROPPED = re.compile(
+    # console_emit_next_record(), kernel/printk/printk.c; systemd-journald's reader of /dev/kmsg
+    r"(?:\*\* (?P<printk>\d{1,12}) printk messages dropped|.{0,120}Missed (?P<journal>\d{1,12})"
+    r" kernel messages|.{0,120}/dev/kmsg buffer overrun, some messages lost)"
+)
 _EARLY = 300.0
 """Seconds after its start in which a boot is told by its clock."""
 _BACK = 60.0
@@ -62,6 +73,15 @@ class Boot:
     dump_line: int | None = None
     relations: Relations = field(default_factory=Relations)
     """What its devices hang on."""
+    begins: float | None = None
+    """Seconds after its start at which the log of it begins; ``None`` if it has the beginning."""
+    end: float | None = None
+    """Time of its last message, seconds after its start."""
+    dropped: int = 0
+    """Messages that never came to this log, as whoever wrote it says; at least so many."""
+    dropped_line: int | None = None
+    """Where it says so first."""
+    command_line: str | None = None
 
 
 class Clock:
@@ -102,8 +122,15 @@ def is_separator(text: str) -> bool:
 
 def note(boot: Boot, text: str, line: int) -> bool:
     """Keep what a message says about its boot; whether it said anything."""
-    if "elfcorehdr=" in text and _COMMAND_LINE.search(text):
-        boot.kdump = True
+    words = _COMMAND_LINE.search(text) if "ommand line: " in text else None
+    if words is not None:
+        boot.command_line = boot.command_line or text[words.end() :][:_MAX_WORDS]
+        boot.kdump = boot.kdump or "elfcorehdr=" in text
+        return True
+    lost = _DROPPED.match(text) if "messages" in text else None
+    if lost is not None:
+        boot.dropped += max(1, int(lost["printk"] or lost["journal"] or 1))
+        boot.dropped_line = boot.dropped_line or line
         return True
     if "dump" in text or "vmcore" in text:
         result = "failed" if _FAILED.search(text) else "saved" if _SAVED.search(text) else None
@@ -120,3 +147,23 @@ def dump_sentence(boot: Boot) -> str:
     if boot.dump == "saved":
         return f"it saved the dump (log line {boot.dump_line})"
     return ""
+
+
+def missing(boots: Iterable[Boot]) -> list[str]:
+    """What the log does not have of these boots: their beginning, lines that got lost."""
+    found = []
+    for boot in boots:
+        if boot.begins is not None:
+            found.append(
+                f"the log begins {boot.begins:.0f} s after the machine was started: what the kernel"
+                " said before is not in it"
+                if boot.begins >= 1
+                else "the log has no banner (Linux version): its first lines are missing"
+            )
+        if boot.dropped_line is not None:
+            messages = "message" if boot.dropped == 1 else "messages"
+            found.append(
+                f"at least {boot.dropped} {messages} of the kernel got lost before they were"
+                f" written, the first at log line {boot.dropped_line}"
+            )
+    return found

@@ -618,6 +618,26 @@ def literals() -> tuple[str, ...]:
     return tuple(dict.fromkeys(literal for form in FORMS for literal in form.literals))
 
 
+@cache
+def _title_of(form: Form) -> re.Pattern[str] | None:
+    """The title of a form as tools write it; ``None`` where the kernel itself prints the like."""
+    words = form.title.removesuffix("in {function}").replace("{tag}", "WARNING")
+    if not form.title.endswith("in {function}") or words.startswith("{") or " in " in form.header:
+        return None
+    parts = map(re.escape, re.split(r"\{\w+\}", words))
+    return re.compile(r"[\w ()-]{1,60}".join(parts) + r"in [A-Za-z_][\w.]*(?:\s|$)")
+
+
+def _is_title(form: Form, text: str, at: int) -> bool:
+    """Is this the name of a bug, in a text about it, instead of what a kernel printed?
+
+    A title names the function right behind the words that the kernel's own header goes on
+    from with an address, a CPU or a task.
+    """
+    pattern = _title_of(form)
+    return pattern is not None and pattern.match(text, at) is not None
+
+
 @dataclass(frozen=True)
 class Header:
     """A header that was found in a message."""
@@ -669,11 +689,11 @@ def match_header(text: str) -> Header | None:
                 continue  # its device stands in front
             match = _pattern(form).match(text, at)
             if match is not None:
-                return Header(form, match)
+                return None if _is_title(form, text, at) else Header(form, match)
     strong = _STRONG.search(text)
     if strong is not None and strong.start() > 0 and text[strong.start() - 1] not in "\"'`/=":
         for form in rows:
             match = _pattern(form).match(text, strong.start())
             if match is not None:
-                return Header(form, match)
+                return None if _is_title(form, text, strong.start()) else Header(form, match)
     return None

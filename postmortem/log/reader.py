@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, islice
 
 from postmortem.inputs.text import Stream
 from postmortem.log import boots as boot_facts
@@ -21,6 +21,7 @@ from postmortem.log.headers import match_header
 from postmortem.log.lines import prefixed, records_of_line
 from postmortem.log.needles import STACK_STARTS, finder
 from postmortem.log.prefix import Prefix, is_late, is_wrapped, learn, rejoin, without
+from postmortem.log.prose import is_document
 from postmortem.log.split import MAX_HEAD, Section, Splitter
 from postmortem.log.wrappers import INNER_NEWLINE, find_wrapper, unwrap
 from postmortem.model.report import Record
@@ -37,8 +38,19 @@ LESSONS = 40
 LINE_BYTES = 1 << 17
 """A longer line is cut into several of the same number."""
 
+_EMPTY_LINE = re.compile(rb"\n[ \t>|]*\r?\n")
+"""What sets paragraphs apart."""
+_FIRST_LINES = 60
+"""Lines among which the log's first messages are looked for."""
+_FIRST = 12
+"""So many messages may come before the banner: microcode, the memory map of firmware."""
 _LINUX = re.compile(r"Linux version (?P<release>\S+)")
 _OFFSET = re.compile(r"Kernel Offset: 0x(?P<offset>[0-9a-f]{1,16})")
+
+
+def _banner(record: Record) -> bool:
+    """Is this what a kernel begins with?"""
+    return "Linux version " in record.text or "Booting Linux on" in record.text
 
 
 def _lines_of(head: bytes) -> list[str]:
@@ -87,6 +99,8 @@ class Reader:
         """Lines before the next candidate that are read with it."""
         self.shows_kernel = False
         """Some line is shown as messages of the kernel are."""
+        self.quoted = False
+        """It is somebody's text with messages of a kernel in it."""
         self.boots: list[Boot] = []
         self.head = Boot(1)
         """What comes before the first banner."""
@@ -95,6 +109,22 @@ class Reader:
     def size(self) -> int:
         """Bytes read so far."""
         return self._base + len(self._data)
+
+    def _begin(self) -> None:
+        """Note where the log begins: the banner is the first that a kernel prints."""
+        lines = self._data.split(b"\n", _FIRST_LINES)[:_FIRST_LINES]
+        records = (r for number, raw in enumerate(lines) for r in self._messages(raw, number + 1))
+        timed = list(islice((r for r in records if r.time is not None or _banner(r)), _FIRST))
+        if timed and timed[0].time and not any(map(_banner, timed)):
+            self.head.begins = timed[0].time
+
+    def _time_before(self, start: int) -> float | None:
+        """Time of the last message before a line (seconds), if one near it has any."""
+        begin = self._lines_before(start) - self._base
+        times: list[float | None] = [None]
+        for raw in self._data[begin : start - self._base].split(b"\n"):
+            times += [r.time for r in records_of_line(raw, 0) if r.time is not None]
+        return times[-1]
 
     def last_record(self) -> Record | None:
         """The last message of the input, once all of it was read."""
@@ -110,6 +140,12 @@ class Reader:
                 break
             end = start
         return None
+
+    def messages(self) -> Iterator[Record]:
+        """Every message; instead of :meth:`sections`, not besides."""
+        self._more(0)
+        for record, _start, _after in self._records(0):
+            yield record
 
     def sections(self) -> Iterator[Section]:
         """Reports in the order in which they end."""
@@ -205,6 +241,8 @@ class Reader:
             return False
         if self._base == 0 and not self._data:
             self.shows_kernel = any(map(prefixed, _lines_of(chunk)))
+            if _EMPTY_LINE.search(chunk, 0, 1 << 16) is not None:
+                self.quoted = is_document(_lines_of(chunk))
             wrapper = find_wrapper(chunk[: 1 << 16])
             if wrapper is None and is_wrapped(_lines_of(chunk)):
                 self._chunks = rejoin(chain((chunk,), self._chunks))
@@ -213,6 +251,9 @@ class Reader:
                 self._wrapped = True
                 self._chunks = unwrap(chain((chunk,), self._chunks), wrapper)
                 chunk = next(self._chunks, b"")
+            self._data = chunk
+            self._begin()
+            self._data = b""
         self.shows_kernel = self.shows_kernel or b" kernel: " in chunk
         self._number(keep_from)  # while its newlines are still here
         self._data = self._data[keep_from - self._base :] + chunk
@@ -373,7 +414,7 @@ class Reader:
         if start <= self._noted:
             return  # lines before a header are read once more
         if "Linux version " in text or text.startswith("Booting Linux on"):
-            self._boot(self._number(start), text)
+            self._boot(start, text)
         elif "Starting crashdump kernel" in text:
             self._crashdump = True
         elif self.boots and "Kernel Offset: 0x" in text:
@@ -381,25 +422,31 @@ class Reader:
             if offset is not None:
                 self.boots[-1].offset = int(offset["offset"], 16)
         elif boot_facts.is_separator(text):
-            self._separated(self._number(start))
+            self._separated(start)
         elif not boot_facts.note(
             self.boots[-1] if self.boots else self.head, text, self._number(start)
         ):
             return
         self._noted = start
 
-    def _separated(self, line: int) -> None:
+    def _separated(self, start: int) -> None:
         """journalctl says that another boot begins; its banner may follow."""
-        self.boots.append(Boot(line, kdump=self._crashdump))
-        self._crashdump = False
+        self._begins(start)
 
-    def _boot(self, line: int, text: str) -> None:
+    def _begins(self, start: int) -> Boot:
+        """Another boot."""
+        before = self.boots[-1] if self.boots else self.head
+        before.end = self._time_before(start)
+        boot = Boot(self._number(start), kdump=self._crashdump)
+        self._crashdump = False
+        self.boots.append(boot)
+        return boot
+
+    def _boot(self, start: int, text: str) -> None:
         match = _LINUX.search(text)
         if match is not None and self.boots and self.boots[-1].release is None:
             boot = self.boots[-1]  # arm says "Booting Linux" first, a journal has its separator
         else:
-            boot = Boot(line, kdump=self._crashdump)
-            self._crashdump = False
-            self.boots.append(boot)
+            boot = self._begins(start)
         if match is not None:
             boot.release, boot.version = match["release"], text[:300]

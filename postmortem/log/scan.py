@@ -39,6 +39,8 @@ class Scan:
     path: str
     reports: list[Report] = field(default_factory=list)
     boots: list[Boot] = field(default_factory=list)
+    head: Boot = field(default_factory=lambda: Boot(1))
+    """What comes before the first banner."""
     problems: list[Problem] = field(default_factory=list)
     size: int = 0
     """Bytes read (after decompression)."""
@@ -46,6 +48,8 @@ class Scan:
     """Tasks that lists in the log show (sysrq t and w, lockdep), if they were asked for."""
     end: Record | None = None
     """The last message."""
+    quoted: bool = False
+    """It is somebody's text (a mail, documentation) with messages of a kernel in it."""
     shows_kernel: bool = False
     """Some line is shown as messages of the kernel are: it is a kernel log."""
 
@@ -90,12 +94,13 @@ def scan_stream(stream: Stream, arch: str | None = None, *, tasks: bool = False)
     counted = _Counter(head=reader.head)
     for section in reader.sections():
         counted.add(section, arch, reader.boots)
-    scan.boots = reader.boots
+    scan.boots, scan.head = reader.boots, reader.head
     known = [reader.head, *reader.boots]
     scan.reports = link(_placed(counted.reports(), [boot.relations for boot in known]))
     scan.tasks = lists.tasks if lists is not None else []
     scan.size, scan.end = reader.size, reader.last_record()
-    scan.shows_kernel = reader.shows_kernel
+    known[-1].end = scan.end.time if scan.end is not None else None
+    scan.shows_kernel, scan.quoted = reader.shows_kernel, reader.quoted
     scan.problems = [Problem(what, why) for what, why in stream.problems]
     if counted.dropped:
         scan.problems.append(

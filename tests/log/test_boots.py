@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from postmortem.log.boots import Boot, dump_sentence, note
+from postmortem.log.boots import Boot, dump_sentence, missing, note
 from postmortem.log.scan import scan_bytes
 
 BANNER = b"[    0.000000] Linux version 6.6.%d (acme@acme) #1 SMP\n"
@@ -90,3 +90,45 @@ def _at(seconds: float, function: str) -> bytes:
 )
 def test_the_clock_near_zero_again_is_another_boot(log: bytes, boots: list[int]) -> None:
     assert [report.boot for report in scan_bytes(log).reports] == boots
+
+
+def test_a_log_without_its_banner_begins_in_the_middle() -> None:
+    scan = scan_bytes(b"[ 3145.200000] acme: hello\n[ 3146.000000] acme: more\n")
+    assert scan.head.begins == 3145.2
+    assert "begins 3145 s after" in missing([scan.head])[0]
+    early = scan_bytes(b"[    0.310000] acme: hello\n")
+    assert "its first lines are missing" in missing([early.head])[0]
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        BANNER % 1 + b"[    9.000000] acme: hello\n",
+        b"[    3.100000] Booting Linux on physical CPU 0x0\n[    3.200000] acme: hello\n",
+        b"[    0.000000] microcode: updated early\n" + BANNER % 1,
+        b"acme: no times at all\n",
+    ],
+)
+def test_a_log_that_has_its_banner_is_whole(log: bytes) -> None:
+    scan = scan_bytes(log)
+    assert missing([scan.head, *scan.boots]) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "dropped"),
+    [
+        (b"[    7.000000] ** 14 printk messages dropped **\n", 14),
+        (b"May 01 10:00:01 acme systemd-journald[7]: Missed 3 kernel messages\n", 3),
+        (b"May 01 10:00:01 acme systemd-journald[7]: /dev/kmsg buffer overrun, some messages"
+         b" lost.\n", 1),
+    ],
+)  # fmt: skip
+def test_messages_that_got_lost_are_counted(line: bytes, dropped: int) -> None:
+    scan = scan_bytes(BANNER % 1 + b"[    6.000000] acme: hello\n" + line + line)
+    assert (scan.boots[0].dropped, scan.boots[0].dropped_line) == (2 * dropped, 3)
+    assert f"at least {2 * dropped} messages" in missing(scan.boots)[0]
+
+
+def test_each_boot_ends_with_its_last_message() -> None:
+    log = BANNER % 1 + b"[   70.500000] acme: bye\n" + BANNER % 2 + b"[    4.000000] acme: hi\n"
+    assert [boot.end for boot in scan_bytes(log).boots] == [70.5, 4.0]

@@ -1,0 +1,66 @@
+"""What devices complained of: by level, by words, and what only sounds like it."""
+
+from __future__ import annotations
+
+import pytest
+
+from postmortem.inputs.text import open_source
+from postmortem.log.complaints import Complaint, complaints
+from postmortem.log.reader import Reader
+
+
+def of(text: str) -> list[Complaint]:
+    return list(complaints(Reader(open_source("x", text.encode())).messages()))
+
+
+def test_the_level_tells_what_is_an_error() -> None:
+    text = (
+        "<6>[    1.000000] frob 0000:41:00.0: registered error handler\n"
+        "<3>[    2.000000] frob 0000:41:00.0: mailbox 3 is odd\n"
+        "<3>[    2.100000] frob 0000:41:00.0: mailbox 4 is odd\n"
+        "<4>[    2.200000] quux 0000:42:00.0: link training failed\n"
+        "<2>[    3.000000] usb 3-2: port is on fire\n"
+    )
+    assert of(text) == [
+        Complaint("0000:41:00.0", 2, "frob 0000:41:00.0: mailbox 3 is odd", 2),
+        Complaint("usb 3-2", 5, "usb 3-2: port is on fire", 1),
+    ]
+
+
+def test_without_levels_the_words_tell() -> None:
+    text = (
+        "[    1.000000] frob 0000:41:00.0 enp65s0: MAC filter setup failed: -5\n"
+        "[    1.100000] quuxfs (sdq3): journal checksum error in block 12\n"
+        "[    1.200000] snd_quux 7-0044: codec returned -121\n"
+        "[    1.300000] snd_quux 7-0044: reset timed out\n"
+        "[    1.400000] quuxd[311]: frob 0000:41:00.0: failed\n"
+    )
+    assert [(c.device, c.count) for c in of(text)] == [
+        ("enp65s0", 1),
+        ("sdq", 1),
+        ("snd_quux 7-0044", 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "pci 0000:00:1d.0: BAR 13: failed to assign [io  size 0x1000]",
+        "frob 0000:41:00.0: Direct firmware load for frob/a.bin failed with error -2",
+        "frob 0000:41:00.0: error correction is on",
+        "frob 0000:41:00.0: 0 errors since boot",
+        "EXT4-fs (sdq2): mounted with errors=remount-ro",
+        "acpi PNP0A03:00: fail to add MMCONFIG information, can't access extended space",
+        "frob_wdt frob_wdt.0: initialized, timeout=60 sec",
+        "ata9: SATA link down (SStatus 0 SControl 300)",
+        "systemd[1]: frob 0000:41:00.0: Failed",
+        "ACPI Error: Aborting method due to previous error (AE_NOT_FOUND)",
+    ],
+)
+def test_what_only_sounds_like_an_error(line: str) -> None:
+    assert of(f"[    1.000000] {line}\n") == []
+
+
+def test_a_wrapped_log_is_unwrapped() -> None:
+    text = "6,1,100,-;frob: hello\n3,2,200,-;frob 0000:41:00.0: no answer\n6,3,300,-;frob: bye\n"
+    assert [(c.device, c.line) for c in of(text)] == [("0000:41:00.0", 2)]
