@@ -1,6 +1,7 @@
 # make demo      analyse a dump that comes with the source
 # make test      all tests
 # make lint      ruff and mypy
+# make wheelhouse  all that an installation without network needs, in one folder
 # make captures  boot and break real kernels in QEMU (needs the packages of CONTRIBUTING.md)
 # make test-captures  tests of dump formats on them
 # make exam      analyse all captures, compare with the truth about each
@@ -33,13 +34,22 @@ export POSTMORTEM_CACHE
 bin := $(VENV)/bin
 pip := $(bin)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-captures lint captures exam live sysrq-oracle drgn-tests fuzz fuzz-dump mutation bench clean
+.PHONY: demo test test-captures wheelhouse lint captures exam live sysrq-oracle drgn-tests fuzz fuzz-dump mutation bench clean
 
 demo: $(VENV)/.installed
 	$(bin)/postmortem analyze $(DEMO)
 
 test: $(VENV)/.installed-dev
-	$(bin)/python -m pytest -n auto -m "not capture"
+	$(bin)/python -m pytest -n auto -m "not capture" -rs  # -rs: what is skipped, and why
+
+# For a machine without network: copy the folder there, then in a venv
+#   pip install --no-index --find-links wheelhouse postmortem
+# FOR=3.13 collects for another version of Python than this one's.
+wheelhouse: $(bin)/python
+	rm -rf wheelhouse
+	$(pip) wheel --no-deps --wheel-dir wheelhouse .
+	$(pip) download --dest wheelhouse --only-binary=:all: \
+		$(if $(FOR),--python-version $(FOR)) wheelhouse/postmortem-*.whl
 
 lint: $(VENV)/.installed-dev
 	$(bin)/ruff check .

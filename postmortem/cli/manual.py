@@ -66,7 +66,7 @@ def _command(name: str, command: click.Command, ctx: click.Context) -> Iterator[
     yield f".SS {_text(name)}"
     yield from _paragraphs(inspect.cleandoc(command.help or ""))
     for parameter in command.get_params(click.Context(command, info_name=name, parent=ctx)):
-        record = parameter.get_help_record(ctx)
+        record = parameter.get_help_record(ctx) if isinstance(parameter, click.Option) else None
         if record is not None:
             yield ".TP"
             yield f".B {_text(record[0])}"
