@@ -4,6 +4,7 @@
 # make wheelhouse  all that an installation without network needs, in one folder
 # make captures  boot and break real kernels in QEMU (needs the packages of CONTRIBUTING.md)
 # make test-captures  tests of dump formats on them
+# make test-pages  reports in a browser: width, contrast, hostile names (needs chromium)
 # make exam      analyse all captures, compare with the truth about each
 # make live      boot a guest and analyse its /proc/kcore inside it
 # make sysrq-oracle  press SysRq keys in guests, compare with what we print of their dumps
@@ -34,13 +35,13 @@ export POSTMORTEM_CACHE
 bin := $(VENV)/bin
 pip := $(bin)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-captures wheelhouse lint captures exam live sysrq-oracle drgn-tests fuzz fuzz-dump mutation bench clean
+.PHONY: demo test test-captures test-pages wheelhouse lint captures exam live sysrq-oracle drgn-tests fuzz fuzz-dump mutation bench clean
 
 demo: $(VENV)/.installed
 	$(bin)/postmortem analyze $(DEMO)
 
 test: $(VENV)/.installed-dev
-	$(bin)/python -m pytest -n auto -m "not capture" -rs  # -rs: what is skipped, and why
+	$(bin)/python -m pytest -n auto -m "not capture and not chromium" -rs  # -rs: what is skipped, and why
 
 # For a machine without network: copy the folder there, then in a venv
 #   pip install --no-index --find-links wheelhouse postmortem
@@ -61,6 +62,11 @@ captures: $(VENV)/.installed-dev
 # Tests that need captures: a dump in every form that makedumpfile writes, cut anywhere.
 test-captures: $(VENV)/.installed-dev
 	$(bin)/python -m pytest -m capture -rs  # one process: they share makedumpfile and its folder
+
+# Reports in headless Chromium, judged by axe-core. No part of the dev extra: 120 MB of them.
+test-pages: $(VENV)/.installed-dev
+	$(pip) install -e '.[pages]'
+	$(bin)/python -m pytest -m chromium -rs
 
 exam: $(VENV)/.installed-dev
 	$(bin)/python -m corpus.exam $(EXAM)

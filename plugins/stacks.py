@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from postmortem.kernel.tasks.stack_groups import StackGroup, TaskFrames
 
 _MAX_NAMES = 6
+_MAX_HOVER = 20
+"""Names that are handed on for a box of the picture."""
 _STATES = {
     "R": ("running", "on a CPU"),
     "D": ("blocked", "D: uninterruptible sleep"),
@@ -28,7 +30,7 @@ _STATES = {
 _ORDER = ("D", "R", "S", "T", "t", "Z", "X", "P", "I")
 
 
-@plugin("stacks", needs=("types",), in_analysis=False)
+@plugin("stacks", needs=("types",), in_analysis=False, draws=True)
 def stacks(ctx: Context) -> Iterator[Table | Block | Export]:
     """List the kernel stacks of all tasks, equal ones together, the most frequent first.
 
@@ -49,7 +51,7 @@ def stacks(ctx: Context) -> Iterator[Table | Block | Export]:
     for group in found.groups:
         yield _block(group)
     if ctx.named:
-        yield from _exports(found.groups)
+        yield from exports(ctx, found.groups)
 
 
 def reason(group: StackGroup, member: TaskFrames) -> str:
@@ -124,37 +126,68 @@ def _block(group: StackGroup) -> Block:
     return Block(f"{group.count} x {_states(group)}: {_names(group, _MAX_NAMES)}", tuple(lines))
 
 
-def _exports(groups: Sequence[StackGroup]) -> Iterator[Export]:
-    counted: dict[tuple[str, str, int], int] = {}
+def exports(ctx: Context, groups: Sequence[StackGroup]) -> Iterator[Export]:
+    """The flame graph and the same as text."""
+    dying = _dying(ctx)
+    found: dict[tuple[str, str, bool, int], list[TaskFrames]] = {}
     for number, group in enumerate(groups):
         for member in group.members:
-            key = (_state(member), reason(group, member) if member.on_cpu else "", number)
-            counted[key] = counted.get(key, 0) + 1
-    found = []
+            on_cpu = reason(group, member) if member.on_cpu else ""
+            key = (_state(member), on_cpu, member.task.address == dying, number)
+            found.setdefault(key, []).append(member)
     reasons = {number: reason(group, group.members[0]) for number, group in enumerate(groups)}
-    for (state, on_cpu, number), count in sorted(counted.items(), key=_place):
-        group = groups[number]
-        hue, words = _STATES.get(state, ("other", state))
-        if state == "R" and not on_cpu:
-            hue, words = "waking", "R: waits for a CPU"
-        frames = [
-            (frame.function or "?") + (f" [{frame.module}]" if frame.module else "")
-            for frame in reversed(group.frames)
-        ]
-        what = on_cpu or reasons[number]
-        if what == "idle":
-            hue = "idle"
-        found.append(FoldedStack((words, what), tuple(frames) or ("?",), count, hue))
-    stacks = FoldedStacks(tuple(found))
-    yield Export("All tasks", "svg", stacks)
-    yield Export("All tasks", "folded", stacks)
+    stacks = FoldedStacks(
+        tuple(
+            _folded(key, groups[key[3]], members, reasons[key[3]])
+            for key, members in sorted(found.items(), key=_place)
+        )
+    )
+    yield Export("Stacks of all tasks", "svg", stacks)
+    yield Export("Stacks of all tasks", "folded", stacks)
+
+
+def _folded(
+    key: tuple[str, str, bool, int], group: StackGroup, members: Sequence[TaskFrames], waits: str
+) -> FoldedStack:
+    state, on_cpu, dying, _number = key
+    hue, words = _STATES.get(state, ("other", state))
+    if state == "R" and not on_cpu:
+        hue, words = "waking", "R: waits for a CPU"
+    what = on_cpu or waits
+    frames = [
+        (frame.function or "?") + (f" [{frame.module}]" if frame.module else "")
+        for frame in reversed(group.frames)
+    ]
+    who = Counter(member.task.comm for member in members).most_common(_MAX_HOVER)
+    return FoldedStack(
+        (words, what),
+        tuple(frames) or ("?",),
+        len(members),
+        "idle" if what == "idle" else hue,
+        tuple(who),
+        dying,
+    )
+
+
+def _dying(ctx: Context) -> int | None:
+    """Address of the task on the CPU that ran panic()."""
+    from postmortem.kernel.cpu.cpus import cpus, panic_cpu
+
+    prog = ctx.prog
+    if prog is None:
+        return None
+    found = ctx.attempt("CPU of the panic", lambda: (panic_cpu(prog), cpus(prog)))
+    number, all_cpus = found or (None, ())
+    return next((cpu.address for cpu in all_cpus if cpu.number == number), None)
 
 
 def _state(member: TaskFrames) -> str:
     return "R" if member.on_cpu else member.task.state
 
 
-def _place(item: tuple[tuple[str, str, int], int]) -> tuple[int, str, int]:
-    (state, on_cpu, _number), count = item
+def _place(
+    item: tuple[tuple[str, str, bool, int], Sequence[TaskFrames]],
+) -> tuple[int, str, int]:
+    (state, on_cpu, _dying, _number), members = item
     order = _ORDER.index(state) if state in _ORDER else len(_ORDER)
-    return (order, on_cpu, -count)
+    return (order, on_cpu, -len(members))

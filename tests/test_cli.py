@@ -44,7 +44,7 @@ class Fake:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def analyze(self) -> Analysis:
+    def analyze(self, *, pictures: bool = False) -> Analysis:
         if isinstance(self.result, BaseException):
             raise self.result
         path = str(self.paths[0])

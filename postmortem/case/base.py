@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -197,10 +197,29 @@ class Case(Shown):
         self.problems.extend(problems)
         return tuple(found)
 
-    def analyze(self) -> Analysis:
-        """Let all plugins judge, and name the cause."""
+    def analyze(self, *, pictures: bool = False) -> Analysis:
+        """Let all plugins judge, and name the cause.
+
+        :param pictures: With what a page shows beside: the stacks of all tasks, drawn.
+        """
         self._check_open()
-        return self._judge([item for item in self.plugins if item.in_analysis], {}, named=False)
+        judges = [item for item in self.plugins if item.in_analysis]
+        found = self._judge(judges, {}, named=False)
+        if not pictures:
+            return found
+        return replace(found, exports=(*found.exports, *self._pictures()))
+
+    def _pictures(self) -> Iterator[Export]:
+        """Drawings of plugins that are no part of an analysis. What they lack limits no answer."""
+        from postmortem.plugin.contract import Context
+        from postmortem.plugin.running import run_plugin
+
+        ctx = Context(self, named=True)
+        for item in self.plugins:
+            if item.draws and not item.in_analysis and not any(map(ctx.lacks, item.needs)):
+                with self.timed(item.name):
+                    results = run_plugin(item, ctx)
+                yield from (result for result in results if isinstance(result, Export))
 
     def run(self, name: str, **options: object) -> Analysis:
         """Run one plugin by its name, as ``postmortem NAME FILE`` does, with its options.

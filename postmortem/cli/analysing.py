@@ -11,6 +11,7 @@ from postmortem.cli.output import check_output, open_output
 from postmortem.cli.pager import open_paged
 from postmortem.cli.supervisor import supervise
 from postmortem.errors import EXIT_LIMITED, EXIT_OK
+from postmortem.render.output import is_page
 from postmortem.steps import notes
 
 if TYPE_CHECKING:
@@ -51,7 +52,10 @@ def analyse(
     ):
         for what, why in notes():
             case.problems.say(what, why)
-        analysis = case.analyze() if plugin is None else case.run(plugin, **(options or {}))
+        if plugin is None:
+            analysis = case.analyze(pictures=is_page(output) and not as_json)
+        else:
+            analysis = case.run(plugin, **(options or {}))
     form = {"as_json": as_json, "verbose": verbose, "plugin": plugin is not None}
     _show(analysis, output, form, paged=verbose and pager and output is None and not as_json)
     return EXIT_LIMITED if analysis.problems else EXIT_OK

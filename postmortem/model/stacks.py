@@ -16,6 +16,10 @@ class FoldedStack:
     count: int
     hue: str = "other"
     """running, blocked, waking, sleeping, idle or other: what a picture colours it by."""
+    who: tuple[tuple[str, int], ...] = ()
+    """Names of the tasks, each with how many have it; the most frequent, not all."""
+    marked: bool = False
+    """The machine died in it."""
 
 
 @dataclass(frozen=True)

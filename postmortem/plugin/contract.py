@@ -183,6 +183,8 @@ class Plugin:
     help: str
     in_analysis: bool
     """Runs in ``postmortem analyze``; otherwise only when named."""
+    draws: bool = False
+    """Its drawings stand on the page of an analysis (``-o FILE.html``) all the same."""
     origin: str = ""
     """Where it came from: ``first-party``, an entry point, or a file."""
     options: tuple[Option, ...] = ()
@@ -207,11 +209,13 @@ def plugin(
     *,
     needs: Iterable[str] = ("log",),
     in_analysis: bool = True,
+    draws: bool = False,
     options: Iterable[Option] = (),
     causes: Iterable[Rule] = (),
 ) -> Callable[[R], R]:
     """Declare a generator function as the plugin ``name``; its docstring is its help.
 
+    :param draws: it is no part of an analysis, but a page of one shows its drawings.
     :param causes: which findings explain which, beside what rules/causes.py knows.
     :raises ValueError: a need is not known, or an option is not a keyword of the function.
     """
@@ -231,6 +235,7 @@ def plugin(
             summary=text.partition("\n")[0],
             help=text,
             in_analysis=in_analysis,
+            draws=draws,
             options=declared,
             causes=tuple(causes),
         )

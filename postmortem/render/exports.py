@@ -34,14 +34,14 @@ def draw(export: Export, about: str = "") -> str:
 
 
 def draw_for_page(export: Export, about: str = "") -> str:
-    """A picture to stand in a page: no script, no style that reaches beyond it."""
+    """A picture to stand in a page: without its script, no style that reaches beyond it."""
     from postmortem.render import flame, graph
 
     title = f"{export.title}: {about}" if about else export.title
     if isinstance(export.data, FoldedStacks):
-        return flame.svg(export.data.stacks, title, export.data.unit, script=False)
+        return flame.svg(export.data.stacks, title, export.data.unit, alone=False)
     if isinstance(export.data, Graph):
-        return graph.svg(export.data, title)
+        return graph.svg(export.data, title, least=65)
     raise TypeError(f"{type(export.data).__name__} is no picture")
 
 

@@ -1,27 +1,20 @@
 """Who waits for whom, drawn: DOT for graphviz, and an SVG that needs nothing else.
 
-In the picture time flows to the right: on the left stand those who wait, each
-arrow leads to what they wait for, and on the right stands the root. A circle is
-drawn as a row whose last arrow goes back to its first box.
+In the picture on the left stand those who wait, each arrow leads to what they wait
+for, and on the right stands the root: :mod:`postmortem.render.graph_layout`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
 from html import escape
 
 from postmortem.graph.model import Edge, Graph, Node, NodeKind, cycles, roots
 from postmortem.graph.tree import seconds_text
 from postmortem.model.findings import Confidence
 from postmortem.render.clean import clean
+from postmortem.render.graph_layout import HEIGHT, MARGIN, WIDTH, Route, layout
 
 _MAX_NODES = 400
-_WIDTH, _HEIGHT = 268, 58
-_COLUMN, _ROW = 350, 80
-_MARGIN = 24
-_LOOP = 30
-"""Room above a row for the arrow that closes a circle."""
 _CHARACTERS = 38
 """What fits into a box in one line."""
 
@@ -42,14 +35,17 @@ _DARK_FILL = {
     NodeKind.UNKNOWN: "#26292d",
 }
 _STYLE = (
+    ".pm-waits{max-width:100%;height:auto}"
+    ".pm-waits .label{paint-order:stroke;stroke:#fff;stroke-width:3px;stroke-linejoin:round}"
     "@media screen and (prefers-color-scheme:dark){"
     ".pm-waits .paper{fill:#14171a}"
     ".pm-waits text{fill:#e6e8eb}"
     ".pm-waits .faint{fill:#a3abb5}"
+    ".pm-waits .label{stroke:#14171a}"
     ".pm-waits rect{stroke:#7a828c}"
     ".pm-waits path{stroke:#a3abb5}"
     ".pm-waits .tip{fill:#a3abb5;stroke:none}"
-    ".pm-waits .root{stroke:#ff9a91}"
+    ".pm-waits .root,.pm-waits .circle{stroke:#ff9a91}"
     ".pm-waits .tip.root{fill:#ff9a91;stroke:none}"
     + "".join(f".pm-waits .{kind.value}{{fill:{fill}}}" for kind, fill in _DARK_FILL.items())
     + "}"
@@ -125,97 +121,44 @@ def _lines(node: Node) -> list[str]:
 # --- SVG --------------------------------------------------------------------------
 
 
-@dataclass
-class _Place:
-    """Where a box stands: its column from the right, its row."""
+def svg(graph: Graph, title: str, *, least: int = 0) -> str:
+    """A drawing of the graph as one SVG document without scripts or fonts.
 
-    column: int
-    row: float
-
-
-def svg(graph: Graph, title: str) -> str:
-    """A drawing of the graph as one SVG document without scripts or fonts."""
+    :param least: In a page: it is not made smaller than so many percent of its size, so that
+        its words stay readable.
+    """
     nodes = _chosen(graph)
     shown = {node.id for node in nodes}
     edges = [edge for edge in graph.edges if edge.source in shown and edge.target in shown]
-    places = _places(graph, [node.id for node in nodes])
-    columns = max((place.column for place in places.values()), default=0)
-    rows = max((place.row for place in places.values()), default=0)
+    placed = layout(graph, [node.id for node in nodes])
     left_out = len(graph.nodes) - len(nodes)
     note = "red: at the root; dashed: likely; dotted: possible"
     if left_out > 0:
         note += f"; {left_out} more nodes are not drawn"
-    inner = max(columns * _COLUMN + _WIDTH, len(title) * _BOLD, len(note) * _LETTER)
-    width = 2 * _MARGIN + int(inner)
-    height = 3 * _MARGIN + int(rows * _ROW) + _HEIGHT + _LOOP + 10
-
-    def at(node: str) -> tuple[float, float]:
-        place = places[node]
-        return (
-            _MARGIN + (columns - place.column) * _COLUMN,
-            2 * _MARGIN + _LOOP + place.row * _ROW,
-        )
-
+    inner, height = map(int, placed.size)
+    width = max(inner, 2 * MARGIN + int(max(len(title) * _BOLD, len(note) * _LETTER)))
+    floor = f' style="min-width:{width * least // 100}px"' if least else ""
     parts = [
         '<svg class="pm-waits" role="img" xmlns="http://www.w3.org/2000/svg"'
-        f' viewBox="0 0 {width} {height}"'
+        f' viewBox="0 0 {width} {height}"{floor}'
         f' width="{width}" height="{height}" font-family="sans-serif" font-size="12">',
         f"<title>{_text(title)}</title>",
         f"<style>{_STYLE}</style>",
         f"<defs>{_tip('tip', 'tip', '#555')}{_tip('tip-root', 'tip root', _RED)}</defs>",
         f'<rect class="paper" width="{width}" height="{height}" fill="white"/>',
-        f'<text x="{_MARGIN}" y="{_MARGIN + 4}" font-size="15" font-weight="bold">'
+        f'<text x="{MARGIN}" y="{MARGIN + 4}" font-size="15" font-weight="bold">'
         f"{_text(title)}</text>",
     ]
-    parts += [_arrow(edge, at(edge.source), at(edge.target), places) for edge in edges]
+    routes = [(edge, placed.route(edge)) for edge in edges]
+    parts += [_arrow(edge, route) for edge, route in routes]
     culprits = _culprits(graph)
-    parts += [_box(node, at(node.id), node.id in culprits) for node in nodes]
+    parts += [_box(node, placed.at(node.id), node.id in culprits) for node in nodes]
+    parts += [_words(edge, route) for edge, route in routes]
     parts.append(
-        f'<text class="faint" x="{_MARGIN}" y="{height - _MARGIN / 2}" fill="#555">'
+        f'<text class="faint" x="{MARGIN}" y="{height - MARGIN / 2}" fill="#555">'
         f"{_text(note)}</text>"
     )
     return "\n".join([*parts, "</svg>"]) + "\n"
-
-
-def _places(graph: Graph, nodes: Iterable[str]) -> dict[str, _Place]:
-    """A column for each node by its distance from the root, and a row of its own."""
-    allowed = set(nodes)
-    places: dict[str, _Place] = {}
-    next_row = 0.0
-    starts = [_unrolled(graph, cycle) for cycle in cycles(graph)]
-    starts += [[root] for root in roots(graph)]
-    for start in starts:
-        start = [node for node in start if node in allowed and node not in places]
-        if not start:
-            continue
-        columns: dict[int, float] = {}
-        for column, node in enumerate(start):
-            places[node] = _Place(column, next_row)
-            columns[column] = next_row + 1
-        pending = list(start)
-        for node in pending:
-            column = places[node].column + 1
-            for edge in graph.into(node):
-                if edge.source in places or edge.source not in allowed:
-                    continue
-                row = max(columns.get(column, next_row), places[node].row)
-                places[edge.source] = _Place(column, row)
-                columns[column] = row + 1
-                pending.append(edge.source)
-        next_row = max(columns.values()) + 0.6
-    for node in allowed:
-        if node not in places:
-            places[node] = _Place(0, next_row)
-            next_row += 1
-    return places
-
-
-def _unrolled(graph: Graph, cycle: tuple[Edge, ...]) -> list[str]:
-    """The nodes of a circle as a row, the rightmost first."""
-    tasks = [n for n, edge in enumerate(cycle) if graph.nodes[edge.source].kind is NodeKind.TASK]
-    start = tasks[0] if tasks else 0
-    turned = [*cycle[start:], *cycle[:start]]
-    return [edge.source for edge in reversed(turned)]
 
 
 _RED = "#c0392b"
@@ -229,38 +172,26 @@ def _tip(name: str, style: str, colour: str) -> str:
     )
 
 
-def _arrow(
-    edge: Edge,
-    source: tuple[float, float],
-    target: tuple[float, float],
-    places: dict[str, _Place],
-) -> str:
+def _arrow(edge: Edge, route: Route) -> str:
     dashes = _LINE[edge.confidence]
     dash = f' stroke-dasharray="{dashes}"' if dashes else ""
-    middle = _HEIGHT / 2
     look = ' stroke="#555" marker-end="url(#tip)"'
-    forward = places[edge.target].column < places[edge.source].column
-    if forward:
-        x1, y1 = source[0] + _WIDTH, source[1] + middle
-        x2, y2 = target[0], target[1] + middle
-        bend = (x2 - x1) / 2
-        path = f"M{x1:g} {y1:g}C{x1 + bend:g} {y1:g} {x2 - bend:g} {y2:g} {x2:g} {y2:g}"
-        label_x, label_y = (x1 + x2) / 2, (y1 + y2) / 2 - 5
-    else:
-        # Back to an earlier box: above the row, where nothing else is. It closes the circle.
-        look = f' class="root" stroke="{_RED}" stroke-width="2" marker-end="url(#tip-root)"'
-        x1, y1 = source[0] + _WIDTH / 2, source[1]
-        x2, y2 = target[0] + _WIDTH / 2, target[1]
-        if edge.source == edge.target:
-            x1, x2 = x1 - 40, x2 + 40
-        high = min(y1, y2) - 36
-        path = f"M{x1:g} {y1:g}C{x1:g} {high:g} {x2:g} {high:g} {x2:g} {y2:g}"
-        label_x, label_y = (x1 + x2) / 2, min(y1, y2) - 31
+    if route.in_circle:
+        look = f' class="circle" stroke="{_RED}" stroke-width="2" marker-end="url(#tip-root)"'
+    if route.closes:
+        look = f' class="root" stroke="{_RED}" stroke-width="3" marker-end="url(#tip-root)"'
     return (
-        f'<path{look} d="{path}" fill="none"{dash}>'
+        f'<path{look} d="{route.path}" fill="none"{dash}>'
         f"<title>{_text(edge.proof or str(edge.kind))}</title></path>"
-        f'<text class="faint" x="{label_x:g}" y="{label_y:g}" text-anchor="middle" font-size="10"'
-        f' fill="#555">{_text(str(edge.kind))}</text>'
+    )
+
+
+def _words(edge: Edge, route: Route) -> str:
+    """What the arrow means: painted last, so that no line runs through it."""
+    x, y = route.label
+    return (
+        f'<text class="faint label" x="{x:g}" y="{y:g}" text-anchor="{route.anchor}"'
+        f' font-size="10" fill="#555">{_text(str(edge.kind))}</text>'
     )
 
 
@@ -271,7 +202,7 @@ def _box(node: Node, at: tuple[float, float], culprit: bool) -> str:
     thick = 2 if culprit else 1
     round_ = 6 if node.kind is NodeKind.TASK else 0
     frame = (
-        f'class="{style}" width="{_WIDTH}" height="{_HEIGHT}" rx="{round_}"'
+        f'class="{style}" width="{WIDTH}" height="{HEIGHT}" rx="{round_}"'
         f' fill="{_FILL[node.kind]}" stroke="{stroke}" stroke-width="{thick}"'
     )
     lines = _lines(node)

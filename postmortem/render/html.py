@@ -18,6 +18,7 @@ from markupsafe import Markup
 
 from postmortem.model.findings import Cell, Column, Export, Severity
 from postmortem.model.result import Analysis
+from postmortem.model.stacks import FoldedStacks
 from postmortem.render import cells, words
 from postmortem.render.clean import clean, clean_prose
 from postmortem.render.sections import Section, of_plugin, sections
@@ -39,7 +40,7 @@ def page(analysis: Analysis, *, verbose: bool = False, plugin: bool = False) -> 
     """
     environment = _environment()
     found = of_plugin(analysis, verbose) if plugin else sections(analysis, verbose)
-    script = _source(environment, "page.js")
+    script = _script(environment, analysis)
     return environment.get_template("page.html").render(
         analysis=analysis,
         verdict=analysis.verdict,
@@ -81,6 +82,14 @@ def _environment() -> jinja2.Environment:
 def _source(environment: jinja2.Environment, name: str) -> str:
     assert environment.loader is not None
     return environment.loader.get_source(environment, name)[0]
+
+
+def _script(environment: jinja2.Environment, analysis: Analysis) -> str:
+    """The page's one script, with that of the pictures where there are any."""
+    names = ["page.js"]
+    if any(isinstance(export.data, FoldedStacks) for export in analysis.exports):
+        names.append("flame.js")
+    return "\n".join(_source(environment, name) for name in names)
 
 
 def _shown(value: Any) -> Any:

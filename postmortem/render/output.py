@@ -13,6 +13,7 @@ from postmortem.model.result import Analysis
 Writer = Callable[[IO[str]], object]
 
 _TEXT = ("", "txt", "text", "log")
+_PAGE = ("html", "htm")
 _SUFFIX = re.compile(r"\.([a-z][a-z0-9_-]{0,11})")
 """A suffix has a letter first: ``report.2026`` is a name of its own."""
 
@@ -38,7 +39,7 @@ def writer(
         from postmortem.render.json import print_json
 
         return lambda file: print_json(analysis, file)
-    if suffix in ("html", "htm"):
+    if suffix in _PAGE:
         from postmortem.render.html import print_html
 
         return lambda file: print_html(analysis, file, verbose=verbose, plugin=plugin)
@@ -51,6 +52,11 @@ def writer(
             f"this command makes no .{suffix}; the name of {name} may end in {offered}"
         )
     return found
+
+
+def is_page(name: str | None) -> bool:
+    """Whether a file of this name is written as a page, which shows pictures."""
+    return _suffix(name) in _PAGE
 
 
 def forms(analysis: Analysis) -> list[str]:

@@ -34,7 +34,8 @@ def boxes(text: str) -> dict[str, float]:
     for group in ET.fromstring(text).iter(f"{SVG}g"):
         title, rect = group.find(f"{SVG}title"), group.find(f"{SVG}rect")
         if title is not None and rect is not None:
-            found[(title.text or "").rpartition(":")[0]] = float(rect.attrib["width"])
+            name = (title.text or "").partition("\n")[0].rpartition(":")[0]
+            found[name] = float(rect.attrib["width"])
     return found
 
 
@@ -79,8 +80,45 @@ def test_a_long_title_ends_before_the_legend() -> None:
     assert next(e.text for e in root.iter(f"{SVG}title")) == title
     (heading,) = [e.text or "" for e in root.iter(f"{SVG}text") if "xxx" in (e.text or "")]
     assert heading.endswith("\u2026")
-    assert len(heading) * 9 < 1200 - 90
+    assert len(heading) * 9 < 1200 - 60
 
 
 def test_dark_screens_get_a_dark_picture() -> None:
     assert "prefers-color-scheme:dark" in svg([stack(1, "main")], "t")
+
+
+def test_a_box_names_its_tasks_on_hover() -> None:
+    sleeping = FoldedStack(("S",), ("wait",), 3, "sleeping", (("kworker/0:1", 2), ("sh", 1)))
+    other = FoldedStack(("S",), ("poll",), 1, "sleeping", (("sh", 1),))
+    text = svg([sleeping, other], "t")
+    assert "wait: 3 tasks, 75.0 %\nkworker/0:1 (2), sh<" in text
+    assert "S: 4 tasks, 100.0 %\nkworker/0:1 (2), sh (2)<" in text
+
+
+def test_many_names_are_bounded() -> None:
+    names = tuple((f"task{n}", 1) for n in range(100))
+    text = svg([FoldedStack(("S",), ("wait",), 100, "sleeping", names)], "t")
+    assert "task7, ...<" in text
+    assert "task9" not in text
+
+
+def test_the_stack_that_the_machine_died_in_is_marked() -> None:
+    dying = FoldedStack(("on a CPU",), ("main", "panic"), 1, "running", (), True)
+    root = ET.fromstring(svg([dying, stack(3, "main", "wait")], "t"))
+    marked = [g.find(f"{SVG}title") for g in root.iter(f"{SVG}g") if g.get("class") == "marked"]
+    assert [title.text.partition(":")[0] for title in marked] == ["on a CPU", "main", "panic"]
+    assert "died here" in "".join(root.itertext())
+
+
+def test_no_legend_of_a_death_where_nothing_died() -> None:
+    assert "died here" not in svg([stack(1, "main")], "t")
+
+
+def test_the_legend_stands_above_the_picture() -> None:
+    hues = ("running", "blocked", "waking", "sleeping", "idle", "other")
+    root = ET.fromstring(svg([FoldedStack((h,), ("main",), 1, h) for h in hues], "t"))
+    rects = list(root.iter(f"{SVG}rect"))
+    legend = [float(r.get("y")) + 11 for r in rects if r.get("width") == "11"]
+    boxes = root.find(f".//{SVG}g[@class='boxes']")
+    assert len(legend) == len(hues)
+    assert max(legend) < min(float(r.get("y")) for r in boxes.iter(f"{SVG}rect"))

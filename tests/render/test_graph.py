@@ -9,6 +9,7 @@ import pytest
 from postmortem.graph.model import Edge, EdgeKind, Graph, Node, NodeKind
 from postmortem.model.findings import Confidence
 from postmortem.render.graph import dot, svg
+from postmortem.render.graph_layout import COLUMN, HEIGHT, ROW, WIDTH, layout
 from tests.render.hostile import ATTACKS
 
 
@@ -82,6 +83,60 @@ def test_the_arrow_that_closes_a_circle_stands_out() -> None:
     root = ET.fromstring(svg(deadlock(), "t"))
     closing = [p for p in root.iter("{http://www.w3.org/2000/svg}path") if p.get("class") == "root"]
     assert [p.get("marker-end") for p in closing] == ["url(#tip-root)"]
+
+
+def ring(tasks: int) -> Graph:
+    """So many tasks in a circle, and one that waits for each lock."""
+    graph = Graph()
+    for n in range(tasks):
+        graph.add(Node(f"t{n}", NodeKind.TASK, f"task {n}", "D", 5.0))
+        graph.add(Node(f"l{n}", NodeKind.LOCK, f"mutex {n}"))
+        graph.add(Node(f"w{n}", NodeKind.TASK, f"waiter {n}", "D", 1.0))
+    for n in range(tasks):
+        graph.link(Edge(f"t{n}", f"l{n}", EdgeKind.WAITS))
+        graph.link(Edge(f"l{n}", f"t{(n + 1) % tasks}", EdgeKind.HELD))
+        graph.link(Edge(f"w{n}", f"l{n}", EdgeKind.WAITS))
+    return graph
+
+
+def test_a_circle_of_four_and_more_is_a_ring_without_long_arrows() -> None:
+    graph = ring(3)
+    found = layout(graph, list(graph.nodes))
+    for edge in graph.edges:
+        route = found.route(edge)
+        if route.in_circle:
+            (x1, y1), (x2, y2) = found.at(edge.source), found.at(edge.target)
+            assert abs(x1 - x2) <= COLUMN and abs(y1 - y2) <= 2 * ROW
+    assert sum(found.route(edge).closes for edge in graph.edges) == 1
+
+
+@pytest.mark.parametrize("tasks", [1, 2, 3, 4, 7])
+def test_boxes_of_a_ring_and_its_waiters_have_places_of_their_own(tasks: int) -> None:
+    graph = ring(tasks)
+    found = layout(graph, list(graph.nodes))
+    places = [found.at(node) for node in graph.nodes]
+    for number, (x, y) in enumerate(places):
+        assert all(abs(x - a) >= WIDTH or abs(y - b) >= HEIGHT for a, b in places[:number])
+    width, height = found.size
+    assert all(0 <= x <= width - WIDTH and 0 <= y <= height - HEIGHT for x, y in places)
+
+
+@pytest.mark.parametrize("tasks", [1, 2, 3, 5])
+def test_words_stand_in_no_box(tasks: int) -> None:
+    graph = ring(tasks)
+    found = layout(graph, list(graph.nodes))
+    places = [found.at(node) for node in graph.nodes]
+    for edge in graph.edges:
+        x, y = found.route(edge).label
+        assert not any(a < x < a + WIDTH and b < y < b + HEIGHT for a, b in places)
+
+
+def test_a_picture_fits_its_window_and_on_a_page_stays_readable() -> None:
+    assert ".pm-waits{max-width:100%;height:auto}" in svg(deadlock(), "t")
+    alone, page = svg(deadlock(), "t"), svg(deadlock(), "t", least=50)
+    width = int(ET.fromstring(alone).get("width", "0"))
+    assert "min-width" not in alone
+    assert f"min-width:{width // 2}px" in page
 
 
 def test_dark_screens_have_a_colour_for_every_box() -> None:
