@@ -11,8 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass, field
 from enum import Enum
+from typing import NamedTuple
 
 from postmortem.model.findings import Confidence
+from postmortem.model.frame import Frame
 
 
 class NodeKind(str, Enum):
@@ -130,6 +132,15 @@ class Edge:
     kind: EdgeKind
     confidence: Confidence = Confidence.CERTAIN
     proof: str = ""
+
+
+class Taken(NamedTuple):
+    """Where a task took what others wait for."""
+
+    frame: Frame
+    proof: str
+    sure: bool
+    """The code names this very lock, or the task is known to execute that function."""
 
 
 @dataclass

@@ -36,8 +36,8 @@ AVAILABLE_SHARE = 0.04
 REQUEST_SECONDS = 5.0
 """So long no disk that works takes for a request, and no flush of a full cache either."""
 RUNNABLE_PER_CPU = 4
-RUNNABLE_SECONDS = 2.0
-"""So long a task waits for a CPU only where far too many want it."""
+RUNNABLE_SECONDS = 0.3
+"""So long a task waits for a CPU only where many want it all the time: slices are a few ms."""
 LOAD_PER_CPU = 4.0
 _MIB = 1 << 20
 _MEASURES = "measures when asked"
@@ -201,7 +201,7 @@ def _run_queues(ctx: Context, prog: drgn.Program, measures: list[Measure]) -> No
     if count:
         said += f", the longest for {longest:.1f} s"
     over = count >= RUNNABLE_PER_CPU * len(facts.cpus) and longest >= RUNNABLE_SECONDS
-    limit = f"{RUNNABLE_PER_CPU} a CPU, and one of them for {RUNNABLE_SECONDS:.0f} s"
+    limit = f"{RUNNABLE_PER_CPU} a CPU, and one of them for {RUNNABLE_SECONDS:.1f} s"
     where = "task_struct.on_rq, sched_info.last_queued"
     measures.append(Measure("run queues", said, limit, over, where))
 

@@ -237,13 +237,15 @@ class Story:
         if hog is not None:
             evidence.append(
                 Evidence(
-                    f"{_worker(hog)} runs {hog.function}() and does not sleep, so no other "
-                    "worker of the pool is started",
+                    f"{_worker(hog)} executes {hog.function}() and is in state R: while a worker "
+                    "runs no other of its pool is started",
                     "worker.current_func",
+                    Strength.SHOWN,
                 )
             )
+            only = "only running worker" if pool.running == 1 else "running worker"
             explanation = (
-                f"The work item {hog.function}() keeps its pool's only running worker busy; "
+                f"The work item {hog.function}() keeps its pool's {only} busy; "
                 f"{pool.pending} items behind it get no turn."
             )
             culprit = Culprit(
@@ -352,7 +354,7 @@ class Story:
         """A report without a stack: what its CPU was at in the dump, if it is still there."""
         from postmortem.judge.lockups import culprit_of
 
-        if report.function is not None or report.kind not in STALLS:
+        if report.function is not None or report.kind not in STALLS or report.is_panic:
             return finding
         state = next((s for s in self._facts.cpus if self._still_there(report, s)), None)
         if state is None or not state.frames:

@@ -131,15 +131,7 @@ def _with_access(ctx: Context, finding: Finding, fault: Fault) -> Finding:
                 Strength.SHOWN,
             )
         )
-    evidence += [
-        Evidence(
-            f"{register} -> {found}",
-            "slab allocator",
-            Strength.PROOF if found.allocated is False else Strength.SAID,
-        )
-        for register, found in fault.objects.items()
-        if register in fault.pointers or register == fault.base or found.allocated is False
-    ]
+    evidence += _objects(fault)
     flip = _flip(ctx, fault)
     if flip is not None:
         evidence.append(Evidence(str(flip), where))
@@ -152,6 +144,29 @@ def _with_access(ctx: Context, finding: Finding, fault: Fault) -> Finding:
         explanation=" ".join([finding.explanation, *sentences]),
         evidence=tuple(evidence),
     )
+
+
+def _objects(fault: Fault) -> Iterator[Evidence]:
+    """The slab objects that registers point into, each once."""
+    told: dict[tuple[int, str, bool | None], list[str]] = {}
+    for register, found in fault.objects.items():
+        if register in fault.pointers or register == fault.base or found.allocated is False:
+            key = (found.address, found.cache, found.allocated)
+            at = f" (+{found.offset:#x})" if found.offset else ""
+            told.setdefault(key, []).append(f"{register}{at}")
+    for (address, cache, allocated), registers in told.items():
+        state = {True: "allocated", False: "free", None: "state not known"}[allocated]
+        point = "points" if len(registers) == 1 else "point"
+        yield Evidence(
+            f"{_listed(registers)} {point} into slab object {address:#x} of {cache} ({state})",
+            "slab allocator",
+            Strength.PROOF if allocated is False else Strength.SAID,
+        )
+
+
+def _listed(registers: list[str]) -> str:
+    """Registers that say the same, in one line."""
+    return " and ".join([", ".join(registers[:-1]), registers[-1]][len(registers) < 2 :])
 
 
 def _flip(ctx: Context, fault: Fault) -> BitFlip | None:
@@ -218,16 +233,19 @@ def _with_poison(finding: Finding, report: Report) -> Finding:
     values = {**report.registers, "the address": report.fault_address or 0}
     known = {name: item for name in values if (item := poison(values[name])) is not None}
     own = [name for name in known if _loaded(report, values[name])]
+    alike: dict[tuple[int, str], list[str]] = {}
+    for name, item in known.items():
+        if name not in own:
+            alike.setdefault((values[name], item.meaning), []).append(name)
     evidence = [
         Evidence(
-            f"{name} = {values[name]:#x}: {item.meaning}", "registers in the log", Strength.SHOWN
+            f"{_listed(names)} = {value:#x}: {meaning}", "registers in the log", Strength.SHOWN
         )
-        for name, item in known.items()
-        if name not in own
+        for (value, meaning), names in alike.items()
     ]
     if own:
         said = (
-            f"{' and '.join(own)} hold poison that the code loads itself, as list_del() does to"
+            f"{_listed(own)} hold poison that the code loads itself, as list_del() does to"
             " mark the entry that it takes out: they say nothing of the entry before"
         )
         evidence.append(Evidence(said, "constants in the Code: line", Strength.CONTEXT))

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from postmortem.graph.model import Doing, Edge, EdgeKind, Graph, Node, NodeKind, cycles, roots
+from postmortem.graph.model import (
+    Doing,
+    Edge,
+    EdgeKind,
+    Graph,
+    Node,
+    NodeKind,
+    Taken,
+    cycles,
+    roots,
+)
 from postmortem.graph.tree import circle, seconds_text, tree
 from postmortem.judge.asked import is_asked, noted
 from postmortem.judge.reports import (
@@ -53,7 +63,7 @@ class Facts:
     """The graph, from wherever it came."""
 
     graph: Graph
-    holding: Mapping[str, tuple[Frame, str]] = field(default_factory=dict)
+    holding: Mapping[str, Taken] = field(default_factory=dict)
     """By node of a task: the frame that took what others wait for, and how we know."""
     now: float | None = None
     """Seconds since boot."""
@@ -283,7 +293,6 @@ def _severity(ctx: Context, reports: list[Report]) -> Severity:
 
 
 def _signature(node: Node) -> Signature:
-    from postmortem.model.frame import Frame
     from postmortem.rules.blame import signature
 
     frames = [Frame(name) for name in node.stack]
@@ -295,8 +304,10 @@ def _confidence(graph: Graph, trouble: Trouble, reports: list[Report]) -> Confid
     if graph.nodes[trouble.root].kind is NodeKind.UNKNOWN and reports:
         return confidence_of(reports[0])
     edges = trouble.cycle or _path(graph, trouble)
-    order = list(Confidence)
-    return max((e.confidence for e in edges), key=order.index, default=Confidence.LIKELY)
+    steps = [edge.confidence for edge in edges] or [Confidence.LIKELY]
+    if graph.nodes[trouble.root].kind in (NodeKind.EVENT, NodeKind.LOCK) and not trouble.cycle:
+        steps.append(Confidence.LIKELY)  # who should end the wait is not seen
+    return max(steps, key=list(Confidence).index)
 
 
 def _path(graph: Graph, trouble: Trouble) -> tuple[Edge, ...]:
@@ -327,13 +338,15 @@ def _culprit(facts: Facts, trouble: Trouble, reports: list[Report]) -> Culprit:
         # All in a circle are equally to blame: name the one that the kernel named.
         tasks = _cycle_tasks(facts.graph, trouble)
         root = next((node for node in tasks if node.function == reports[0].function), root)
+    if root.kind is NodeKind.DEVICE and root.state:
+        return Culprit()  # who waits for a disk is its victim
     if root.kind is not NodeKind.TASK:
         # Nobody is known who could end the wait: who waits is all there is to blame.
         waiter = _last_waiter(facts.graph, trouble)
         return Culprit(waiter.function, waiter.module, task=_ref(waiter))
     held = facts.holding.get(root.id)
     if held is not None and not trouble.cycle:
-        return Culprit(held[0].function, held[0].module, task=_ref(root))
+        return Culprit(held.frame.function, held.frame.module, task=_ref(root))
     return Culprit(root.function, root.module, task=_ref(root))
 
 
@@ -373,7 +386,10 @@ def _explanation(facts: Facts, trouble: Trouble) -> str:
         return text + _circle_words(graph, trouble)
     root = graph.nodes[trouble.root]
     if root.kind is NodeKind.DEVICE and root.state:
-        return f"{text}All wait for {root.label}, which does not answer: {root.state}."
+        into = graph.into(root.id)
+        all_sure = all(edge.confidence is Confidence.CERTAIN for edge in into)
+        who = "All wait" if all_sure else "Perhaps all wait"
+        return f"{text}{who} for {root.label}, which does not answer: {root.state}."
     if root.kind is NodeKind.UNKNOWN and root.address is not None:
         lock = graph.nodes[graph.into(root.id)[0].source].label
         return f"{text}{lock} names its owner at {root.address:#x}, but {root.state}."
@@ -400,7 +416,7 @@ def _explanation(facts: Facts, trouble: Trouble) -> str:
     does = _DOES.get(first.kind, "holds")
     text += f"At the root {root.label} {sureness(first.confidence)}{does} {', '.join(what[:3])}"
     if held is not None and does == "holds":
-        text += f", taken in {held[0].function}()"
+        text += f", {'' if held.sure else 'most likely '}taken in {held.frame.function}()"
     if root.exited and root.pid is None and root.label == root.state:
         return f"{text}: nobody gives it back."
     return f"{text}; it {_doing(root)}."
@@ -462,9 +478,8 @@ def _evidence(facts: Facts, trouble: Trouble) -> Iterator[Evidence]:
             yield Evidence(said, edge.proof or where)
     held = facts.holding.get(trouble.root)
     if held is not None:
-        frame, proof = held
-        place = f"{frame.function}+{frame.offset or 0:#x}"
-        yield Evidence(proof, place, Strength.PROOF)
+        place = f"{held.frame.function}+{held.frame.offset or 0:#x}"
+        yield Evidence(held.proof, place, Strength.PROOF if held.sure else Strength.SHOWN)
 
 
 def _verb(edge: Edge, source: Node) -> str:

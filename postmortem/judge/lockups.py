@@ -89,13 +89,13 @@ def _cpu_root(root: Root, state: CpuState) -> Finding:
     }[how].format(culprit.function or state.cpu.task.comm, state.number)
     if how is How.INTERRUPTS_OFF:
         text = (
-            f"CPU {state.number} has been in {name} with interrupts off for {_seconds(stuck)}: "
-            "it answers nothing, not even the timer."
+            f"CPU {state.number} has taken no timer interrupt for {_seconds(stuck)}; it was in"
+            f" {name} with interrupts off when looked at."
         )
     elif how is How.KERNEL:
         text = (
-            f"CPU {state.number} has been running {name} for {_seconds(stuck)} without letting "
-            "anything else run."
+            f"CPU {state.number} has not switched from {state.cpu.task.comm}"
+            f" ({state.cpu.task.pid}) for {_seconds(stuck)}; it was in {name} when looked at."
         )
     else:
         text = (

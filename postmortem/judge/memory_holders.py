@@ -55,8 +55,8 @@ def _with_holder(
         cache = caches[0]
         said = (
             f"Slab cache {cache.name} holds {_mib(cache.bytes)} of {_mib(total)}"
-            f" in {cache.slots} slots of {cache.object_size} bytes:"
-            " it leaks or grows without bound."
+            f" in {cache.slots} slots of {cache.object_size} bytes: a leak, or a cache that"
+            " nothing bounds, looks like that."
         )
         where = f"kmem_cache {cache.name}"
     elif tasks and tasks[0].rss_bytes >= total * _TASK_SHARE:

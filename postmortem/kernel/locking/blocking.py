@@ -10,7 +10,7 @@ import drgn
 
 from postmortem.arch import arch_of
 from postmortem.dump.damage import damage
-from postmortem.graph.model import Doing, Edge, EdgeKind, Graph, Node, NodeKind
+from postmortem.graph.model import Doing, Edge, EdgeKind, Graph, Node, NodeKind, Taken
 from postmortem.kernel.code.calls import with_tails
 from postmortem.kernel.cpu.cpus import Cpu, cpus
 from postmortem.kernel.devices import Device, device_of_super_block, devices
@@ -84,7 +84,7 @@ class Blocking:
     waits: Waits
     by_node: dict[str, Wait] = field(default_factory=dict)
     """The wait of a task's node (of the first task, for a convoy)."""
-    holding: dict[str, tuple[Frame, str]] = field(default_factory=dict)
+    holding: dict[str, Taken] = field(default_factory=dict)
     """By node of a task: the frame that took what others wait for, and how we know."""
     super_blocks: dict[str, int] = field(default_factory=dict)
     """By node of a lock: the ``struct super_block *`` that it lies in."""
@@ -336,7 +336,7 @@ class _Builder:
         for frame in frames:
             if frame.function == wait.peer_function:
                 proof = f"task {self._graph.nodes[node].pid} executes {frame.function}()"
-                self._result.holding.setdefault(node, (frame, proof))
+                self._result.holding.setdefault(node, Taken(frame, proof, True))
 
     def _add_candidates(
         self, name: str, group: list[Wait], owner: locks.Owner, longest: float
@@ -363,7 +363,7 @@ class _Builder:
             node = self._holder_node(item.task.address, longest)
             if item.frame is not None:
                 frame = self._frames(item.task.address)[item.frame]
-                self._result.holding.setdefault(node, (frame, item.proof))
+                self._result.holding.setdefault(node, Taken(frame, item.proof, False))
             label = (
                 EdgeKind.LIKELY_HELD
                 if item.confidence is Confidence.LIKELY
@@ -415,7 +415,7 @@ class _Builder:
         frame = frames[at[0]]
         which = "this very lock" if at[1] else f"a {kind}"
         proof = f"{frame.function}() has taken {which} and not given it back; {member}"
-        self._result.holding.setdefault(node, (frame, proof))
+        self._result.holding.setdefault(node, Taken(frame, proof, at[1]))
 
     def _holder_node(self, address: int, longest: float) -> str:
         """The node of a task that somebody waits for."""
