@@ -26,7 +26,7 @@ from pathlib import Path
 import postmortem_plugins
 
 import postmortem
-from tests.fuzz.dumps import child
+from tests.fuzz.dumps import child, containers  # noqa: F401 - more kinds
 from tests.fuzz.dumps.child import Row
 from tests.fuzz.dumps.damage import KINDS
 from tests.fuzz.dumps.image import Image, unpack
@@ -34,6 +34,8 @@ from tests.fuzz.dumps.targets import find_targets
 
 BAD = ("internal", "plugin", "signal", "hang", "memory", "output")
 FALSE = ("calm", "accused", "silent", "lost")
+ROOM_KIB = 512 << 10
+"""Memory that any analysis may take, or twice that of the undamaged dump."""
 DUMPS = Path(__file__).parents[2] / "corpus" / "dumps"
 
 
@@ -108,6 +110,8 @@ def _fuzz(
 def _one(image: Image, dump: str, seed: int, kind: str, healthy: Row) -> Case:
     what = KINDS[kind].damage(random.Random(f"{seed}/{kind}"), image)
     row = child.run(image, named=seed % 3 == 0)
+    if row.outcome not in BAD and row.rss_kib > max(2 * healthy.rss_kib, ROOM_KIB):
+        row.outcome, row.error = "memory", f"{row.rss_kib >> 10} MiB"
     image.restore()
     return Case(dump, seed, kind, what, row, tuple(_false(row, healthy)))
 
@@ -139,7 +143,7 @@ def _line(case: Case, healthy: Row) -> str:
 
 
 def _print_table(cases: Iterable[Case]) -> None:
-    columns = ("ok", "problems", "clean", "oserror", *BAD, *FALSE)
+    columns = ("ok", "problems", "outlived", "clean", "oserror", "given up", *BAD, *FALSE)
     counts: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
     for case in cases:
         counts[case.kind].update((case.row.outcome, *case.false))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.dump.images import kdump, pages_of, qemu_elf, vmcoreinfo
+from tests.fuzz.dumps import containers  # noqa: F401 - more kinds
 from tests.fuzz.dumps.damage import KINDS
 from tests.fuzz.dumps.image import PAGE, Image
 
@@ -35,17 +36,20 @@ def image(request: pytest.FixtureRequest, tmp_path: Path) -> Image:
 
 def test_every_kind_can_be_replayed_and_undone(image: Image) -> None:
     whole = image.path.read_bytes()
+    whole_folder = list(image.path.parent.iterdir())
     for name, kind in KINDS.items():
         if not kind.fits(image):
             continue
         damaged = []
         for _ in range(2):
             said = kind.damage(random.Random(name), image)
-            damaged.append((said, image.path.read_bytes(), list(image.live)))
+            made = [path.read_bytes() for path in (image.path, *image.paths)]
+            damaged.append((said, made, list(image.live)))
             image.restore()
+            assert list(image.path.parent.iterdir()) == whole_folder
             assert image.path.read_bytes() == whole, name
         assert damaged[0] == damaged[1], name
-        assert damaged[0][1] != whole or damaged[0][2], name
+        assert damaged[0][1] != [whole, whole] or damaged[0][2], name
 
 
 def test_memory_is_written_where_it_lies(image: Image) -> None:

@@ -9,6 +9,7 @@ import os
 import re
 import resource
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -20,10 +21,12 @@ from pathlib import Path
 from typing import IO
 
 import postmortem
-from postmortem.errors import PostmortemError, UsageError
+from postmortem.cli.supervisor import supervise
+from postmortem.errors import EXIT_UNREADABLE, PostmortemError, UsageError
 from postmortem.model.result import Analysis
 from postmortem.render.exports import PICTURES, draw
 from postmortem.render.output import writer
+from postmortem.steps import notes
 from tests.fuzz.dumps.image import Image
 
 CPU_SECONDS = 20
@@ -31,6 +34,9 @@ WALL_SECONDS = 120
 MEMORY_BYTES = 2 << 30
 NAMED = ("hung", "waits", "locks", "lockups", "stacks", "oom", "oops", "panic", "crash")
 """Plugins that are asked by their names too."""
+
+GIVEN_UP = "can't be analysed: "
+"""What a supervisor says in the end."""
 
 HOSTILE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ud800-\udfff\ufeff]"
@@ -43,7 +49,8 @@ class Row:
     """What one analysis came to."""
 
     outcome: str = ""
-    """ok, problems (said), clean (one sentence), oserror; or one of ``fuzz_dump.BAD``."""
+    """ok, problems (said), clean (one sentence), oserror, outlived (a step ended its process and
+    was left out), given up (none of several attempts ended well); or one of ``fuzz_dump.BAD``."""
     kind: str = ""
     title: str = ""
     culprit: str | None = None
@@ -81,7 +88,8 @@ def run(image: Image, *, named: bool) -> Row:
 
 def _killed(status: int, told: str, seconds: float) -> Row:
     if not os.WIFSIGNALED(status):
-        return Row("internal", error=f"left with status {status}: {told}")
+        given_up = os.waitstatus_to_exitcode(status) == EXIT_UNREADABLE and GIVEN_UP in told
+        return Row("given up" if given_up else "internal", error=told)
     number = os.WTERMSIG(status)
     if number in (signal.SIGKILL, signal.SIGXCPU):
         return Row("hang", error=f"after {seconds:.0f} s of computing: {told}")
@@ -94,6 +102,12 @@ def _child(image: Image, named: bool, errors: IO[bytes], write: int) -> None:
     faulthandler.register(signal.SIGXCPU, errors, all_threads=False, chain=True)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 1))
+    sys.stdout = os.fdopen(1, "w", closefd=False)
+    sys.stderr = os.fdopen(2, "w", closefd=False)
+    status = supervise(list(map(str, image.paths)))
+    if status is not None:  # what was found out was written by the process that did the work
+        sys.stderr.flush()
+        os._exit(status)
     if image.live:
         threading.Thread(target=_change, args=(image,), daemon=True).start()
     try:
@@ -119,6 +133,8 @@ def analyse(paths: list[Path], named: bool) -> Row:
     """What ``postmortem analyze`` does, and ``postmortem NAME``; every output is checked."""
     try:
         with postmortem.open(paths, debuginfod=False) as case:
+            for what, why in notes():
+                case.problems.say(what, why)
             analysis = case.analyze()
             bad = list(_bad_outputs(analysis))
             said = [*_said(analysis), *analysis.input.lacks]
@@ -133,17 +149,21 @@ def analyse(paths: list[Path], named: bool) -> Row:
         return Row("clean", error=f"{type(exc).__name__}: {exc}")
     except OSError as exc:
         return Row("oserror", error=f"{type(exc).__name__}: {exc}")
-    died = [text for text in said if text.startswith("plugin ")]
+    outlived = [text for text in said if "left out: " in text]
+    died = [text for text in said if text.startswith("plugin ") and text not in outlived]
+    outcome = "outlived" if outlived else "problems" if said else "ok"
+    if any("SIGXCPU" in text for text in outlived):
+        outcome = "hang"
     found = analysis.verdict
     return Row(
-        outcome="output" if bad else "plugin" if died else "problems" if said else "ok",
+        outcome="output" if bad else "plugin" if died else outcome,
         kind=str(found.kind),
         title=found.title,
         culprit=found.culprit.function,
         confidence=str(found.confidence),
         tasks=analysis.system.tasks or 0,
         said=tuple(dict.fromkeys(said)),
-        error="; ".join(bad or died),
+        error="; ".join(bad or died or outlived),
     )
 
 

@@ -98,6 +98,12 @@ class Image:
         self._journal.append((at, self.read(len(data), at)))
         os.pwrite(self._fd, data, at)
 
+    def append(self, data: bytes) -> int:
+        """Put data behind the end, where :meth:`restore` cuts it off; its offset in the file."""
+        at = -(-os.fstat(self._fd).st_size // 8) * 8
+        os.pwrite(self._fd, data, at)
+        return at
+
     def truncate(self, size: int) -> None:
         self._journal.append((size, None))
         os.ftruncate(self._fd, size)
@@ -157,9 +163,7 @@ class Image:
             data = _unpacked(self.read(size, offset), flags)
             if data is None:
                 return None
-            # Behind the end, where restore() cuts it off.
-            offset = -(-os.fstat(self._fd).st_size // 8) * 8
-            os.pwrite(self._fd, data, offset)
+            offset = self.append(data)
             self.write(place, _DESCRIPTOR.pack(offset, PAGE, 0, more))
         return offset + physical % PAGE
 
