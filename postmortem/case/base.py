@@ -252,6 +252,7 @@ class Case(Shown):
                     results += run_plugin(item, ctx, values.get(item.name, {}))
                 elif named:
                     raise UsageError(f"{item.name} can't run on this input: {lack}")
+        self._look_again()
         findings = tuple(item for item in results if isinstance(item, Finding))
         with self.timed("diagnose"):
             findings, verdict = diagnose(findings, ctx)
@@ -279,6 +280,9 @@ class Case(Shown):
 
     def read_facts(self) -> None:
         """Read what every judgement needs, in the order in which one builds on the other."""
+
+    def _look_again(self) -> None:
+        """Note what changed while it was read."""
 
     def _log_tail(self) -> tuple[str, ...]:
         return ()

@@ -14,6 +14,7 @@ from postmortem.dump.core import Core, open_input
 from postmortem.dump.dump import Dump, described
 from postmortem.errors import PostmortemError
 from postmortem.inputs.recognise import Input as Recognised
+from postmortem.inputs.recognise import InputKind
 from postmortem.model.problems import Problems
 from postmortem.model.report import Record, Report
 from postmortem.model.result import Input, System, TaskStack
@@ -45,6 +46,15 @@ def _bytes_on_disk(path: Path) -> int:
         return 0
 
 
+def _written(path: Path) -> tuple[int, int] | None:
+    """When a file was last written to, in nanoseconds, and its size."""
+    try:
+        found = path.stat()
+    except OSError:  # removed meanwhile: what is open stays
+        return None
+    return found.st_mtime_ns, found.st_size
+
+
 class DumpCase(Case):
     """Facts are read from memory when they are asked for."""
 
@@ -53,6 +63,9 @@ class DumpCase(Case):
         self._file = what.file
         self._beside = what.beside
         reading(sum(_bytes_on_disk(path) for path in what.paths))
+        # A running kernel's memory changes anyhow, and what was unpacked is a copy.
+        self._watched = () if what.outer or what.kind is InputKind.KCORE else what.paths
+        self._written = tuple(map(_written, self._watched))
         with self.timed("open"):
             self._core: Core | None = open_input(what, progress=options.progress)
         info = self._core.info
@@ -208,6 +221,14 @@ class DumpCase(Case):
     def read_facts(self) -> None:
         # The order in which problems are listed.
         self.reports, self.system, self.cpus  # noqa: B018
+
+    def _look_again(self) -> None:
+        now = tuple(map(_written, self._watched))
+        if any(a is not None and a != b for a, b in zip(now, self._written, strict=True)):
+            self.problems.say(
+                "input",
+                "the file was written to while it was read: what was found may contradict itself",
+            )
 
     def _log_tail(self) -> tuple[str, ...]:
         return tuple(

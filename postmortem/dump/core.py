@@ -90,6 +90,11 @@ def open_input(given: Input, *, progress: Progress | None = None) -> Core:
             outer_compression=given.outer,
             format=f"{info.format}, inside {given.outer}",
         )
+    if unpacked is not None and unpacked.excess:
+        sentence = (
+            f"the {given.outer} data goes on behind the end of the dump: that was not unpacked"
+        )
+        info = replace(info, lacks=(*info.lacks, sentence))
     if unpacked is not None and unpacked.broken:
         info = limited(info, f"the {given.outer} data around the dump is cut off or damaged")
     return replace(core, info=info)
@@ -98,8 +103,8 @@ def open_input(given: Input, *, progress: Progress | None = None) -> Core:
 def _open_file(given: Input, source: PlainFile, name: str, progress: Progress | None) -> Core:
     image: Source = FlattenedFile(source) if given.flattened else source
     if isinstance(image, FlattenedFile) and not (image.ended and given.format is Format.KDUMP):
-        # libkdumpfile reads whole flattened kdump files as they are; these it
-        # refuses (cut off), or has no guard against what they claim (ELF).
+        # libkdumpfile reads whole flattened kdump files as they are; these it refuses
+        # (cut off), or has no guard against what they claim (ELF, millions of records).
         flat, source = image, PlainFile(given.paths[0], flattened_copy(image, name, progress))
         core = _open_plain(given, source, source, name, progress)
         if not flat.ended:

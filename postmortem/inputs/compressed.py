@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from postmortem.errors import UnknownInputError, UnreadableInputError
+from postmortem.inputs.claimed import Claim
 from postmortem.inputs.source import PlainFile, Progress, temporary_file
 from postmortem.inputs.unpack import DamagedError, unpack
 
@@ -65,6 +67,8 @@ class Unpacked:
     def __init__(self, source: PlainFile, name: str, shown: str, progress: Progress | None) -> None:
         self.broken = False
         """The compressed data ended early or is damaged; what came before is there."""
+        self.excess = False
+        """More came out than the dump's own headers know of; the rest was left packed."""
         self.file = temporary_file(shown)
         try:
             self._unpack(source, name, shown, progress)
@@ -74,6 +78,7 @@ class Unpacked:
 
     def _unpack(self, source: PlainFile, name: str, shown: str, progress: Progress | None) -> None:
         size = 0
+        claim = Claim(_Written(self.file))
         try:
             for data, consumed in _stream(source, name, shown, step=_CHUNK):
                 # Zero pages are most of many dumps: leave them as holes.
@@ -88,6 +93,9 @@ class Unpacked:
                     raise UnknownInputError(
                         f"{shown} decompresses to more than {MAX_BYTES >> 40} TiB: that is no dump"
                     )
+                if claim.exceeded(size):
+                    self.excess = True
+                    break
                 if progress:
                     progress(f"decompressing {name}", consumed, source.size)
                 if consumed < 0:
@@ -99,6 +107,23 @@ class Unpacked:
                 f"{shown} can't be decompressed: {error.strerror} after {size >> 20} MiB;"
                 " set TMPDIR to a directory with room"
             ) from None
+
+
+class _Written:
+    """What was written so far."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    @property
+    def size(self) -> int:
+        return self._file.tell()
+
+    def pread(self, count: int, offset: int) -> bytes:
+        self._file.flush()
+        data = os.pread(self._file.fileno(), count, offset)
+        # What ends in a hole is not there yet for the file system.
+        return data.ljust(max(min(count, self.size - offset), 0), b"\0")
 
 
 def _stream(source: PlainFile, name: str, shown: str, step: int) -> Iterator[tuple[bytes, int]]:

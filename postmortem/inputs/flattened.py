@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import struct
+from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
 
@@ -17,7 +18,10 @@ from postmortem.inputs.source import Progress, Source, temporary_file
 
 SIGNATURE = b"makedumpfile\0\0\0\0"
 HEADER_BYTES = 4096
-MAX_RECORDS = 1 << 22
+MAX_RECORDS = 1 << 21
+"""Indexed at most: 50 MB, and while they are sorted 130 MB; makedumpfile writes far larger ones."""
+_AHEAD = 1 << 12
+"""Read at once where records are small."""
 _PIECE = 1 << 20
 _RECORD = struct.Struct(">qq")
 
@@ -32,67 +36,88 @@ class FlattenedFile:
         """The end record was found: the stream is whole."""
         self.lost_bytes = 0
         """Bytes of the last record that lie behind the end of the file."""
+        self.too_many = False
+        """There are more records than are indexed: only a copy in order shows the image."""
         self._size = 0
         self._longest = 0
-        self._records: list[tuple[int, int, int, int]] = []
-        self._scan(stop_after)
-        self._records.sort()
+        # Three words a record, and not a tuple: there may be millions.
+        self._starts, self._sizes, self._positions = array("Q"), array("Q"), array("Q")
+        for start, size, position in self._walk():
+            if len(self._starts) == MAX_RECORDS:
+                self.too_many = True
+                break
+            self._starts.append(start)
+            self._sizes.append(size)
+            self._positions.append(position)
+            self._size = max(self._size, start + size)
+            self._longest = max(self._longest, size)
+            if stop_after is not None and position + size > stop_after:
+                break
+        self._order = array("I", sorted(range(len(self._starts)), key=self._starts.__getitem__))
+        """The records by where they begin; later ones behind earlier ones."""
 
-    def _scan(self, stop_after: int | None) -> None:
+    def _walk(self) -> Iterator[tuple[int, int, int]]:
+        """``(offset, size, position in the stream)`` of each record as they were written."""
         position = HEADER_BYTES
         limit = self.source.size
-        while position < limit and len(self._records) < MAX_RECORDS:
-            head = self.source.pread(16, position)
-            if len(head) < 16:
-                return
-            offset, size = _RECORD.unpack(head)
+        self.ended, self.lost_bytes = False, 0
+        ahead, ahead_from = b"", 0
+        while position < limit:
+            at = position - ahead_from
+            if not 0 <= at <= len(ahead) - _RECORD.size:
+                ahead, ahead_from, at = self.source.pread(_AHEAD, position), position, 0
+                if len(ahead) < _RECORD.size:
+                    return
+            offset, size = _RECORD.unpack_from(ahead, at)
             if offset == -1 and size == -1:
                 self.ended = True
                 return
             if offset < 0 or size <= 0 or offset + size > 1 << 62:
                 return
-            position += 16
+            position += _RECORD.size
             kept = min(size, limit - position)
             self.lost_bytes = size - kept
             if kept > 0:
-                self._records.append((offset, len(self._records), kept, position))
-                self._size = max(self._size, offset + kept)
-                self._longest = max(self._longest, kept)
+                yield offset, kept, position
             position += size
-            if stop_after is not None and position > stop_after:
-                return
 
     @property
     def size(self) -> int:
         return self._size
 
     def in_file_order(self) -> Iterator[tuple[int, bytes]]:
-        """``(offset, bytes)`` of all records as they were written, in bounded pieces."""
-        for start, _, size, position in sorted(self._records, key=lambda record: record[1]):
+        """``(offset, bytes)`` of all records as they were written, in bounded pieces.
+
+        Also those that are not indexed; :attr:`ended` and :attr:`lost_bytes` are true of all then.
+        """
+        for start, size, position in self._walk():
             for at in range(0, size, _PIECE):
                 yield start + at, self.source.pread(min(_PIECE, size - at), position + at)
 
     @property
     def records(self) -> int:
         """How many records there are."""
-        return len(self._records)
+        return len(self._starts)
 
     def pread(self, count: int, offset: int) -> bytes:
         count = min(count, self._size - offset)
         if count <= 0 or offset < 0:
             return b""
         out = bytearray(count)
-        first = bisect_left(self._records, (offset - self._longest, 0, 0, 0))
         hits = []
-        for index in range(first, len(self._records)):
-            start, order, size, position = self._records[index]
+        first = bisect_left(self._order, offset - self._longest, key=self._starts.__getitem__)
+        for index in range(first, len(self._order)):
+            number = self._order[index]
+            start = self._starts[number]
             if start >= offset + count:
                 break
-            if start + size > offset:
-                hits.append((order, start, size, position))
-        for _, start, size, position in sorted(hits):
-            low, high = max(start, offset), min(start + size, offset + count)
-            data = self.source.pread(high - low, position + low - start)
+            if start + self._sizes[number] > offset:
+                hits.append(number)
+        for number in sorted(hits):
+            start = self._starts[number]
+            low = max(start, offset)
+            high = min(start + self._sizes[number], offset + count)
+            data = self.source.pread(high - low, self._positions[number] + low - start)
             out[low - offset : low - offset + len(data)] = data
         return bytes(out)
 

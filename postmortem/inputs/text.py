@@ -19,6 +19,8 @@ from postmortem.errors import UnreadableInputError
 from postmortem.inputs.unpack import DamagedError, unpack
 
 CHUNK_BYTES = 1 << 17
+BOMB_BYTES, BOMB_RATIO = 1 << 30, 1000
+"""A compressed log that gives more than both is made to keep its reader busy."""
 MAX_PSTORE_BYTES = 64 << 20
 """pstore holds kilobytes; more than this is read as a plain log."""
 
@@ -168,6 +170,7 @@ class _Unpacked:
     def __init__(self, kind: str, file: Readable) -> None:
         self.consumed = 0
         """Compressed bytes read so far."""
+        self._produced = 0
         self._source = file
         self._pieces = unpack(kind, self._read)
         self._ready = b""
@@ -200,6 +203,11 @@ class _Unpacked:
                 break
             found.append(piece)
             length += len(piece)
+            self._produced += len(piece)
+            if self._produced > max(BOMB_BYTES, BOMB_RATIO * self.consumed):
+                self._damage = DamagedError(
+                    f"the data expands to more than {BOMB_RATIO} times its size, as no log does"
+                )
         if not length and self._damage is not None:
             raise self._damage
         return b"".join(found)

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import zstandard
 
 import postmortem
 from corpus.exam import faults
@@ -195,3 +196,15 @@ def test_results_show_themselves_in_a_notebook(result: str) -> None:
     html = shown._repr_html_()
     assert html.startswith("<")
     assert "<html" not in html  # a piece of a page, not a page
+
+
+def test_a_dump_that_is_written_to_while_it_is_read_is_said_to_be(tmp_path: Path) -> None:
+    path = tmp_path / "vmcore"
+    with zstandard.open(machine_named("6.12-null-chain").path, "rb") as packed:
+        path.write_bytes(packed.read())
+    with postmortem.open(path, debuginfod=False) as case:
+        case.read_facts()
+        with path.open("ab") as file:
+            file.write(b"more")
+        what = [problem.what for problem in case.run("panic").problems]
+    assert "input" in what

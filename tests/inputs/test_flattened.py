@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import struct
+import tracemalloc
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -78,3 +80,29 @@ def test_a_record_far_away_takes_no_room() -> None:
     flat = FlattenedFile(Bytes(stream([(1 << 50, b"far"), (0, b"near")])))
     assert flat.pread(10, 0) == b"near" + bytes(6)
     assert flat.pread(10, 1 << 50) == b"far"
+
+
+def test_millions_of_records_take_little_memory() -> None:
+    """Seventeen bytes a record: what would be an object each is three words."""
+    count = 300_000
+    data = stream([]).removesuffix(struct.pack(">qq", -1, -1))
+    data += b"".join(struct.pack(">qq", at * 7919 % count, 1) + b"x" for at in range(count))
+    tracemalloc.start()
+    flat = FlattenedFile(Bytes(data))
+    kept, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert flat.pread(count, 0) == b"x" * count
+    assert kept < 64 * count
+    assert peak < 128 * count
+
+
+def test_more_records_than_are_indexed_are_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("postmortem.inputs.flattened.MAX_RECORDS", 3)
+    flat = FlattenedFile(Bytes(images.flattened(IMAGE, 7000)))
+    assert (flat.too_many, flat.ended, flat.records) == (True, False, 3)
+    fd = flattened_copy(flat, "dump", None)
+    try:
+        assert os.pread(fd, len(IMAGE) + 1, 0) == IMAGE
+    finally:
+        os.close(fd)
+    assert flat.ended

@@ -14,6 +14,7 @@ import pytest
 import zstandard
 
 from postmortem.errors import UnreadableInputError
+from postmortem.inputs.text import open_source
 from postmortem.log.scan import scan_bytes, scan_file
 
 OOPS = (Path(__file__).parents[1] / "log" / "fixtures" / "x86_gpf.txt").read_bytes()
@@ -105,3 +106,18 @@ def test_pstore_records_may_be_deflated(tmp_path: Path) -> None:
 def test_directory_of_something_else_says_so(tmp_path: Path) -> None:
     with pytest.raises(UnreadableInputError, match="without pstore records"):
         scan_file(str(tmp_path))
+
+
+def test_a_bomb_is_read_up_to_where_it_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("postmortem.inputs.text.BOMB_BYTES", 1 << 20)
+    path = tmp_path / "log.zst"
+    pack = zstandard.ZstdCompressor().compress
+    path.write_bytes(pack(b"[    1.0] the first line\n") + pack(bytes(16 << 20)) * 40)
+    stream = open_source(path)
+    data = b"".join(stream.chunks())
+    assert data.startswith(b"[    1.0] the first line\n")
+    assert len(data) < 24 << 20
+    [(_, why)] = stream.problems
+    assert "more than 1000 times its size" in why
