@@ -48,6 +48,8 @@ class Options:
 
     vmlinux: Path | None = None
     """Debug information: the vmlinux of the same build."""
+    btf: Path | None = None
+    """Types of the dump's kernel, a BTF file or its vmlinux, where memory has none."""
     debug_dirs: tuple[Path, ...] = ()
     """More folders to look for debug information in."""
     debuginfod: bool = False

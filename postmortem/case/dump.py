@@ -29,6 +29,10 @@ _TAIL_LINES = 15
 """How much of the log's end is shown."""
 
 
+_UNTYPED = "without types only the log and the stacks of the CPUs can be judged"
+_WAY_OUT = "--btf or --vmlinux gives them (docs/support.md)"
+
+
 def open_case(what: Recognised, options: Options) -> Case:
     """Open a dump.
 
@@ -98,6 +102,7 @@ class DumpCase(Case):
                 debug_dirs=options.debug_dirs,
                 debuginfod=options.debuginfod,
                 beside=self._beside.kernels,
+                btf=options.btf,
             )
         self.problems.extend(problems)
         self._note(*dump.notes)
@@ -185,11 +190,13 @@ class DumpCase(Case):
 
     @cached_property
     def cpus(self) -> tuple[TaskStack, ...]:
+        from postmortem.kernel.cpu.bare import saved_stacks
         from postmortem.kernel.cpu.cpus import all_cpus
 
-        if not self._typed():
-            return ()
         dump = self.dump
+        if not self._typed():
+            with self.timed("facts"):
+                return saved_stacks(dump.prog, self.core.info.registers)
         with self.timed("facts"):
             found = attempt(self.problems, "CPUs", lambda: all_cpus(dump.prog))
             if found is None:
@@ -215,7 +222,7 @@ class DumpCase(Case):
 
     def _typed(self) -> bool:
         if not self.dump.has_types:
-            self.problems.say("tasks, CPUs, memory", "without types only the log can be judged")
+            self.problems.say("tasks, memory", f"{_UNTYPED}: {_WAY_OUT}")
         return self.dump.has_types
 
     def read_facts(self) -> None:

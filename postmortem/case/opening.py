@@ -123,6 +123,7 @@ def _options(given: dict[str, Any]) -> Options:
     for name in ("debug_dirs", "plugin_files"):
         if name in values:
             values[name] = paths(values[name])
-    if values.get("vmlinux") is not None:
-        values["vmlinux"] = Path(values["vmlinux"])
+    for name in ("vmlinux", "btf"):
+        if values.get(name) is not None:
+            values[name] = Path(values[name])
     return Options(**values)

@@ -25,6 +25,7 @@ def analyse(
     options: Mapping[str, object] | None = None,
     plugin_files: Sequence[str] = (),
     vmlinux: str | None = None,
+    btf: str | None = None,
     debug_dirs: Sequence[str] = (),
     debuginfod: bool = False,
     as_json: bool,
@@ -33,7 +34,7 @@ def analyse(
     pager: bool = True,
 ) -> int:
     """Analyse ``files``, or run one plugin on them, and write the answer; the exit status."""
-    check_output(output, (*files, vmlinux, *plugin_files))
+    check_output(output, (*files, vmlinux, btf, *plugin_files))
     status = supervise(files, output)
     if status is not None:
         return status
@@ -44,6 +45,7 @@ def analyse(
         postmortem.open(
             files,
             vmlinux=vmlinux,
+            btf=btf,
             debug_dirs=debug_dirs,
             debuginfod=debuginfod,
             plugin_files=plugin_files,

@@ -32,6 +32,12 @@ def input_options(function: Command) -> Command:
             help="Debug information: the vmlinux of the same build.",
         ),
         click.option(
+            "--btf",
+            metavar="FILE",
+            type=FILE,
+            help="Types of the kernel, if its memory has none: a BTF file or its vmlinux.",
+        ),
+        click.option(
             "--debug-dir",
             "debug_dirs",
             metavar="DIR",

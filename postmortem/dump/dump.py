@@ -10,9 +10,10 @@ from pathlib import Path
 
 import drgn
 
+from postmortem.dump.btf_file import check_types, read_btf_file
 from postmortem.dump.core import Core
 from postmortem.dump.debuginfo import DebugInfo, SourceLine, find_debug_info
-from postmortem.dump.selfdescribe import describe
+from postmortem.dump.selfdescribe import complete, describe
 from postmortem.model.findings import Problem
 from postmortem.model.frame import Frame
 
@@ -77,17 +78,26 @@ def described(
     debug_dirs: Sequence[str | os.PathLike[str]] = (),
     debuginfod: bool = False,
     beside: Sequence[Path] = (),
+    btf: Path | None = None,
 ) -> tuple[Dump, tuple[Problem, ...]]:
     """Types, symbols and unwind tables: from the dump, and from DWARF where there is any.
 
-    :raises postmortem.errors.UsageError: the given vmlinux is not of this kernel.
+    :param btf: a file with the types of this kernel, for one that has none in memory.
+    :raises postmortem.errors.UsageError: the given vmlinux or BTF is not of this kernel.
     """
     vmcoreinfo = dict(core.info.vmcoreinfo)
-    own = describe(core.program, vmcoreinfo)
+    given = None if btf is None else read_btf_file(btf, core)
+    own = describe(core.program, vmcoreinfo, given)
+    if btf is not None:
+        check_types(core.program, btf, own)
     search = find_debug_info(
         core, vmlinux=vmlinux, debug_dirs=debug_dirs, debuginfod=debuginfod, beside=beside
     )
     has_dwarf = search.found is not None
+    if search.found is not None and own.symbols and not own.types:
+        search.found.attach(core.program)
+        kept = (problem for problem in own.problems if problem.what != "types")
+        own = replace(own, problems=(*kept, *complete(core.program)))
     sources = [name for name, has in (("btf", own.types), ("dwarf", has_dwarf)) if has]
     dump = Dump(
         prog=core.program,

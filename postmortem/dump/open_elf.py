@@ -114,6 +114,7 @@ def open_elf(
         missing_parts=(),
         complete=not (truncated or header.lost_segments),
         lacks=tuple(lacks),
+        registers=tuple(said.registers),
     )
     return Core(program, info, memory, (source,))
 

@@ -143,6 +143,7 @@ class _KdumpContents:
     text: bytes
     notes: bytes
     prstatus: int
+    registers: tuple[bytes, ...]
     arch: str
     pages: kdump.PageCheck
 
@@ -171,7 +172,8 @@ def _describe_kdump(header: kdump.KdumpHeader, image: Source, name: str) -> _Kdu
     if pages.bad_pages and sum(end - start for start, end in pages.bad_pages) == pages.pages:
         raise kdump.BadKdumpError("none of its pages is in the file")
     text = said.vmcoreinfo or text.rstrip(b"\0")
-    return _KdumpContents(text, raw, said.prstatus, arch, pages)
+    registers = tuple(said.registers)
+    return _KdumpContents(text, raw, said.prstatus, registers, arch, pages)
 
 
 def _kdump_info(
@@ -221,6 +223,7 @@ def _kdump_info(
         timestamp=header.timestamp or crash_time(values),
         cpus=header.nr_cpus or None,
         cpus_with_registers=contents.prstatus,
+        registers=contents.registers,
         memory_bytes=memory.memory_bytes,
         saved_bytes=memory.saved_bytes,
         memory_end=header.max_pfn * header.block_size,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import drgn
@@ -26,6 +26,10 @@ logging.getLogger("drgn").addHandler(logging.NullHandler())
 
 _PRSTATUS_BYTES = {336: "x86_64", 392: "aarch64", 376: "riscv64"}
 """sizeof(struct elf_prstatus): tells the machine when the header does not."""
+
+
+_MAX_CPUS = 8192
+"""CONFIG_NR_CPUS_RANGE_END on x86-64."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,8 @@ class DumpInfo:
     """Nothing is missing but what the dump level left out on purpose."""
     lacks: tuple[str, ...]
     """What the dump does not have, one sentence each."""
+    registers: tuple[bytes, ...] = ()
+    """``struct elf_prstatus`` of each CPU, as the notes have them."""
 
 
 _EXCLUDED = (
@@ -133,6 +139,8 @@ class Notes:
 
     vmcoreinfo: bytes = b""
     prstatus: int = 0
+    registers: list[bytes] = field(default_factory=list)
+    """``struct elf_prstatus`` of each CPU, in the order of the CPUs."""
     arch: str | None = None
     qemu: bool = False
 
@@ -144,6 +152,8 @@ def read_notes(notes: Iterator[elf.Note]) -> Notes:
             said.vmcoreinfo = note.desc.rstrip(b"\0")
         elif note.name == b"CORE" and note.type == elf.NT_PRSTATUS:
             said.prstatus += 1
+            if len(said.registers) < _MAX_CPUS:
+                said.registers.append(note.desc)
             said.arch = said.arch or _PRSTATUS_BYTES.get(len(note.desc))
         elif note.name == b"QEMU":
             said.qemu = True

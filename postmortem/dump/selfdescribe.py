@@ -50,11 +50,14 @@ class Description:
     problems: tuple[Problem, ...] = ()
 
 
-def describe(prog: drgn.Program, vmcoreinfo: Mapping[str, str]) -> Description:
+def describe(
+    prog: drgn.Program, vmcoreinfo: Mapping[str, str], btf: bytes | None = None
+) -> Description:
     """Attach types, symbols, global variables and ORC of the dump to ``prog``.
 
     :param prog: A program with a core, nothing else.
     :param vmcoreinfo: The note's lines as key and value.
+    :param btf: types of this very kernel, where its memory has none.
     """
     problems: list[Problem] = []
     symbols = _find_symbols(prog, vmcoreinfo, problems)
@@ -63,7 +66,7 @@ def describe(prog: drgn.Program, vmcoreinfo: Mapping[str, str]) -> Description:
     prog.register_symbol_finder("kallsyms", symbols, enable_index=0)
     unwind = _enable_orc(prog)
     try:
-        types = DumpTypes(prog, symbols)
+        types = DumpTypes(prog, symbols, btf)
     except damage() as exc:
         problems.append(Problem("types", f"no BTF in the dump: {exc}"))
         return Description(True, False, unwind, 0, tuple(problems))
@@ -79,6 +82,14 @@ def describe(prog: drgn.Program, vmcoreinfo: Mapping[str, str]) -> Description:
     types.modules = _add_modules(prog, problems)
     count = len(types.modules) if types.modules else 0
     return Description(True, True, unwind, count, tuple(problems))
+
+
+def complete(prog: drgn.Program) -> tuple[Problem, ...]:
+    """What needs types, once DWARF has brought them to a dump that has none: modules."""
+    problems: list[Problem] = []
+    register_stand_ins(prog)
+    _add_modules(prog, problems)
+    return tuple(problems)
 
 
 _CACHE = "postmortem types"
@@ -225,14 +236,15 @@ def _add_unwind_range(prog: drgn.Program, module: drgn.Object) -> None:
 class DumpTypes:
     """Type and object finders over the BTF of vmlinux and, when needed, of each module."""
 
-    def __init__(self, prog: drgn.Program, symbols: SymbolFinder) -> None:
+    def __init__(self, prog: drgn.Program, symbols: SymbolFinder, btf: bytes | None = None) -> None:
         """
+        :param btf: what is read instead of the dump's own BTF.
         :raises LookupError: the dump has no BTF, or it is damaged at the start.
         :raises drgn.FaultError: its first page is not in the dump.
         """
         self._prog = prog
         self._symbols = symbols
-        data, missing = _read_btf(prog)
+        data, missing = _read_btf(prog) if btf is None else (btf, 0)
         self._vmlinux = BtfTypes(prog, Btf(data), self._complete)
         self.damage = self._vmlinux.btf.damage
         """Why not all types can be had, if so."""

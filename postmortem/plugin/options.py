@@ -12,7 +12,7 @@ from typing import Any
 from postmortem.errors import UsageError
 
 RESERVED = frozenset(
-    {"--json", "--output", "--verbose", "--help", "--vmlinux", "--debug-dir", "--plugin"}
+    {"--json", "--output", "--verbose", "--help", "--vmlinux", "--btf", "--debug-dir", "--plugin"}
     | {"--debuginfod", "--no-debuginfod", "--pager", "--no-pager", "-o", "-v", "-h"}
 )
 """What every command has already."""

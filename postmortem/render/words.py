@@ -44,7 +44,7 @@ def date(unix: int) -> str:
 
 
 def task(ref: TaskRef) -> str:
-    return f"{ref.comm} (pid {ref.pid})"
+    return f"{ref.comm} (pid {ref.pid})" if ref.pid >= 0 else ref.comm
 
 
 def task_and_cpu(culprit: Culprit) -> str:
