@@ -170,8 +170,8 @@ def test_too_little_memory_is_said(fake: Fake, capsys: pytest.CaptureFixture[str
 
 def test_options_reach_the_analysis(fake: Fake) -> None:
     run(
-        "analyze", "--vmlinux", "v", "--btf", "t", "--debug-dir", "a", "--debug-dir", "b", "--no-debuginfod",
-        "--plugin", "p.py", "one", "two",
+        "analyze", "--vmlinux", "v", "--btf", "t", "--debug-dir", "a", "--debug-dir", "b",
+        "--no-debuginfod", "--plugin", "p.py", "one", "two",
     )  # fmt: skip
     assert fake.paths == ["one", "two"]
     asked = {name: value for name, value in fake.options.items() if name != "progress"}
