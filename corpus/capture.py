@@ -157,6 +157,9 @@ def capture(tree: Tree, scenario: Scenario, road: str, cache: Path) -> Path:
         "truth": asdict(scenario.truth),
         "machine": truth.machine(report or console) if scenario.initrd else None,
     }
+    read = truth.files(report)
+    if read:
+        document["files"] = read
     (partial / "report.log").unlink()
     (partial / "truth.json").write_text(json.dumps(document, indent=1) + "\n")
     shutil.rmtree(target, ignore_errors=True)

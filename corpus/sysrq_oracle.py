@@ -30,9 +30,11 @@ from corpus.kernels import default_cache
 from postmortem.case import Case
 from postmortem.kernel.sysrq import sysrq_keys
 from postmortem.model.report import Record
-from postmortem.printers.sysrq import PRINTERS, sysrq
+from postmortem.printers.sysrq import SHOWN, sysrq
 
-_NUMBER = re.compile(r"(?<![\w+/.])-?(?:0x[0-9a-f]+|\d+(?:\.\d+)?)(?=kB|KB|\W|$)")
+_NUMBER = re.compile(
+    r"(?<![\w+/.])-?(?:0x[0-9a-f]+|[0-9a-f]{16}|[0-9a-f]{8}|\d+(?:\.\d+)?|\?)(?=kB|KB|\W|$)"
+)
 _IDLE_WORKER = re.compile(r"Workqueue:  0x0 \(\S+\)$")
 _LETTERS = re.compile(r"(?<=kB )\([A-Z]+\) ")
 """Which lists the free blocks of an order are on: as their number."""
@@ -77,6 +79,8 @@ DRIFT: tuple[Drift, ...] = (
     Drift("t", r"^  \.(\w+_avg|util_est\w*|tg_load_avg\w*|removed\.\w+) ", r"#0", 4096, "decays"),
     Drift("t", r"^  \.(rt_time|rt_throttled)", r"#0", 1000, "it runs"),
     Drift("t", r"^  \.se->", r"#0", 1e7, "it runs"),
+    Drift("lp", r"^[A-Z0-9]{2,4}:", r"[A-Z0-9]+|[0-9a-f:]+|knlGS|EFLAGS", ANY, "CPUs run"),
+    Drift("p", r"PMC|ctrl|status|overflow|fixed", r"#.*", ANY, "no dump has it"),
     Drift("q", r"^now at", r"#0", 5e9, "the clock"),
     Drift("q", r"^ # expires at", r"#[23]", 5e9, "the clock"),
     Drift("q", r"^  \.(expires_next|nr_events|nr_retries|last_tick) ", r"#0", 5e9, "timers fire"),
@@ -135,9 +139,66 @@ def compare(case: Case, key: str, theirs: Sequence[Record]) -> Compared:
         _compare_tasks(found, told, ours, _ran_since(case, theirs))
     elif key == "q":
         _compare_timers(found, told, ours)
+    elif key in "lp":
+        _compare_cpus(found, told, ours)
     else:
         for their, our in aligned(told, ours):
             judge(found, their, our)
+    return found
+
+
+# --- CPUs -------------------------------------------------------------------------
+
+_CPU = re.compile(r"NMI backtrace for cpu (\d+)")
+
+
+def _compare_cpus(found: Compared, theirs: list[Shown], ours: list[Shown]) -> None:
+    """By CPU; who asked shows itself asking, which it no longer did when it was dumped.
+
+    A CPU that was idle and still is, or the reverse, is not compared. Of ``p`` only what the
+    CPU counts is: a key that is written to a file interrupts nobody whose registers it shows.
+    """
+    if found.key == "p":
+        own = [pair for pair in ours[1:] if pair[0].startswith(("CPU#", "fixed")) or not pair[0]]
+        found.gone["no interrupted context was printed"] += len(ours) - 1 - len(own)
+        ours = [ours[0], *own]
+        for pair in aligned(theirs, ours):
+            judge(found, *pair)
+        return
+    their_cpus, our_cpus = _by_cpu(theirs), _by_cpu(ours)
+    for cpu in dict.fromkeys([*their_cpus, *our_cpus]):
+        one, other = their_cpus.get(cpu, []), our_cpus.get(cpu, [])
+        asked = any(line[0].startswith(" dump_stack") for line in one)
+        if cpu and (asked or _running(one) != _running(other)):
+            found.gone["who asked, or ran something else"] += len(one)
+            continue
+        for pair in aligned(one, other):
+            stale = [line for line in pair if line is not None and line[0].startswith(" ? ")]
+            if None in pair and stale:
+                found.gone["what was left on the stack of a CPU that ran"] += 1
+            else:
+                judge(found, *pair)
+
+
+def _running(lines: list[Shown]) -> str:
+    """What a CPU was at: its instruction pointer, or where it was idle."""
+    return next((t for t, _ in lines if t.startswith("RIP:") or "idling at" in t), "")
+
+
+def _by_cpu(lines: list[Shown]) -> dict[str, list[Shown]]:
+    found: dict[str, list[Shown]] = {"": []}
+    cpu = ""
+    for line in lines:
+        start = _CPU.match(line[0])
+        if start is not None:
+            cpu = start[1]
+        if line[0].startswith("INFO: NMI handler"):
+            continue  # how long it took
+        if line[0].startswith(("Sending NMI", "sysrq: ")):
+            if line[0].startswith("sysrq: "):
+                found[""].append(line)  # who is asked depends on who asks
+            continue
+        found.setdefault(cpu, []).append(line)
     return found
 
 
@@ -371,7 +432,10 @@ def _may(drift: Drift, key: str, line: str, label: str, number: int, one: str, o
 
 
 def _value(text: str) -> float:
-    return float(int(text, 16)) if "x" in text else float(text)
+    if text == "?":
+        return ANY
+    plain = re.fullmatch(r"-?\d+(\.\d+)?", text)
+    return float(text) if plain and len(text) != 16 else float(int(text, 16))
 
 
 def _label(line: str, at: int) -> str:
@@ -406,9 +470,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     wrong = 0
     for path in options.dumps or captured():
         with postmortem.open(path, debuginfod=False) as case:
-            known = sysrq_keys(case.prog)
             for key, theirs in sections(case).items():
-                if key != "h" and known[key].handler not in PRINTERS:
+                if key != "h" and key not in SHOWN:
                     continue
                 if options.key is None or key in options.key:
                     found = compare(case, key, theirs)

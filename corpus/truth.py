@@ -82,6 +82,15 @@ def machine(report: str) -> dict[str, Any]:
         raise TruthError(f"the guest's account of itself is incomplete: {error!r}") from error
 
 
+def files(report: str) -> dict[str, list[str]]:
+    """Files of /proc that the guest read just before it was dumped: ``pm-truth: proc_NAME``."""
+    return {
+        name.removeprefix("proc_"): lines
+        for name, lines in sections(report).items()
+        if name.startswith("proc_")
+    }
+
+
 def confirms(scenario: Scenario, console: str) -> None:
     """Raise unless the kernel's own words agree that this scenario took place.
 

@@ -18,6 +18,7 @@ from postmortem.dump import elf, kdump, vmcoreinfo
 from postmortem.dump.linear import file_reader, map_linear
 from postmortem.dump.memory import ElfMemory
 from postmortem.dump.opened import (
+    QEMU_STATES,
     Core,
     DumpInfo,
     crash_time,
@@ -56,6 +57,7 @@ def open_elf(
         )
     program = drgn.Program(vmcoreinfo=text) if text_from == "memory" else drgn.Program()
     set_core(program, source)
+    program.cache[QEMU_STATES] = said.cpu_states
     for segment in loads:
         if segment.offset + segment.filesz >= 1 << 63:
             # Not even an offset: reads would fail with EINVAL instead of a fault.

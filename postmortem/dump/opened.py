@@ -143,6 +143,13 @@ class Notes:
     """``struct elf_prstatus`` of each CPU, in the order of the CPUs."""
     arch: str | None = None
     qemu: bool = False
+    cpu_states: list[bytes] = field(default_factory=list)
+    """QEMU's own notes, one a CPU: ``struct QEMUCPUState``."""
+
+
+QEMU_STATES = "postmortem CPU states"
+"""Where a program's cache keeps them."""
+_MAX_STATES = 4096
 
 
 def read_notes(notes: Iterator[elf.Note]) -> Notes:
@@ -157,6 +164,8 @@ def read_notes(notes: Iterator[elf.Note]) -> Notes:
             said.arch = said.arch or _PRSTATUS_BYTES.get(len(note.desc))
         elif note.name == b"QEMU":
             said.qemu = True
+            if len(said.cpu_states) < _MAX_STATES:
+                said.cpu_states.append(note.desc[:512])
     return said
 
 

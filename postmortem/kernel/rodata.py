@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import drgn
 
-from postmortem.dump.damage import damage
 from postmortem.dump.kallsyms import read_available
 from postmortem.kernel.memo import fact
 
@@ -72,15 +71,13 @@ class Rodata:
         """Whether there is exactly this string, without a level."""
         return f"\0{text}\0".encode() in self._data
 
-    def addresses(self, text: str, most: int = 256) -> list[int]:
-        """Where this string is, also as the end of a longer one: linkers share those."""
-        wanted = f"{text}\0".encode()
-        found: list[int] = []
-        at = self._data.find(wanted)
-        while at >= 0 and len(found) < most:
-            found.append(self._start + at)
-            at = self._data.find(wanted, at + 1)
-        return found
+    def string_at(self, address: int) -> str | None:
+        """The string that begins there, also within a longer one: linkers share their ends."""
+        at = address - self._start
+        if not 0 <= at < len(self._data):
+            return None
+        end = self._data.find(b"\0", at, at + _MAX_STRING)
+        return self._data[at:end].decode("utf-8", "replace") if end > at else None
 
 
 def _in_order(text: str, pieces: tuple[str, ...]) -> bool:
@@ -111,41 +108,3 @@ def rodata(prog: drgn.Program) -> Rodata:
     if not 0 < size <= _MAX_BYTES:
         raise LookupError(f"read-only data would have {size} bytes")
     return Rodata(*read_available(prog, start, size), start=start)
-
-
-_MAX_FUNCTION = 1 << 16
-
-
-@fact
-def _references(prog: drgn.Program) -> dict[tuple[str, str], bool]:
-    return {}
-
-
-def refers(prog: drgn.Program, function: str, text: str) -> bool:
-    """Whether a function's code has the address of the string ``text`` in it (x86-64).
-
-    Short strings also occur by chance, so that they are there says nothing.
-    """
-    known = _references(prog)
-    key = (function, text)
-    if key not in known:
-        known[key] = _refers(prog, function, text)
-    return known[key]
-
-
-def _refers(prog: drgn.Program, function: str, text: str) -> bool:
-    try:
-        symbol = prog.symbol(function)
-        code = prog.read(symbol.address, min(symbol.size, _MAX_FUNCTION))
-        wanted = rodata(prog).addresses(text)
-    except damage():
-        return False
-    near = {
-        # lea disp32(%rip): counted from the end of the instruction, which it ends.
-        symbol.address + at + 4 + int.from_bytes(code[at : at + 4], "little", signed=True)
-        for at in range(len(code) - 3)
-    }
-    return any(
-        address in near or (address & 0xFFFFFFFF).to_bytes(4, "little") in code
-        for address in wanted
-    )

@@ -7,7 +7,7 @@ kernel's own format decides which fields there are, in which order, and how wide
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -86,34 +86,57 @@ def printf(text: str, *values: Value) -> str:
     return "".join(parts)
 
 
+class _Conversion(NamedTuple):
+    """A conversion in Python's words."""
+
+    text: str
+    """For a string."""
+    unknown: str
+    number: str
+    zero: str
+    """For 0, before which C writes no 0x."""
+    mask: int
+    """Of an unsigned number, 0 for others."""
+    character: bool
+
+
+@lru_cache(maxsize=512)
+def _conversion(spec: str) -> _Conversion | None:
+    found = _SPEC.fullmatch(spec)
+    if found is None:
+        return None
+    flags, width = found["flags"], found["width"] or ""
+    precision = f".{found['precision']}" if found["precision"] else ""
+    kind = found["kind"] or "s"
+    plain = flags.replace("0", "").replace("#", "")
+    number = "d" if kind in "iu" else kind
+    return _Conversion(
+        text=f"%{plain}{width}{precision if kind == 's' else ''}s",
+        unknown=f"%{plain}{width}s" % UNKNOWN,
+        number=f"%{flags}{width}{precision if kind != 'c' else ''}{number}",
+        zero=f"%{flags.replace('#', '')}{width}{precision if kind != 'c' else ''}{number}",
+        mask=(1 << _BITS.get(found["size"], 64)) - 1 if kind in "uoxX" else 0,
+        character=kind == "c",
+    )
+
+
 def converted(spec: str, value: Value) -> str:
     """One conversion.
 
     A pointer (``%pS``) is given as the text that it shows.
     """
-    found = _SPEC.fullmatch(spec)
-    if found is None:
+    how = _conversion(spec)
+    if how is None:
         return spec
-    flags, width = found["flags"], found["width"] or ""
     if value is None:
-        return f"%{flags.replace('0', '').replace('#', '')}{width}s" % UNKNOWN
-    precision = f".{found['precision']}" if found["precision"] else ""
-    kind = found["kind"] or "s"
+        return how.unknown
     if isinstance(value, str):
-        kept = precision if kind == "s" else ""
-        return f"%{flags.replace('0', '').replace('#', '')}{width}{kept}s" % value
-    if kind in "uoxX":
-        value &= (1 << _BITS.get(found["size"], 64)) - 1
-    if kind == "c":
-        return f"%{flags}{width}c" % chr(value & 0xFF)
-    if not value:
-        flags = flags.replace("#", "")  # C shows no 0x before a zero
-    return f"%{flags}{width}{precision}{'d' if kind in 'iu' else kind}" % value
-
-
-def joined(parts: Sequence[str]) -> str:
-    """What ``pr_cont()`` makes of its pieces."""
-    return "".join(parts)
+        return how.text % value
+    if how.mask:
+        value &= how.mask
+    if how.character:
+        return how.number % chr(value & 0xFF)
+    return (how.number if value else how.zero) % value
 
 
 def _plain(text: str) -> str:

@@ -11,7 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 import drgn
 
 from postmortem.dump.damage import integer, readable
-from postmortem.kernel.rodata import Format, refers, rodata
+from postmortem.kernel.code.references import refers
+from postmortem.kernel.cpu.percpu import number
+from postmortem.kernel.rodata import Format, rodata
 from postmortem.kernel.runqueues import CfsRq, FairQueues, Groups, RunQueue, run_queues
 from postmortem.kernel.tasks.rows import Row, task_rows
 from postmortem.kernel.timekeeping import monotonic_ns, sched_clock_ns
@@ -65,6 +67,7 @@ class _SchedDebug:
         self._rows = _by_cpu(task_rows(prog).rows)
         self._fair = FairQueues(prog)
         self._groups = Groups.of(prog)
+        self._cpu_nodes: dict[int, int] = {}
         enabled = readable(lambda: integer(prog["sched_schedstats"].key.enabled))
         self._statistics = bool(enabled)
         kind = prog.type("struct task_struct")
@@ -303,9 +306,9 @@ class _SchedDebug:
         return split(members.get(name))
 
     def _node_of(self, cpu: int) -> int:
-        from postmortem.kernel.cpu.percpu import number
-
-        return number(self._prog, "numa_node", cpu, "int") or 0
+        if cpu not in self._cpu_nodes:
+            self._cpu_nodes[cpu] = number(self._prog, "numa_node", cpu, "int") or 0
+        return self._cpu_nodes[cpu]
 
     def _numa_group(self, address: int) -> int:
         if not address:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 import drgn
 
 from postmortem.dump.damage import damage
+from postmortem.kernel.code.references import refers
 from postmortem.kernel.memo import fact
-from postmortem.kernel.rodata import refers
 from postmortem.kernel.tasks.trace import Item, Names, Registers
 
 _PROLOGUE, _OPCODES = 42, 64

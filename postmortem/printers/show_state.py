@@ -15,7 +15,7 @@ from postmortem.kernel.cpu.percpu import variable
 from postmortem.kernel.rodata import rodata
 from postmortem.kernel.tasks.kthreads import kthread_of
 from postmortem.kernel.tasks.rows import PF_WQ_WORKER, Row, Rows, task_rows
-from postmortem.kernel.tasks.trace import Item, KernelText, trace
+from postmortem.kernel.tasks.trace import Item, KernelText, Names, cpu_trace, trace
 from postmortem.kernel.tasks.unwind import SleepingStacks, sleeping_stacks
 from postmortem.printers.cformat import Field, Value, filled, printf
 from postmortem.printers.lines import INFO, Line, note
@@ -96,14 +96,14 @@ class TaskPrinter:
             raise LookupError("this kernel has no line for tasks that is known")
         self._head, self._rest = head.text, rest.text.rstrip("\n")
         self._running = strings.format("  running task    ")
-        self._stopper = strings.format("Stopper: %pS <- %pS")
+        self._kthreads = KthreadPrinter(prog)
         self._stack_usage = strings.format("used greatest stack depth: ") is not None
         self.unreadable: dict[int, str] = {}
 
     def lines(self, row: Row) -> Iterator[Line]:
         """All lines of a task."""
         yield Line(self.head(row), INFO)
-        for text in self._of_kthread(row):
+        for text in self._kthreads.lines(row):
             yield Line(text, INFO)
         for text in self._trace(row):
             yield Line(text, INFO)
@@ -144,14 +144,22 @@ class TaskPrinter:
         known = readable(lambda: cpus(self._prog)) or ()
         for cpu in known:
             if cpu.address == row.task.address:
-                return [(frame.pc, True) for frame in cpu.stack]
+                return cpu_trace(self._prog, cpu)
         why = self._stacks.unreadable.get(row.task.address, "it was on a CPU that is not known")
         self.unreadable[row.task.pid] = why
         return []
 
-    # --- kernel threads ---------------------------------------------------------------
 
-    def _of_kthread(self, row: Row) -> Iterator[str]:
+class KthreadPrinter:
+    """``print_worker_info()`` and ``print_stop_info()``: what a kernel thread is busy with."""
+
+    def __init__(self, prog: drgn.Program) -> None:
+        self._prog = prog
+        self._names = Names(prog)
+        self._stopper = rodata(prog).format("Stopper: %pS <- %pS")
+
+    def lines(self, row: Row) -> Iterator[str]:
+        """A line for a worker or a stopper, none for others."""
         if row.members.get("flags", 0) & PF_WQ_WORKER:
             found = readable(lambda: self._worker(row))
             if found:
@@ -174,7 +182,7 @@ class TaskPrinter:
         desc = worker.desc.string_()
         if not (function or name or desc):
             return None
-        text = f"Workqueue: {_text(name)} {self._printer.names.symbol(function, offset=False)}"
+        text = f"Workqueue: {_text(name)} {self._names.symbol(function, offset=False)}"
         return text + (f" ({_text(desc)})" if name != desc else "")
 
     def _stop(self, row: Row) -> str | None:
@@ -182,7 +190,7 @@ class TaskPrinter:
         stopper = variable(self._prog, "cpu_stopper", row.task.cpu, "struct cpu_stopper")
         if stopper.thread.value_() != row.task.address:
             return None
-        names = self._printer.names
+        names = self._names
         function, caller = stopper.fn.value_(), stopper.caller.value_()
         return f"Stopper: {names.symbol(function)} <- {names.symbol(caller)}"
 

@@ -17,10 +17,11 @@ from postmortem.dump.damage import damage
 from postmortem.errors import UsageError
 from postmortem.kernel.rodata import rodata
 from postmortem.kernel.sysrq import SysrqKey, sysrq_keys
+from postmortem.printers.acting import PLAIN
 from postmortem.printers.cformat import printf
 from postmortem.printers.lines import INFO, Line, note
 
-Printer = Callable[[drgn.Program], Iterator[Line]]
+Printer = Callable[..., Iterator[Line]]
 
 PRINTERS = {
     "sysrq_handle_showmem": "show_mem:show_mem",
@@ -28,8 +29,21 @@ PRINTERS = {
     "sysrq_handle_showstate_blocked": "show_state:show_blocked",
     "sysrq_handle_show_timers": "timer_list:timer_list",
     "sysrq_handle_showlocks": "held_locks:show_all_locks",
+    "sysrq_handle_showregs": "show_regs:show_registers",
+    "sysrq_handle_showallcpus": "show_regs:show_all_cpus",
+    "sysrq_ftrace_dump": "ftrace:ftrace_dump",
+    "sysrq_handle_moom": "acting:out_of_memory",
+    "sysrq_handle_term": "acting:terminate",
+    "sysrq_handle_kill": "acting:kill",
+    "sysrq_handle_unrt": "acting:make_normal",
+    "sysrq_handle_SAK": "acting:secure_access",
+    "sysrq_handle_sync": "acting:sync",
+    "sysrq_handle_mountro": "acting:remount",
+    "sysrq_handle_thaw": "acting:thaw",
 }
 """Module and function that print what a handler prints."""
+_REGISTERS = "sysrq_handle_showregs"
+"""The one printer that is told a CPU."""
 SHOWN = "mtwlpqdz"
 """The keys that only show something: ``--all``."""
 
@@ -57,14 +71,15 @@ def _pressed(prog: drgn.Program, key: str, cpu: int | None) -> Iterator[Line]:
         yield _help(known)
         return
     yield _header(prog, found)
-    printer = _printer(found, cpu)
+    printer = _printer(found)
     if printer is None:
-        yield note(f"key {key} acts on a machine that runs: nothing is printed of a dump")
+        yield note(PLAIN.get(found.handler or "", "what this key does is not known"))
         return
     count = 0
     try:
         with budget(SECONDS):
-            for line in printer(prog):
+            given = {"cpu": cpu} if found.handler == _REGISTERS else {}
+            for line in printer(prog, **given):
                 yield line
                 count += 1
     except OverBudget as exc:
@@ -73,7 +88,7 @@ def _pressed(prog: drgn.Program, key: str, cpu: int | None) -> Iterator[Line]:
         yield note(f"{found.help} breaks off after {count} lines: {exc}")
 
 
-def _printer(key: SysrqKey, cpu: int | None) -> Printer | None:
+def _printer(key: SysrqKey) -> Printer | None:
     place = PRINTERS.get(key.handler or "")
     if place is None:
         return None

@@ -24,7 +24,7 @@ def test_what_is_not_there_or_has_no_end() -> None:
 
 def test_the_end_of_a_longer_string_is_the_string_too() -> None:
     strings = Rodata(DATA, start=0x1000)
-    assert strings.addresses("TASK") == [
-        0x1000 + DATA.index(b"TASK"),
-        0x1000 + DATA.index(b"SUBTASK") + 3,
-    ]
+    assert strings.string_at(0x1000 + DATA.index(b"SUBTASK")) == "SUBTASK"
+    assert strings.string_at(0x1000 + DATA.index(b"SUBTASK") + 3) == "TASK"
+    assert strings.string_at(0x1000 + DATA.index(b"unfinished")) is None
+    assert strings.string_at(0xFFF) is None

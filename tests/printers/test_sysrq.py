@@ -97,3 +97,45 @@ def test_what_is_no_key_is_refused(machine: Machine) -> None:
 def test_a_log_has_no_memory(machine: Machine) -> None:
     with postmortem.open(machine.console) as case, pytest.raises(UsageError, match="only a dump"):
         sysrq(case.prog, "m")
+
+
+def test_every_cpu_shows_where_it_was(machine: Machine) -> None:
+    lines = [line.text for line in printed(machine, "l")]
+    shown = [text for text in lines if text.startswith("NMI backtrace for cpu ")]
+    assert len(shown) == machine.facts["cpus"]
+    heads = [text for text in lines if text.startswith("CPU: ")]
+    assert heads
+    for head in heads:
+        assert f" {machine.facts['release']} #1" in head
+        assert "Comm: " in head
+
+
+def test_registers_of_a_cpu(machine: Machine) -> None:
+    lines = [line.text for line in sysrq(machine.prog, "p", cpu=1)]
+    assert lines[1].startswith("CPU: 1 ")
+    assert any(re.fullmatch(r"RSP: 0018:[0-9a-f]{16} EFLAGS: [0-9a-f]{8}", text) for text in lines)
+    # Once more for each exception and for user space, if it was called from there.
+    general = sum(text.startswith(("RAX:", "RDX:", "RBP:", "R10:", "R13:")) for text in lines)
+    assert general and general % 5 == 0
+    with pytest.raises(UsageError, match="there is no CPU 99"):
+        list(sysrq(machine.prog, "p", cpu=99))
+
+
+def test_whom_an_oom_kill_would_choose(machine: Machine) -> None:
+    lines = printed(machine, "f")
+    rows = [re.match(r"\[ *(\d+)\] .* (\S+)$", line.text) for line in lines]
+    pids = {int(row[1]) for row in rows if row}
+    kernel = {task["pid"] for task in machine.facts["tasks"] if task["parent"] == 2}
+    assert pids
+    assert not pids & {1, 2, *kernel}
+    said = re.search(r"would choose (\d+) ", lines[-1].text)
+    assert said is not None
+    assert int(said[1]) in pids
+
+
+def test_who_would_get_a_signal(machine: Machine) -> None:
+    text = printed(machine, "e")[1].text
+    assert text.startswith("[postmortem: SIGTERM would go to ")
+    assert "(syslogd)" in text
+    assert "kthreadd" not in text
+    assert " 1 (init)" not in text

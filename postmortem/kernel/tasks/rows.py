@@ -14,7 +14,7 @@ import drgn
 from postmortem.dump.damage import damage
 from postmortem.kernel.layout import Layout
 from postmortem.kernel.memo import fact
-from postmortem.kernel.tasks.tasks import Task, all_tasks
+from postmortem.kernel.tasks.tasks import Task, TaskReader, all_tasks
 
 PF_WQ_WORKER = 0x20
 PF_KTHREAD = 0x00200000
@@ -115,3 +115,13 @@ def _pid(prog: drgn.Program, kind: drgn.Type, address: int) -> int:
         return int(drgn.Object(prog, kind, address=address).pid.value_())
     except damage():
         return 0
+
+
+def task_row(prog: drgn.Program, address: int) -> Row:
+    """One task, also an idle one. ``struct task_struct *``
+
+    :raises LookupError: the types are missing, or there is no task.
+    """
+    kind = prog.type("struct task_struct")
+    task, _raw = TaskReader(prog).read(address)
+    return Row(task, _pid(prog, kind, task.parent), Layout(kind, _MEMBERS).readable(prog, address))

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 import drgn
 
 from postmortem.dump.damage import damage, readable
+from postmortem.kernel.cpu.cpus import Cpu
 from postmortem.kernel.memo import fact
 from postmortem.kernel.tasks.stacks import Symbolizer
+from postmortem.kernel.tasks.tasks import TaskReader
 from postmortem.kernel.tasks.unwind import Shape, SleepingStack
 
 _MAX_MODULES = 4096
@@ -175,6 +177,36 @@ def _user_registers(words: memoryview, offset: int, end: int) -> Registers | Non
         return None
     found = _registers(words, offset // 8)
     return found if found is not None and found.user else None
+
+
+def cpu_trace(prog: drgn.Program, cpu: Cpu) -> list[Item]:
+    """The stack of a task that is on a CPU: what its registers lead to.
+
+    As long as it is all on the task's own stack the words that only may be return
+    addresses are there too. The innermost function is not: it is shown with the registers.
+    """
+    frames = [frame for frame in cpu.trace or () if not frame.is_inline]
+    found = readable(lambda: _on_own_stack(prog, cpu, frames))
+    if found is not None:
+        return found
+    return [(frame.pc, True) for frame in cpu.stack[1:]] or [(f.pc, True) for f in cpu.stack]
+
+
+def _on_own_stack(prog: drgn.Program, cpu: Cpu, frames: list[drgn.StackFrame]) -> list[Item]:
+    """
+    :raises LookupError: it is on another stack, too.
+    """
+    task = drgn.Object(prog, "struct task_struct *", cpu.address)
+    base = int(task.stack.value_())
+    end = base + int(prog["THREAD_SIZE"])
+    sps = [int(frame.sp) for frame in frames[: len(cpu.stack)]]
+    if not sps or not all(base <= sp <= end for sp in sps):
+        raise LookupError("it is on another stack, too")
+    start = sps[0] & ~7
+    shape = Shape(cpu.stack[: len(sps)], tuple(sp - start for sp in sps))
+    known = TaskReader(prog).read(cpu.address)[0]
+    stack = SleepingStack(known, start, shape, prog.read(start, end - start))
+    return trace(KernelText.of(prog), stack)
 
 
 class Names:
