@@ -39,7 +39,7 @@ class Command:
     def run(self, session: Session, rest: str) -> Any:
         """Run it with arguments as they were typed; what it gives back."""
         try:
-            words = _raw(rest) if self.raw else shlex.split(rest)
+            words = _raw(rest, self.parser) if self.raw else shlex.split(rest)
         except ValueError as exc:
             raise UsageError(f"{self.name}: {exc}") from None
         try:
@@ -56,14 +56,16 @@ class Command:
         return self.parser.get_help(click.Context(self.parser, info_name=self.name))
 
 
-def _raw(rest: str) -> list[str]:
-    """Options in front, and what follows as one word."""
+def _raw(rest: str, parser: click.Command) -> list[str]:
+    """The command's own options in front, and what follows as one word."""
     words: list[str] = []
-    while rest.startswith("-") and len(rest) > 1 and rest[1].isalpha():
+    known = {text for parameter in parser.params for text in parameter.opts} | {"--help"}
+    while rest.split(" ", 1)[0] in known:
         word, _, rest = rest.partition(" ")
         words.append(word)
         rest = rest.lstrip()
-    return [*words, rest] if rest else words
+    # A dash may begin an expression: what follows is no option.
+    return [*words, "--", rest] if rest else words
 
 
 _BUILT_IN: dict[str, Command] = {}
@@ -85,7 +87,17 @@ def command(
 @cache
 def _built_in() -> dict[str, Command]:
     # Each registers its own.
-    from postmortem.shell.commands import code, judging, log, machine, own, search, stacks, values  # noqa: F401
+    from postmortem.shell.commands import (  # noqa: F401
+        code,
+        judging,
+        listing,
+        log,
+        machine,
+        own,
+        search,
+        stacks,
+        values,
+    )
 
     return _BUILT_IN
 

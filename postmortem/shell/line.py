@@ -16,6 +16,7 @@ MAX_CHARS = 64 << 10
 _MAX_ALIASES = 16
 _OPENING, _CLOSING = "([{", ")]}"
 # ``*page 0xffff...`` names the command ``*``, as in crash.
+_GDB = frozenset({"p/x", "p/d"})
 _NAME = re.compile(r"\*|[^\s|<>]+")
 
 
@@ -81,6 +82,9 @@ def parse(text: str) -> Line:
     if match is None:
         raise UsageError(f"no command in {text[:40]!r}")
     name, rest = match.group(), text[match.end() :]
+    # p/x is gdb's way to say p -x.
+    name, slash, base = name.partition("/") if name in _GDB else (name, "", "")
+    rest = f" -{base}{rest}" if slash else rest
     pieces = dict[str, str]()
     kept = 0
     marks = [*_marks(rest), (len(rest), "")]

@@ -20,7 +20,7 @@ from drgn.commands import CommandError
 from postmortem.dump.damage import damage
 from postmortem.errors import PostmortemError, UsageError
 from postmortem.render.clean import clean
-from postmortem.shell import crash
+from postmortem.shell import addresses, crash
 from postmortem.shell.line import Line, expand, is_comment, parse
 
 if TYPE_CHECKING:
@@ -210,6 +210,8 @@ class Session:
         if command is not None:
             self.last = command.run(self, rest)
         elif name in crash.names(self.prog):
+            if name in addresses.COMMANDS:
+                rest = addresses.addressed(self.prog, name, rest)
             self.last = crash.run(self.prog, name, rest, self.out)
         else:
             self._implied(name, rest)

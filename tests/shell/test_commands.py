@@ -202,3 +202,44 @@ def test_refs_say_who_points_there(shell: Shell) -> None:
     # The thread's group leader is the task itself.
     own = task.address + prog.type("struct task_struct").member("group_leader").offset
     assert re.search(rf"^{own:#x}: .*task_struct", said, re.MULTILINE)
+
+
+def test_states_have_the_names_that_crash_gives_them(shell: Shell) -> None:
+    line = next(line for line in shell.says("ps 1").splitlines() if line.endswith(" init"))
+    assert line.split()[4] == "IN"
+    assert re.search(r"^ +RU: \d+$", shell.says("ps -S"), re.MULTILINE)
+    assert re.search(r"^\[.*\] +\[IN\]  PID: 1 ", shell.says("ps -m"), re.MULTILINE)
+
+
+def test_foreach_takes_those_names(shell: Shell) -> None:
+    assert 'COMMAND: "init"' in shell.says("foreach IN bt")
+    assert 'COMMAND: "init"' not in shell.says("foreach RU bt")
+
+
+def test_members_of_unnamed_unions_have_their_offsets(shell: Shell) -> None:
+    # include/linux/mm_types.h: lru and buddy_list share one place behind flags.
+    said = shell.says("struct -o page")
+    assert re.search(r"^ +\[8\] +struct list_head lru;$", said, re.MULTILINE)
+    assert re.search(r"^ +\[8\] +struct list_head buddy_list;$", said, re.MULTILINE)
+
+
+def test_a_variable_of_each_cpu_has_an_address_for_each(shell: Shell) -> None:
+    from drgn.helpers.linux.percpu import per_cpu_ptr
+
+    prog = machine_named("6.12-null-chain").prog
+    lines = shell.says("p runqueues").splitlines()
+    assert lines[1].strip() == "struct rq runqueues;"
+    for cpu in (0, 1):
+        assert f"  [{cpu}]: {per_cpu_ptr(prog['runqueues'].address_of_(), cpu).value_():x}" in lines
+
+
+def test_text_without_a_declared_length_is_shown(shell: Shell) -> None:
+    assert '"Linux version 6.12' in shell.says("p linux_banner")
+
+
+def test_gdb_s_way_to_ask_for_hexadecimal(shell: Shell) -> None:
+    assert shell.says("p/x 17") == "17 = (int)0x11\n"
+
+
+def test_the_firmware_s_map_has_the_machine_s_memory(shell: Shell) -> None:
+    assert "E820_RAM" in shell.says("mach -m")

@@ -38,6 +38,10 @@ def sys_(session: Session, calls: bool, taint: bool, rest: tuple[str, ...]) -> A
 
 def _taint(session: Session) -> None:
     taints = session.case.system.taint
+    mask = _number(session.prog, "tainted_mask")
+    if mask is not None:
+        letters = "".join(str(taint)[:1] for taint in taints)
+        session.out.write(clean(f"TAINTED_MASK: {mask:x}  {letters}") + "\n")
     if not taints:
         session.out.write("not tainted\n")
     for taint in taints:
@@ -100,9 +104,13 @@ def _module_symbols(session: Session, name: str) -> None:
 
 
 @command("mach", "machine")
-def mach(session: Session) -> None:
+@click.option("-m", "memory", is_flag=True, help="The firmware's map of physical memory (x86).")
+def mach(session: Session, memory: bool) -> None:
     """Show the hardware as the kernel saw it: CPUs, memory, page size, limits."""
     system, prog = session.case.system, session.prog
+    if memory:
+        _memory_map(session)
+        return
     rows: list[tuple[str, object]] = [
         ("MACHINE TYPE", system.arch),
         ("MEMORY SIZE", f"{(system.memory_bytes or 0) >> 20} MiB" if system.memory_bytes else None),
@@ -118,6 +126,22 @@ def mach(session: Session) -> None:
     for title, value in rows:
         if value is not None:
             session.out.write(clean(f"{title:>18}: {value}") + "\n")
+
+
+def _memory_map(session: Session) -> None:
+    """``e820_table``: what the firmware told, as far as the kernel changed nothing."""
+    try:
+        table = session.prog["e820_table"]
+        entries = [table.entries[number] for number in range(min(int(table.nr_entries), 4096))]
+    except KeyError:
+        raise UsageError("mach -m: this kernel keeps no e820 table") from None
+    session.out.write("      PHYSICAL ADDRESS RANGE         TYPE\n")
+    for entry in entries:
+        start = int(entry.addr)
+        kind = entry.type.format_(type_name=False).removeprefix("E820_TYPE_")
+        session.out.write(
+            clean(f"{start:016x} - {start + int(entry.size):016x}  E820_{kind}") + "\n"
+        )
 
 
 def _number(prog: drgn.Program, name: str) -> int | None:

@@ -11,6 +11,7 @@ import drgn
 from postmortem.errors import UsageError
 from postmortem.render.clean import clean
 from postmortem.shell import crash
+from postmortem.shell.addresses import addressed
 from postmortem.shell.command import command
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 # ``runqueues:0``, ``runqueues:a``: one CPU's copies, which is crash's own syntax.
 _PER_CPU = re.compile(r"[A-Za-z_][\w.\[\]]*:(?:a|all|[\d,-]+)?")
 _MAX_CHARS = 1 << 20
+_MAX_NESTED = 8
+_COMPOUND = (drgn.TypeKind.STRUCT, drgn.TypeKind.UNION)
 
 
 @command("p", "values", raw=True)
@@ -39,10 +42,53 @@ def p(session: Session, base: int | None, expression: str) -> Any:
         return crash.run(session.prog, "p", flag + expression, session.out)
     from postmortem.shell.expression import evaluate
 
-    value = evaluate(session.prog, expression)
+    value = whole_array(evaluate(session.prog, expression))
+    if _is_per_cpu(session.prog, value):
+        _copies(session, expression, value)
+        return value
     text = value.format_(integer_base=base or radix, dereference=False)
     session.out.write(_printable(f"{expression} = {text[:_MAX_CHARS]}") + "\n")
     return value
+
+
+def whole_array(value: drgn.Object) -> drgn.Object:
+    """An array that is declared without a length (``linux_banner``) is as long as its symbol."""
+    type_ = value.type_
+    if type_.kind != drgn.TypeKind.ARRAY or type_.length or value.address_ is None:
+        return value
+    try:
+        symbol = value.prog_.symbol(value.address_)
+        length = min(symbol.size, _MAX_CHARS) // drgn.sizeof(type_.type)
+        if drgn.sizeof(type_.type) == 1:
+            # Its symbol ends where the next one begins, which may be far behind the text.
+            length = min(length, len(value.string_()) + 1)
+    except (LookupError, TypeError):
+        return value
+    if symbol.address != value.address_ or not length:
+        return value
+    array = value.prog_.array_type(type_.type, length)
+    return drgn.Object(value.prog_, array, address=value.address_)
+
+
+def _is_per_cpu(prog: drgn.Program, value: drgn.Object) -> bool:
+    """Whether a variable is one of each CPU's own: then its symbol is only an offset."""
+    try:
+        size = prog.symbol("__per_cpu_end").address - prog.symbol("__per_cpu_start").address
+        start = prog.symbol("__per_cpu_start").address
+    except LookupError:
+        return False
+    return value.address_ is not None and start <= value.address_ < start + size
+
+
+def _copies(session: Session, name: str, value: drgn.Object) -> None:
+    from drgn.helpers.linux.percpu import per_cpu_ptr
+
+    from postmortem.kernel.system import present_cpus
+
+    out = ["PER-CPU DATA TYPE:", f"  {value.type_.type_name()} {name};", "PER-CPU ADDRESSES:"]
+    for cpu in present_cpus(session.prog):
+        out.append(f"  [{cpu}]: {per_cpu_ptr(value.address_of_(), cpu).value_():x}")
+    session.out.write("\n".join(map(clean, out)) + "\n")
 
 
 def _printable(text: str) -> str:
@@ -80,7 +126,7 @@ def _struct(session: Session, kind: str, offsets: bool, rest: str) -> Any:
         offsets = True
         words.remove("-o")
     if not offsets:
-        return crash.run(session.prog, kind, rest, session.out)
+        return crash.run(session.prog, kind, addressed(session.prog, kind, rest), session.out)
     if not words or len(words) > 2:
         raise UsageError(f"{kind} -o takes a type and perhaps an address")
     name, _, chosen = words[0].partition(".")
@@ -93,7 +139,7 @@ def _struct(session: Session, kind: str, offsets: bool, rest: str) -> Any:
     out = [f"{kind} {name} {{"]
     for member in type_.members or ():
         if not wanted or member.name in wanted:
-            out.append(_member(member, address))
+            out += _member(member, 0, address, 1)
     for nested in sorted(missing):
         offset = drgn.offsetof(type_, nested)
         out.append(f"  {_place(offset * 8, address)} {nested};")
@@ -114,16 +160,31 @@ def _type(prog: drgn.Program, kind: str, name: str) -> drgn.Type:
     raise UsageError(f"no {kind} {name!r} is known here")
 
 
-def _member(member: drgn.TypeMember, address: int | None) -> str:
+def _member(member: drgn.TypeMember, before: int, address: int | None, depth: int) -> list[str]:
+    """A member with its offset; an unnamed struct or union with those of its members.
+
+    :param before: Bits from the start of the outermost struct.
+    """
+    at = before + member.bit_offset
+    place = _place(at, address)
+    indent = "    " * (depth - 1)
+    declared = member.type.type_name()
+    inner = member.type
+    if "<anonymous>" in declared and inner.kind in _COMPOUND and depth < _MAX_NESTED:
+        keyword = "union" if inner.kind == drgn.TypeKind.UNION else "struct"
+        lines = [f"  {' ' * len(place)} {indent}{keyword} {{"]
+        for each in inner.members or ():
+            lines += _member(each, at, address, depth + 1)
+        name = f" {member.name}" if member.name else ""
+        return [*lines, f"  {' ' * len(place)} {indent}}}{name};"]
     bits = f":{member.bit_field_size}" if member.bit_field_size else ""
-    declared = member.type.type_name() if member.type.type_name() else "struct {...}"
-    name = f"{member.name or ''}{bits}"
-    return f"  {_place(member.bit_offset, address)} {_declaration(declared, name)};"
+    return [f"  {place} {indent}{_declaration(declared, f'{member.name or str()}{bits}')};"]
 
 
 def _place(bit_offset: int, address: int | None) -> str:
     offset = bit_offset // 8
-    return f"[{offset}]" if address is None else f"[{address + offset:x}]"
+    place = f"[{offset}]" if address is None else f"[{address + offset:x}]"
+    return f"{place:>6}"
 
 
 def _declaration(type_name: str, name: str) -> str:
