@@ -269,7 +269,7 @@ def _finding(ctx: Context, facts: Facts, trouble: Trouble, reports: list[Report]
             *(item for report in reports[:1] for item in log_evidence(report)),
         ),
         culprit=culprit,
-        caused_by=_died_of(ctx, root),
+        caused_by=_died_of(ctx, facts, root),
         next_steps=_next_steps(facts, trouble, culprit),
         signature=reports[0].signature if reports else _signature(first),
         blocks=(Block("Who waits for whom", lines, holds=Holds.WAITS), *_stacks(graph, trouble)),
@@ -502,9 +502,13 @@ _DOES = {
 """What a root does with what others wait for, where it does not hold it."""
 
 
-def _died_of(ctx: Context, root: Node) -> tuple[str, ...]:
+def _died_of(ctx: Context, facts: Facts, root: Node) -> tuple[str, ...]:
     """A task that died of an Oops with a lock in its hands."""
+    from postmortem.judge.left_locks import owner_by_code
+
     report = index_of(ctx).deadly_of.get(root.pid) if root.pid is not None else None
+    if report is None and root.exited and root.pid is None:
+        report = owner_by_code(ctx, facts).get(root.id)
     return () if report is None else (report_id(report),)
 
 

@@ -28,10 +28,16 @@ _MAX_FRAMES = 6
 def tell(root: Root) -> Finding:
     """The finding of one trouble: what it is, who did it, how that is known."""
     if root.cycle:
-        return _circle(root)
-    if root.cpu is None:
-        return _sleeping_holder(root)
-    return _cpu_root(root, root.cpu)
+        finding = _circle(root)
+    elif root.cpu is None:
+        finding = _sleeping_holder(root)
+    else:
+        finding = _cpu_root(root, root.cpu)
+    # All of it was read from memory: stacks, registers, locks, time stamps.
+    return replace(
+        finding,
+        evidence=tuple(replace(item, strength=Strength.SHOWN) for item in finding.evidence),
+    )
 
 
 def _seconds(stuck: Stuck | None) -> str:
@@ -294,7 +300,6 @@ def _cpu_evidence(state: CpuState, stuck: Stuck | None) -> list[Evidence]:
                     else ""
                 ),
                 f"{where}, RFLAGS",
-                Strength.SHOWN,
             )
         )
     if state.silent_ns and state.silent_ns > 1e9:
@@ -302,7 +307,6 @@ def _cpu_evidence(state: CpuState, stuck: Stuck | None) -> list[Evidence]:
             Evidence(
                 f"its timer interrupt is {state.silent_ns / 1e9:.1f} s overdue",
                 f"hrtimer_bases of {where}",
-                Strength.SHOWN,
             )
         )
     if state.running_ns:
@@ -311,7 +315,6 @@ def _cpu_evidence(state: CpuState, stuck: Stuck | None) -> list[Evidence]:
                 f"its task has run for {state.running_ns / 1e9:.1f} s without a switch"
                 f" ({state.policy})",
                 "sched_info.last_arrival",
-                Strength.SHOWN,
             )
         )
     if stuck is not None and stuck.starved is not None:
@@ -322,7 +325,6 @@ def _cpu_evidence(state: CpuState, stuck: Stuck | None) -> list[Evidence]:
                 f"{task.comm} ({task.pid}, {stuck.starved.policy}) has waited for the CPU for "
                 f"{stuck.starved.wait_ns / 1e9:.1f} s" + (f", and {more} more" if more else ""),
                 "sched_info.last_queued",
-                Strength.SHOWN,
             )
         )
     if state.watchdog_ns and state.watchdog_ns > 5e9:

@@ -154,6 +154,11 @@ def _user(finding: Finding, report: Report, system: System) -> Finding:
     )
 
 
+def _nmi(finding: Finding, report: Report, system: System) -> Finding:
+    """What an NMI interrupts has no part in it."""
+    return replace(finding, culprit=Culprit(cpu=finding.culprit.cpu))
+
+
 def _hardware(finding: Finding, report: Report, system: System) -> Finding:
     return hardware.told(finding, report)
 
@@ -164,4 +169,5 @@ _STORIES = {
     Kind.USER_REQUESTED: _user,
     Kind.ROOT_MOUNT: _root,
     Kind.MACHINE_CHECK: _hardware,
+    Kind.NMI: _nmi,
 }

@@ -50,6 +50,26 @@ def test_a_lock_that_nobody_wants_is_not_told(waiters: int) -> None:
     assert "zorb_lock" not in told(waiters=waiters).explanation
 
 
+def test_an_owner_that_is_gone_is_told_by_the_code_of_its_oops() -> None:
+    ctx = context(log(*oops(pid=700)))
+    graph = Graph()
+    graph.add(Node("lock", NodeKind.LOCK, "mutex zorb_lock [zorb]", address=0xFFFF1230))
+    graph.add(Node("gone", NodeKind.TASK, "a task that has exited", doing=Doing.GONE))
+    graph.add(Node("w", NodeKind.TASK, "w (80)", pid=80))
+    graph.link(Edge("lock", "gone", EdgeKind.HELD))
+    graph.link(Edge("w", "lock", EdgeKind.WAITS))
+    ctx.memo["who waits"] = Facts(graph, from_dump=True)
+    report = ctx.reports[0]
+    plain = with_left_locks(ctx, finding_of(ctx, report), report)
+    assert "zorb_lock" not in plain.explanation
+    del ctx.memo["kept locks"]
+    ctx.memo["owners by code"] = {"gone": report}
+    found = with_left_locks(ctx, finding_of(ctx, report), report)
+    assert "It most likely died holding mutex zorb_lock [zorb]; w (80) waits for it." in (
+        found.explanation
+    )
+
+
 def test_the_machine_that_died_so() -> None:
     """pm_config_apply() takes pm_config_mutex, starts pm_reloader, and dereferences NULL."""
     verdict = machine_named("6.1-oops-then-sysrq").case.analyze().verdict

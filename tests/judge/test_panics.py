@@ -92,3 +92,31 @@ def test_failure_of_a_device_right_before_a_panic_is_evidence_too() -> None:
 
     assert said("   99.999950")
     assert not said("   99.000000")
+
+
+def test_what_an_nmi_interrupts_is_not_to_blame() -> None:
+    found = story(
+        log(
+            "Uhhuh. NMI received for unknown reason 3d on CPU 2.",
+            "Kernel panic - not syncing: NMI: Not continuing",
+            *TRACE,
+        )
+    )
+    assert (found.culprit.function, found.culprit.task) == (None, None)
+
+
+@pytest.mark.parametrize(("frame", "who"), [
+    (" write_sysrq_trigger+0x5a/0x70", " by task 700 (zsh)."), (" sysrq_key+0x5a/0x70", "."),
+])  # fmt: skip
+def test_a_key_is_pressed_above_any_task(frame: str, who: str) -> None:
+    found = story(
+        log(
+            "sysrq: Trigger a crash",
+            "Kernel panic - not syncing: sysrq triggered crash",
+            "CPU: 2 PID: 700 Comm: zsh Not tainted 6.9.0 #1", "Call Trace:", " <TASK>",
+            " panic+0x1/0x2", " sysrq_handle_crash+0x16/0x20", " __handle_sysrq+0xa7/0x190",
+            frame, " </TASK>",
+        )
+    )  # fmt: skip
+    assert found.explanation == f"The crash was requested with sysrq c{who}"
+    assert (found.culprit.task is None) == (who == ".")
