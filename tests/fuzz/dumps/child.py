@@ -30,7 +30,7 @@ from postmortem.steps import notes
 from tests.fuzz.dumps.image import Image
 
 CPU_SECONDS = 20
-WALL_SECONDS = 120
+WALL_SECONDS = 600
 MEMORY_BYTES = 2 << 30
 NAMED = ("hung", "waits", "locks", "lockups", "stacks", "oom", "oops", "panic", "crash")
 """Plugins that are asked by their names too."""
