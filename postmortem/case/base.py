@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from postmortem.errors import UsageError
-from postmortem.model.findings import Block, Export, Finding, Table, Text
+from postmortem.model.findings import Block, Confidence, Export, Finding, Table, Text
 from postmortem.model.problems import Problems
 from postmortem.model.report import Record, Report
 from postmortem.model.result import Analysis, Input, System, TaskStack
@@ -57,6 +57,12 @@ class Options:
     plugin_files: tuple[Path, ...] = ()
     """Python files whose plugins are there too."""
     progress: Progress | None = None
+
+
+def _less_sure(finding: Finding) -> Finding:
+    """What rests on memory that changes under the reader proves nothing."""
+    sure = finding.confidence is Confidence.CERTAIN
+    return replace(finding, confidence=Confidence.LIKELY) if sure else finding
 
 
 class Case(Shown):
@@ -254,8 +260,9 @@ class Case(Shown):
                     results += run_plugin(item, ctx, values.get(item.name, {}))
                 elif named:
                     raise UsageError(f"{item.name} can't run on this input: {lack}")
-        self._look_again()
         findings = tuple(item for item in results if isinstance(item, Finding))
+        if self._moved():
+            findings = tuple(map(_less_sure, findings))
         with self.timed("diagnose"):
             findings, verdict = diagnose(findings, ctx)
         asked = tuple(item.name for item in plugins) if named else ()
@@ -283,8 +290,9 @@ class Case(Shown):
     def read_facts(self) -> None:
         """Read what every judgement needs, in the order in which one builds on the other."""
 
-    def _look_again(self) -> None:
-        """Note what changed while it was read."""
+    def _moved(self) -> bool:
+        """Whether the input changed while it was read; a problem, too, if so."""
+        return False
 
     def _log_tail(self) -> tuple[str, ...]:
         return ()

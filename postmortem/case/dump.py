@@ -15,6 +15,7 @@ from postmortem.dump.dump import Dump, described
 from postmortem.errors import PostmortemError
 from postmortem.inputs.recognise import Input as Recognised
 from postmortem.inputs.recognise import InputKind
+from postmortem.kernel.memo import keep
 from postmortem.model.problems import Problems
 from postmortem.model.report import Record, Report
 from postmortem.model.result import Input, System, TaskStack
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from postmortem.kernel.tasks.stack_groups import Stacks
     from postmortem.kernel.tasks.tasks import TaskList
 
+_READ_AGAIN = 2
+"""How often what contradicts itself is read again where memory changes meanwhile."""
 _TAIL_LINES = 15
 """How much of the log's end is shown."""
 
@@ -172,9 +175,23 @@ class DumpCase(Case):
         prog = self.prog
         with self.timed("facts"):
             found = attempt(self.problems, "tasks", lambda: all_tasks(prog))
+            for _ in range(_READ_AGAIN):
+                if found is None or not found.problems or not self._moves():
+                    break
+                # A task that exits takes the walk along to nowhere: the next one may go through.
+                keep(prog, all_tasks, None)
+                again = attempt(Problems(), "tasks", lambda: all_tasks(prog))
+                if again is not None and len(again.problems) < len(found.problems):
+                    found = again
+                keep(prog, all_tasks, found)
         if found is not None:
             self.problems.extend(found.problems)
         return found
+
+    def _moves(self) -> bool:
+        """Whether the memory changes under the reader."""
+        live = self._input.kind == InputKind.KCORE.value
+        return live or tuple(map(_written, self._watched)) != self._written
 
     @cached_property
     def system(self) -> System:
@@ -229,13 +246,13 @@ class DumpCase(Case):
         # The order in which problems are listed.
         self.reports, self.system, self.cpus  # noqa: B018
 
-    def _look_again(self) -> None:
+    def _moved(self) -> bool:
         now = tuple(map(_written, self._watched))
-        if any(a is not None and a != b for a, b in zip(now, self._written, strict=True)):
-            self.problems.say(
-                "input",
-                "the file was written to while it was read: what was found may contradict itself",
-            )
+        moved = any(a is not None and a != b for a, b in zip(now, self._written, strict=True))
+        if moved:
+            why = "the file was written to while it was read: what was found may contradict itself"
+            self.problems.say("input", why)
+        return moved
 
     def _log_tail(self) -> tuple[str, ...]:
         return tuple(

@@ -32,6 +32,9 @@ _NONSENSE: tuple[type[Exception], ...] = (
     ValueError,
     struct.error,  # fewer bytes than there should be
     OSError,  # the file or the disk below it
+    RecursionError,  # types or objects that lie in each other without an end
+    NotImplementedError,  # a type that no kernel has, which drgn does not know either
+    SyntaxError,  # a name of a type that is none
 )
 """Raised by our own code too, on purpose, where what was read makes no sense."""
 

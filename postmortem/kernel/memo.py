@@ -19,7 +19,7 @@ def fact(
 
     Further parameters are those of the first call.
     """
-    key = f"postmortem {read.__module__}.{read.__qualname__}"
+    key = _key(read)
 
     @wraps(read)
     def reader(prog: drgn.Program, /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -29,3 +29,15 @@ def fact(
         return found
 
     return reader
+
+
+def keep(prog: drgn.Program, read: Callable[..., T], value: T | None) -> None:
+    """Let a fact have this value from now on; ``None``: let it be read again."""
+    if value is None:
+        prog.cache.pop(_key(read), None)
+    else:
+        prog.cache[_key(read)] = value
+
+
+def _key(read: Callable[..., object]) -> str:
+    return f"postmortem {read.__module__}.{read.__qualname__}"

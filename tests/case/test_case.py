@@ -15,7 +15,9 @@ import zstandard
 import postmortem
 from corpus.exam import faults
 from postmortem.errors import PostmortemError, UsageError
-from postmortem.model.findings import Kind
+from postmortem.kernel.memo import fact
+from postmortem.kernel.tasks.tasks import TaskList
+from postmortem.model.findings import Confidence, Kind, Problem
 from postmortem.render.json import document
 from tests.conftest import DUMPS, Machine, machine_named
 
@@ -206,5 +208,21 @@ def test_a_dump_that_is_written_to_while_it_is_read_is_said_to_be(tmp_path: Path
         case.read_facts()
         with path.open("ab") as file:
             file.write(b"more")
-        what = [problem.what for problem in case.run("panic").problems]
-    assert "input" in what
+        analysis = case.analyze()
+    assert "input" in [problem.what for problem in analysis.problems]
+    # It is told all the same, but nothing is proved by memory that changes.
+    assert analysis.verdict.kind is Kind.NULL_DEREFERENCE
+    assert analysis.verdict.confidence is Confidence.LIKELY
+
+
+def test_a_list_that_breaks_off_is_read_again_where_memory_changes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    walks = [TaskList(problems=[Problem("task list", "it breaks off")]), TaskList()]
+    walk = fact(lambda prog: walks.pop(0))
+    monkeypatch.setattr("postmortem.kernel.tasks.tasks.all_tasks", walk)
+    with postmortem.open(machine_named("6.12-null-chain").path, debuginfod=False) as case:
+        monkeypatch.setattr(case, "_moves", lambda: True)
+        assert case.tasks == TaskList()
+        assert walk(case.prog) == TaskList()
+        assert "task list" not in [problem.what for problem in case.problems]

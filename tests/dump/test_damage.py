@@ -20,6 +20,13 @@ HERE = drgn.Object(PROG, PAIR, {"first": 1, "second": 2})
 NOWHERE = drgn.Object(PROG, PAIR, address=0xFFFF_8880_0000_0000)
 
 
+def nested(depth: int) -> drgn.Type:
+    kind = LONG
+    for _ in range(depth):
+        kind = PROG.struct_type("deep", 8, (drgn.TypeMember(kind, "inner"),))
+    return kind
+
+
 def raised(call: Callable[[], Any]) -> Exception:
     with pytest.raises(Exception) as caught:
         call()
@@ -43,6 +50,11 @@ def deep_in_drgn() -> None:
         lambda: struct.unpack("<Q", b"short"),
         lambda: 1 // int(HERE.first - 1),
         deep_in_drgn,
+        # Raised by drgn's C code, which has no frame of its own.
+        lambda: drgn.Object(PROG, nested(2000), address=0).value_(),
+        lambda: drgn.Object(PROG, PROG.int_type("huge", 16, True), 1 << 100) + 1,
+        lambda: PROG.type("struct 1"),
+        lambda: (1 << 70).to_bytes(8, "little"),
     ],
 )
 def test_what_a_dump_can_cause(call: Callable[[], Any]) -> None:

@@ -26,7 +26,17 @@ def image(request: pytest.FixtureRequest, tmp_path: Path) -> Image:
     found = Image(path)
     # Wherever it lies: every kind has something to damage.
     extents = [(0xFFFF_8880_0000_0000 + at, at, 256) for at in range(0, 16 * PAGE, PAGE)]
-    aims = ("thread", "mount", "tasks", "rq.curr", "rq.clock", "tail_id", "tree.pid", "panic_cpu")
+    aims = (
+        "thread",
+        "mount",
+        "tasks",
+        "rq.curr",
+        "rq.clock",
+        "tail_id",
+        "tree.pid",
+        "panic_cpu",
+        "stack",
+    )
     found.targets = dict.fromkeys(
         ("text.comm", "printk.text", "task.list", "tree.pid", *(f"aim.{name}" for name in aims)),
         extents,

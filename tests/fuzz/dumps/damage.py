@@ -266,6 +266,21 @@ def _own_child(rng: random.Random, image: Image, group: str) -> None:
     image.poke(physical, words(start, start))
 
 
+def _wild(rng: random.Random, image: Image, group: str) -> None:
+    """Every CPU jumped to no code, and its stack is full of pointers to no code."""
+    start, physical, size = max(image.targets[group], key=lambda extent: extent[2])
+    image.poke(physical, words(start + 8) * (size // 8))
+    at, end = image.notes[0], sum(image.notes)
+    while at + 12 < end:
+        name, data, kind = struct.unpack("<III", image.read(12, at))
+        if kind == 1 and image.read(4, at + 12) == b"CORE":
+            # struct elf_prstatus: pr_reg at 112, in the order of struct user_regs_struct.
+            registers = at + 12 + 8 + 112
+            for number, value in ((16, start + 8), (17, 0x10), (19, start)):
+                image.write(registers + 8 * number, words(value))
+        at += 12 + (name + 3 & ~3) + (data + 3 & ~3)
+
+
 _aimed("panic_cpu", _to(bytes(4)))
 for _name in ("nr_cpu_ids", "nr_node_ids", "watchdog_thresh"):
     _aimed(_name, _to(b"\xff" * 4))
@@ -274,6 +289,7 @@ for _name in ("tail_id", "rq.clock"):
     _aimed(_name, _flip)
 for _name in ("thread", "mount"):
     _aimed(_name, _itself)
+_aimed("stack", _wild)
 for _name in ("tree.pid", "tree.workers", "tree.btf"):
     _aimed(_name, _own_child)
 

@@ -147,6 +147,7 @@ class _Finder:
             stack = found.by_task.get(task)
             start = stack.sp if stack else low
             self._take("stack.sleeping" if stack else "stack.running", start, end - start)
+            self._take("aim.stack", start, end - start)
 
     def _trees(self) -> None:
         pids = self._prog["init_pid_ns"].idr
