@@ -15,6 +15,7 @@ wrote ``int x[2][3]`` as ``int x[6]``.
 
 from __future__ import annotations
 
+import re
 import struct
 from array import array
 from collections.abc import Callable, Iterator
@@ -44,6 +45,14 @@ _MAX_NAME = 1024
 _MAX_SAME_STRINGS = 16
 """BTF has each string once; this is what a damaged one may have."""
 _POINTER_BYTES = 8
+_MAX_GAPS = 8
+"""Damaged places behind which types are looked for again."""
+_MAX_GAP = 1 << 11
+"""Words that one of them may take."""
+_SAMPLED = 1500
+_MIN_SOUND = 64
+"""So many types in a row that make sense are types."""
+_MIN_FUNCTIONS = 8
 
 
 class BtfError(LookupError):
@@ -76,6 +85,24 @@ class _Steps(dict[int, tuple[int, "dict[int, int] | None"]]):
         return found
 
 
+def _strings_start(data: bytes, type_len: int, str_off: int, str_len: int) -> int:
+    """Where the strings begin that follow the types; 0 if nothing looks like them.
+
+    The types' length, the strings' offset and the strings' length say the same, so that one
+    of them may be damaged. Else by what they look like: text and NULs to the end.
+    """
+    size = len(data)
+    for at in (24 + str_off, 24 + type_len, size - str_len):
+        if at % 4 == 0 and 24 < at < size and _NAMES.match(data, at):
+            return at
+    first = max(24, len(data.rstrip(_TEXT)))
+    return next((at for at in range(first & ~3, size - 64, 4) if _NAMES.match(data, at)), 0)
+
+
+_NAMES = re.compile(rb"\0(?:[ -~]+\0){8}")
+_TEXT = bytes((0, *range(0x20, 0x7F)))
+
+
 class Btf:
     """One BTF section: vmlinux's, or a module's on top of vmlinux's.
 
@@ -92,12 +119,18 @@ class Btf:
         magic, _version, _flags, header, type_off, type_len, str_off, str_len = struct.unpack_from(
             "<HBBIIIII", data
         )
-        if magic != MAGIC:
-            raise BtfError(f"no BTF: magic is {magic:#x}")
         types_end = header + type_off + type_len
         strings_end = header + str_off + str_len
-        if header < 24 or types_end > len(data) or strings_end > len(data) or type_len % 4:
-            raise BtfError("BTF header contradicts its size")
+        sound = header >= 24 and types_end <= len(data) >= strings_end and not type_len % 4
+        mended = ""
+        if magic != MAGIC or not sound:
+            # Where it lies is known by its symbols: the sections are told by their shape.
+            types_end = _strings_start(data, type_len, str_off, str_len)
+            if not types_end:
+                why = "BTF header contradicts its size"
+                raise BtfError(why if magic == MAGIC else f"no BTF: magic is {magic:#x}")
+            header, type_off, str_off, strings_end = 24, 0, types_end - 24, len(data)
+            mended = "the header is damaged: types and names were told by their shape"
         self._words = array("I")
         self._words.frombytes(data[header + type_off : types_end])
         self._strings = data[header + str_off : strings_end]
@@ -107,7 +140,7 @@ class Btf:
         self._by_name: dict[int, dict[int, int]] = {kind: {} for kind in _NAMED}
         self._repeated: list[int] = []
         """Types whose name, or lack of one, another type of that kind has too."""
-        self.damage = self._index()
+        self.damage = ". ".join(filter(None, (mended, self._index())))
         """Why the types break off, if they do; those before are good."""
         self._names: dict[int, dict[str, int]] = {}
         self._constants: dict[str, int] | None = None
@@ -115,13 +148,28 @@ class Btf:
 
     def _index(self) -> str:
         """Note where each type starts and which names there are, in one pass."""
+        broken: list[str] = []
+        at = self._index_from(0, broken)
+        while at < len(self._words) and len(broken) < _MAX_GAPS:
+            resumed = self._resume(at)
+            if resumed is None:
+                break
+            at, lost = resumed
+            absent = len(self._words)
+            self._words.extend((0, 0, 0))  # a type of no kind, for those that were lost
+            self._where.extend([absent] * lost)
+            broken[-1] += f"; {lost} are lost"
+            at = self._index_from(at, broken, absent)
+        return ". ".join(broken)
+
+    def _index_from(self, at: int, broken: list[str], limit: int = 0) -> int:
+        """Index from a word on; where the types break off, and why in ``broken``."""
         words = self._words
         note = self._where.append
         repeat = self._repeated.append
         steps = _Steps(self._by_name)
-        end = len(words)
-        type_id = self.first_id
-        at = 0
+        end = limit or len(words)
+        type_id = self.end_id
         try:
             while at < end:
                 step, names = steps[words[at + 1]]
@@ -131,11 +179,55 @@ class Btf:
                 at += step
                 type_id += 1
         except (BtfError, IndexError) as exc:
-            return f"types break off at {type_id}: {exc}"
+            broken.append(f"types break off at {type_id}: {exc}")
+            return at
         if at != end:
             self._where.pop()
-            return f"type {type_id - 1} is cut off"
-        return ""
+            broken.append(f"type {type_id - 1} is cut off")
+        return len(words)
+
+    def _resume(self, broken: int) -> tuple[int, int] | None:
+        """Where sound types begin again behind a damaged word, and how many were lost.
+
+        The number is that with which functions refer to prototypes again: ids are nothing
+        but positions.
+        """
+        end = len(self._words)
+        for at in range(broken + 1, min(end, broken + _MAX_GAP)):
+            kinds = self._sound_types(at, end)
+            if kinds is not None:
+                lost = self._lost(kinds, at - broken)
+                return None if lost is None else (at, lost)
+        return None
+
+    def _sound_types(self, at: int, end: int) -> list[tuple[int, int]] | None:
+        """Kind and size word of the types from a word on; ``None`` unless all make sense."""
+        words, strings, first = self._words, self._strings, self._first_string
+        found: list[tuple[int, int]] = []
+        while at + 2 < end and len(found) < _SAMPLED:
+            name, info, size = words[at : at + 3]
+            kind = info >> 24 & 0x1F
+            if not INT <= kind <= ENUM64:
+                return None
+            start = name - first
+            if start > 0 and (start >= len(strings) or strings[start - 1]):
+                return None
+            found.append((kind, size))
+            at += 3 + _EXTRA_FIXED.get(kind, 0) + _EXTRA_EACH.get(kind, 0) * (info & 0xFFFF)
+        return found if len(found) >= _MIN_SOUND or at == end else None
+
+    def _lost(self, kinds: list[tuple[int, int]], words: int) -> int | None:
+        """How many types the gap held, by the functions behind it."""
+        first = self.end_id
+        best = (0, -1)
+        for lost in range(words // 3 + 2):
+            base = first + lost
+            targets = [size - base for kind, size in kinds if kind == FUNC and size >= base]
+            inside = [at for at in targets if at < len(kinds)]
+            right = sum(kinds[at][0] == FUNC_PROTO for at in inside)
+            if inside and right * 20 >= len(inside) * 19:
+                best = max(best, (right, lost))
+        return best[1] if best[0] >= _MIN_FUNCTIONS else None
 
     @property
     def string_end(self) -> int:

@@ -18,6 +18,7 @@ from postmortem.dump import elf, kdump
 from postmortem.dump.open_elf import open_elf, open_kcore
 from postmortem.dump.open_kdump import open_kdump, open_split
 from postmortem.dump.opened import Core, DumpInfo, excluded_pages, limited
+from postmortem.dump.without_tables import map_image
 from postmortem.errors import (
     PostmortemError,
     UnknownInputError,
@@ -84,6 +85,9 @@ def open_input(given: Input, *, progress: Progress | None = None) -> Core:
         ) from None
     size = given.paths[0].stat().st_size
     info = replace(core.info, size=size)
+    if map_image(core.program, info.vmcoreinfo, info.memory_end):
+        sentence = "page tables of the kernel's image are lost: it is read by phys_base"
+        info = limited(info, sentence)
     if given.outer:
         info = replace(
             info,

@@ -14,6 +14,7 @@ from postmortem.dump.btf_file import check_types, read_btf_file
 from postmortem.dump.core import Core
 from postmortem.dump.debuginfo import DebugInfo, SourceLine, find_debug_info
 from postmortem.dump.selfdescribe import complete, describe
+from postmortem.inputs.recognise import InputKind
 from postmortem.model.findings import Problem
 from postmortem.model.frame import Frame
 
@@ -87,7 +88,9 @@ def described(
     """
     vmcoreinfo = dict(core.info.vmcoreinfo)
     given = None if btf is None else read_btf_file(btf, core)
-    own = describe(core.program, vmcoreinfo, given)
+    live = core.info.kind is InputKind.KCORE
+    memory_end = 0 if live else core.info.memory_end
+    own = describe(core.program, vmcoreinfo, given, memory_end)
     if btf is not None:
         check_types(core.program, btf, own)
     search = find_debug_info(

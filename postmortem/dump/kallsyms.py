@@ -19,7 +19,7 @@ from itertools import pairwise
 
 import drgn
 
-from postmortem.dump.damage import damage
+from postmortem.dump.damage import damage, tolerated
 
 _TOKENS = 256
 _PER_BLOCK = 256
@@ -40,6 +40,8 @@ _MAX_ALIASES = 64
 _LETTERS = "abcdginprstuvwABCDGINPRSTUVW?-"
 """Types of symbols that nm knows."""
 _PAGE = 4096
+_IMAGES = 0xFFFFFFFF80000000
+"""__START_KERNEL_map: no kernel lies below."""
 
 
 @dataclass(frozen=True)
@@ -67,21 +69,41 @@ class Kallsyms:
     """
 
     def __init__(self, prog: drgn.Program, table: KallsymsTable, stext: int = 0) -> None:
-        self.count = int(prog.read_u32(table.num_syms))
         size = table.token_table - table.names
-        # A name takes at least a length and one code.
-        if not 0 < 2 * self.count <= size <= _MAX_NAMES_BYTES or self.count > _MAX_SYMBOLS:
-            raise LookupError(f"it claims {self.count} symbols in {size} bytes")
+        if not 0 < size <= _MAX_NAMES_BYTES:
+            raise LookupError(f"its names would have {size} bytes")
         self._tokens = _read_tokens(prog, table)
         self._data, self.missing_bytes = read_available(prog, table.names, size)
+        self.count = self._count(prog, table.num_syms)
         self._blocks: dict[int, list[int]] = {}
-        self._markers, behind_markers = self._find_markers(table.names)
-        self.address = self._find_addresses(prog, table, stext)
-        self._ranks = None if self.missing_bytes else self._find_ranks(prog, table, behind_markers)
         self._by_name: dict[str, int] | None = None
         self._more: dict[str, list[int]] = {}
+        try:
+            self._markers, behind_markers = self._find_markers(table.names)
+        except LookupError:
+            counted = len(self._walk(0, _MAX_SYMBOLS)) - 1
+            if self.missing_bytes or counted == self.count:
+                raise
+            self.count = counted  # the number was damaged, but not absurd
+            self._markers, behind_markers = self._find_markers(table.names)
+        self.address = self._find_addresses(prog, table, stext)
+        self._ranks = None if self.missing_bytes else self._find_ranks(prog, table, behind_markers)
 
     # --- names ---------------------------------------------------------------
+
+    def _count(self, prog: drgn.Program, num_syms: int) -> int:
+        """How many symbols there are: what ``kallsyms_num_syms`` says, or how many names."""
+        count = 0
+        with tolerated():
+            count = int(prog.read_u32(num_syms))
+        # A name takes at least a length and one code.
+        if 0 < 2 * count <= len(self._data) and count <= _MAX_SYMBOLS:
+            return count
+        # Behind the last name lie at least four zeroes: the first marker.
+        found = len(self._walk(0, _MAX_SYMBOLS)) - 1
+        if not found or self.missing_bytes:
+            raise LookupError(f"it claims {count} symbols in {len(self._data)} bytes")
+        return found
 
     def name(self, index: int) -> bytes:
         """The letter of the type (as in nm) and the name; empty where it is not readable."""
@@ -255,11 +277,26 @@ class Kallsyms:
             offset = offsets[index]
             return offset if offset >= 0 else base - 1 - offset
 
-        ways = (absolute_percpu, from_base) if base else (from_place,)
-        for way in ways:
+        ways = (absolute_percpu, from_base) if table.relative_base else (from_place,)
+        for way in ways if base or not table.relative_base else ():
             if self._make_sense(way, stext):
                 return way
+        # What the base must be for _stext to lie where VMCOREINFO says; if the base may be
+        # one, it is rather that line which is damaged.
+        absurd = base % _PAGE != 0 or base < _IMAGES
+        place = self._index_of(b"_stext") if stext and table.relative_base and absurd else None
+        if place is not None:
+            base = stext + 1 + offsets[place]
+            if self._make_sense(absolute_percpu, stext):
+                return absolute_percpu
+            base = stext - (offsets[place] & 0xFFFFFFFF)
+            if self._make_sense(from_base, stext):
+                return from_base
         raise LookupError("its addresses make no sense")
+
+    def _index_of(self, name: bytes) -> int | None:
+        """The first symbol of this name, found without an order of names or addresses."""
+        return next(iter(self._find_in_all(name.decode("latin-1"))), None)
 
     def _make_sense(self, address: Callable[[int], int], stext: int) -> bool:
         sampled = [address(index) for index in _samples(self.count)]
@@ -300,7 +337,11 @@ def _samples(count: int) -> list[int]:
 
 def _read_tokens(prog: drgn.Program, table: KallsymsTable) -> list[bytes]:
     """What each code stands for."""
-    starts = struct.unpack(f"<{_TOKENS}H", prog.read(table.token_index, 2 * _TOKENS))
+    starts: tuple[int, ...] = ()
+    with tolerated():
+        starts = struct.unpack(f"<{_TOKENS}H", prog.read(table.token_index, 2 * _TOKENS))
+    if not starts or starts[0] or any(a >= b for a, b in pairwise(starts)):
+        return _split_tokens(prog, table.token_table)  # the index is damaged
     # The last token has no successor that would tell its length.
     text = prog.read(table.token_table, starts[-1])
     text += prog.read_c_string(table.token_table + starts[-1], max_size=_MAX_TOKEN) + b"\0"
@@ -310,6 +351,18 @@ def _read_tokens(prog: drgn.Program, table: KallsymsTable) -> list[bytes]:
         if end < 0:
             raise LookupError("its tokens are damaged")
         tokens.append(text[start:end])
+    return tokens
+
+
+def _split_tokens(prog: drgn.Program, start: int) -> list[bytes]:
+    """The tokens one after the other, as the table has them."""
+    tokens: list[bytes] = []
+    for _ in range(_TOKENS):
+        token = prog.read_c_string(start, max_size=_MAX_TOKEN)
+        if len(token) >= _MAX_TOKEN:
+            raise LookupError("its tokens are damaged")
+        tokens.append(token)
+        start += len(token) + 1
     return tokens
 
 
@@ -415,19 +468,42 @@ def vmlinux_symbols(prog: drgn.Program, vmcoreinfo: Mapping[str, str]) -> Vmlinu
     :raises drgn.FaultError: it is not in the dump.
     """
     stext = _line(vmcoreinfo, "_stext")
-    table = _from_vmcoreinfo(vmcoreinfo)
-    if table is not None:
-        return VmlinuxSymbols(Kallsyms(prog, table, stext))
-    if not stext:
-        raise LookupError("VMCOREINFO does not say where the kernel's text starts")
+    told = _from_vmcoreinfo(vmcoreinfo)
+    first: BaseException | None = None
+    for table, start in _tables(prog, vmcoreinfo, told, stext):
+        try:
+            return VmlinuxSymbols(Kallsyms(prog, table, start))
+        except damage() as exc:
+            first = first or exc
+    if first is not None and told is not None:
+        raise first
+    raise LookupError(
+        "nothing in the kernel image looks like one"
+        if stext
+        else "VMCOREINFO does not say where the kernel's text starts"
+    )
+
+
+def _tables(
+    prog: drgn.Program,
+    vmcoreinfo: Mapping[str, str],
+    told: KallsymsTable | None,
+    stext: int,
+) -> Iterator[tuple[KallsymsTable, int]]:
+    """Where the table may be, and the address of ``_stext`` that it must name.
+
+    First where VMCOREINFO says, then by its shape; at last without asking for ``_stext``,
+    which is one more number that may be damaged.
+    """
     from postmortem.dump.kallsyms_find import tables_by_shape
 
-    for table in tables_by_shape(prog, stext, _line(vmcoreinfo, "init_uts_ns")):
-        try:
-            return VmlinuxSymbols(Kallsyms(prog, table, stext))
-        except damage():
-            continue
-    raise LookupError("nothing in the kernel image looks like one")
+    if told is not None:
+        yield told, stext
+    if stext:
+        for table in tables_by_shape(prog, stext, _line(vmcoreinfo, "init_uts_ns")):
+            yield table, stext
+    if told is not None and stext:
+        yield told, 0
 
 
 def _line(vmcoreinfo: Mapping[str, str], name: str) -> int:

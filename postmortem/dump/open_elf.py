@@ -21,9 +21,9 @@ from postmortem.dump.opened import (
     QEMU_STATES,
     Core,
     DumpInfo,
+    checked_vmcoreinfo,
     crash_time,
     cut_off_sentence,
-    find_vmcoreinfo,
     mib,
     read_notes,
     require_architecture,
@@ -49,13 +49,11 @@ def open_elf(
         raise UnknownInputError(
             f"{name} holds no memory, only headers: it was cut off; copy it again from its origin"
         )
-    text, text_from = said.vmcoreinfo, "note"
-    if not vmcoreinfo.is_plausible(text):
-        text, text_from = (
-            find_vmcoreinfo(memory, name, memory.truncated_bytes > 0, progress),
-            "memory",
-        )
-    program = drgn.Program(vmcoreinfo=text) if text_from == "memory" else drgn.Program()
+    text, text_from = checked_vmcoreinfo(
+        said.vmcoreinfo, memory, name, memory.truncated_bytes > 0, progress
+    )
+    given_text = text != said.vmcoreinfo
+    program = drgn.Program(vmcoreinfo=text) if given_text else drgn.Program()
     set_core(program, source)
     program.cache[QEMU_STATES] = said.cpu_states
     for segment in loads:
@@ -65,7 +63,7 @@ def open_elf(
                 size = min(segment.memsz, (1 << 64) - 1 - address)
                 if size > 0:
                     program.add_memory_segment(address, size, _unmapped, physical)
-    if text_from == "memory" and not any(segment.paddr for segment in loads):
+    if given_text and not any(segment.paddr for segment in loads):
         # Without a VMCOREINFO note drgn takes p_paddr = 0 for absent.
         for address, size, offset in memory.pieces:
             reader = file_reader(source, offset - address)

@@ -20,10 +20,10 @@ from postmortem.dump.memory import KdumpMemory
 from postmortem.dump.opened import (
     Core,
     DumpInfo,
+    checked_vmcoreinfo,
     crash_time,
     cut_off_sentence,
     excluded_pages,
-    find_vmcoreinfo,
     mib,
     read_notes,
     require_architecture,
@@ -44,13 +44,11 @@ def open_kdump(
     # Given in advance because QEMU leaves the utsname empty but for the machine,
     # from which libkdumpfile does not make out the architecture.
     platform = drgn.Platform(drgn.Architecture.X86_64)
-    text, text_from = described.text, "note"
-    if not vmcoreinfo.is_plausible(text):
-        pages = _pages_program(platform, source)
-        _block_pages(pages, described.pages.bad_pages, header.block_size)
-        saved = KdumpMemory(pages, [(image, header)])
-        cut_off = described.pages.lost_bytes > 0
-        text, text_from = find_vmcoreinfo(saved, name, cut_off, progress), "memory"
+    pages = _pages_program(platform, source)
+    _block_pages(pages, described.pages.bad_pages, header.block_size)
+    saved = KdumpMemory(pages, [(image, header)])
+    cut_off = described.pages.lost_bytes > 0
+    text, text_from = checked_vmcoreinfo(described.text, saved, name, cut_off, progress)
     if described.pages.bad_pages:
         bad = described.pages.bad_pages
         program = _guarded_program(platform, described, text, [source], [header], bad)

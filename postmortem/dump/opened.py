@@ -210,6 +210,41 @@ def find_vmcoreinfo(memory: Memory, name: str, cut_off: bool, progress: Progress
     return text
 
 
+def checked_vmcoreinfo(
+    note: bytes, memory: Memory, name: str, cut_off: bool, progress: Progress | None
+) -> tuple[bytes, str]:
+    """VMCOREINFO and where it is from: the note, or the page in memory if that is damaged.
+
+    :raises UnknownInputError: there is neither.
+    """
+    odd = vmcoreinfo.odd_keys(note)
+    plausible = vmcoreinfo.is_plausible(note)
+    if plausible and not odd and not _is_of_another_kernel(note, memory):
+        return note, "note"
+    try:
+        page = find_vmcoreinfo(memory, name, cut_off, progress)
+    except UnknownInputError:
+        if not plausible:
+            raise
+        return vmcoreinfo.without(note, odd), "note"
+    # What only the note says was added on the way into the crash kernel.
+    known = [*odd, *vmcoreinfo.parse(page)]
+    return page + (vmcoreinfo.without(note, known) if plausible else b""), "memory"
+
+
+_BEFORE_NAME = 16
+"""Bytes: a counter comes before the name in kernels that do not say where it is (v5.10)."""
+
+
+def _is_of_another_kernel(text: bytes, memory: Memory) -> bool:
+    """Whether something else lies where the text says that the kernel's name is."""
+    address = vmcoreinfo.utsname_address(text)
+    if address is None:
+        return True
+    found = memory.read(address, _BEFORE_NAME) if address >= 0 else b""
+    return bool(found.strip(b"\0")) and b"Linux\0" not in found
+
+
 def crash_time(values: Mapping[str, str]) -> float | None:
     try:
         seconds = int(values["CRASHTIME"])

@@ -26,6 +26,7 @@ from postmortem.dump.kallsyms import (
     vmlinux_symbols,
 )
 from postmortem.dump.stand_ins import register_stand_ins
+from postmortem.dump.without_tables import map_direct
 from postmortem.dump.xarray import idr_entries
 from postmortem.model.findings import Problem
 
@@ -51,19 +52,26 @@ class Description:
 
 
 def describe(
-    prog: drgn.Program, vmcoreinfo: Mapping[str, str], btf: bytes | None = None
+    prog: drgn.Program,
+    vmcoreinfo: Mapping[str, str],
+    btf: bytes | None = None,
+    memory_end: int = 0,
 ) -> Description:
     """Attach types, symbols, global variables and ORC of the dump to ``prog``.
 
     :param prog: A program with a core, nothing else.
     :param vmcoreinfo: The note's lines as key and value.
     :param btf: types of this very kernel, where its memory has none.
+    :param memory_end: One past the highest physical address, where that may be read.
     """
     problems: list[Problem] = []
     symbols = _find_symbols(prog, vmcoreinfo, problems)
     if symbols is None:
         return Description(False, False, False, 0, tuple(problems))
     prog.register_symbol_finder("kallsyms", symbols, enable_index=0)
+    if memory_end and map_direct(prog, memory_end):
+        why = "those of the direct map are lost: memory is read by page_offset_base"
+        problems.append(Problem("page tables", why))
     unwind = _enable_orc(prog)
     try:
         types = DumpTypes(prog, symbols, btf)

@@ -119,7 +119,11 @@ def utsname_address(text: bytes) -> int | None:
 
     A note of an earlier boot, or somebody's copy of one, names other addresses.
     """
-    values = parse(text)
+    return utsname_of(parse(text))
+
+
+def utsname_of(values: Mapping[str, str]) -> int | None:
+    """The same of its lines."""
     try:
         return (
             int(values["SYMBOL(init_uts_ns)"], 16)
@@ -129,6 +133,45 @@ def utsname_address(text: bytes) -> int | None:
         )
     except (KeyError, ValueError):
         return None
+
+
+_VALUES = {
+    "SYMBOL": re.compile("0*[89a-f][0-9a-f]{15}"),  # the kernel's half of memory
+    "OFFSET": re.compile("[0-9]{1,7}"),
+    "SIZE": re.compile("[0-9]{1,7}"),
+    "LENGTH": re.compile("[0-9]{1,9}"),
+    "NUMBER": re.compile("-?(0x)?[0-9a-f]{1,20}"),
+    "KERNELOFFSET": re.compile("[0-9a-f]{1,16}"),
+    "PAGESIZE": re.compile("[0-9]{4,6}"),
+    "CRASHTIME": re.compile("[0-9]{1,12}"),
+}
+_ALIGNED = {"NUMBER(phys_base)": 0, "KERNELOFFSET": 16}
+"""The image is moved by multiples of 2 MiB (CONFIG_PHYSICAL_ALIGN); how the number is written."""
+_IMAGE_ALIGN = 1 << 21
+
+
+def odd_keys(text: bytes) -> list[str]:
+    """Lines that no kernel writes: damaged, if the rest was written by one."""
+    return [key for key, value in parse(text).items() if _is_odd(key, value)]
+
+
+def _is_odd(key: str, value: str) -> bool:
+    shape = _VALUES.get(key.partition("(")[0])
+    if shape is None or ("(" in key) != key.endswith(")"):
+        return "(" in key
+    if shape.fullmatch(value) is None:
+        return True
+    try:
+        return key in _ALIGNED and int(value, _ALIGNED[key]) % _IMAGE_ALIGN != 0
+    except ValueError:
+        return True
+
+
+def without(text: bytes, keys: Iterable[str]) -> bytes:
+    """The text without the lines of these keys."""
+    odd = {key.encode("ascii", "replace") for key in keys}
+    lines = text.split(b"\0", 1)[0].split(b"\n")
+    return b"\n".join(line for line in lines if line.partition(b"=")[0] not in odd)
 
 
 def build_id(values: Mapping[str, str]) -> str | None:

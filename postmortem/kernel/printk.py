@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 
 import drgn
 
-from postmortem.dump.damage import damage
+from postmortem.dump.damage import damage, readable
 from postmortem.model.findings import Problem
 from postmortem.model.report import Record
 
@@ -389,9 +389,29 @@ def read_log(prog: drgn.Program, vmcoreinfo: Mapping[str, str]) -> Log:
 
     Raises what :func:`read_ring` raises.
     """
-    ring = read_ring(prog, vmcoreinfo)
+    ring = _best_ring(prog, vmcoreinfo)
     lines, user = _lines(ring.records)
     return Log(lines, tuple(ring.problems), user)
+
+
+def _best_ring(prog: drgn.Program, vmcoreinfo: Mapping[str, str]) -> PrintkRing:
+    """By VMCOREINFO; if that fails or does not fit, by symbols and types, if this gives more."""
+    try:
+        told = read_ring(prog, vmcoreinfo)
+    except damage():
+        own = readable(lambda: read_ring(prog, {}))
+        if own is None:
+            raise
+        return own
+    if not told.problems:
+        return told
+    own = readable(lambda: read_ring(prog, {}))
+    return told if own is None or _worth(own) <= _worth(told) else own
+
+
+def _worth(ring: PrintkRing) -> tuple[int, int]:
+    """Records, and those of which all is known."""
+    return len(ring.records), sum(record.level is not None for record in ring.records)
 
 
 def _lines(records: Iterable[PrintkRecord]) -> tuple[tuple[Record, ...], frozenset[int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,9 @@ from pathlib import Path
 import drgn
 import pytest
 
-from postmortem.dump.btf import Btf, BtfError, BtfTypes
+from postmortem.dump.btf import STRUCT, Btf, BtfError, BtfTypes
+from postmortem.dump.selfdescribe import _read_btf
+from tests.conftest import machine_named
 from tests.dump import synthetic as s
 
 STRUCTS = drgn.TypeKindSet({drgn.TypeKind.STRUCT})
@@ -352,3 +355,30 @@ def test_drgn_survives_whatever_damaged_types_say() -> None:
         check=False,
     )
     assert (done.returncode, done.stdout) == (0, "survived\n"), done.stderr
+
+
+@functools.cache
+def real() -> bytes:
+    """The section of a real kernel."""
+    return _read_btf(machine_named("6.12-null-chain").prog)[0]
+
+
+@pytest.mark.parametrize("at", range(0, 24, 4))
+def test_one_bad_word_of_the_header_costs_no_type(at: int) -> None:
+    whole = Btf(real())
+    damaged = Btf(real()[:at] + b"\xa5\x5a\xa5\x5a" + real()[at + 4 :])
+    assert damaged.end_id == whole.end_id
+    assert damaged.members(damaged.find(STRUCT, "task_struct") or 0)[0].name == "thread_info"
+    assert "by their shape" in damaged.damage
+
+
+@pytest.mark.parametrize("size", [4, 4096])
+def test_types_behind_a_damaged_one_keep_their_ids(size: int) -> None:
+    """Ids are nothing but positions: one type too few would make every later one another."""
+    whole = Btf(real())
+    at = 24 + 4 * whole._where[40_000] + 4  # its kind
+    damaged = Btf(real()[:at] + bytes(size) + real()[at + size :])
+    assert "are lost" in damaged.damage
+    assert damaged.end_id == whole.end_id
+    last = next(reversed(list(whole.ids(STRUCT))))
+    assert (damaged.head(last), damaged.members(last)) == (whole.head(last), whole.members(last))
