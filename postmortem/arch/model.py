@@ -79,6 +79,10 @@ class Arch:
     """Whether a value lies in the kernel's half of the address space."""
     is_canonical: Callable[[int], bool]
     """Whether the processor accepts a value as an address at all."""
+    page_bits: tuple[tuple[int, str], ...] = ()
+    """Bits of a page table entry and their names; empty where they are not known here."""
+    page_frame: int = 0
+    """The bits of a page table entry that hold the physical address."""
 
     def is_pointer(self, value: int, alignment: int = 1) -> bool:
         """Whether ``value`` may point to something of the kernel's."""

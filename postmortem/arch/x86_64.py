@@ -92,4 +92,10 @@ ARCH = Arch(
     kernel_segment={"cs": 0x10},  # __KERNEL_CS
     is_kernel=_is_kernel,
     is_canonical=_is_canonical,
+    # arch/x86/include/asm/pgtable_types.h
+    page_bits=(
+        *((0, "PRESENT"), (1, "RW"), (2, "USER"), (3, "PWT"), (4, "PCD"), (5, "ACCESSED")),
+        *((6, "DIRTY"), (7, "PSE"), (8, "GLOBAL"), (63, "NX")),
+    ),
+    page_frame=((1 << 52) - 1) & ~0xFFF,
 )

@@ -93,6 +93,7 @@ def _built_in() -> dict[str, Command]:
         listing,
         log,
         machine,
+        memory,
         own,
         search,
         stacks,

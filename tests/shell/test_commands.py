@@ -243,3 +243,45 @@ def test_gdb_s_way_to_ask_for_hexadecimal(shell: Shell) -> None:
 
 def test_the_firmware_s_map_has_the_machine_s_memory(shell: Shell) -> None:
     assert "E820_RAM" in shell.says("mach -m")
+
+
+def test_the_exception_frame_is_where_the_fault_was(shell: Shell) -> None:
+    assert "[exception RIP: pm_peer_port+" in shell.says("bt -e")
+    assert "no exception frame" in shell.says("bt -e 1")
+
+
+def test_page_table_entries_are_taken_apart(shell: Shell) -> None:
+    # arch/x86/include/asm/pgtable_types.h
+    assert "2916000  (PRESENT|RW|USER|ACCESSED|DIRTY|NX)" in shell.says("pte 8000000002916067")
+    assert "not present" in shell.says("pte 1000")
+    assert "hexadecimal" in shell.complains("pte x")
+
+
+def test_structs_are_found_by_size_and_by_member(shell: Shell) -> None:
+    assert re.search(r"^ +16  struct list_head$", shell.says("whatis -r 16"), re.MULTILINE)
+    assert "struct task_struct" in shell.says("whatis -m mm_struct")
+    assert "no size" in shell.complains("whatis -r abc")
+    assert shell.says("whatis jiffies") == "volatile unsigned long jiffies;\n"
+
+
+def test_a_struct_s_words(shell: Shell) -> None:
+    prog = machine_named("6.12-null-chain").prog
+    link = prog["init_task"].tasks
+    words = shell.says("struct -r list_head init_task.tasks").split()
+    assert words[:3] == [
+        f"{link.address_:x}:",
+        f"{link.next.value_():016x}",
+        f"{link.prev.value_():016x}",
+    ]
+
+
+def test_where_each_page_of_a_task_is(shell: Shell) -> None:
+    said = shell.says("vm -p 1")
+    assert "/bin/busybox" in said
+    assert re.search(r"^[0-9a-f]+ +[0-9a-f]+$", said, re.MULTILINE)
+    assert "a kernel thread" in shell.says("vm -p 2")
+
+
+def test_whole_structs_of_an_address_space(shell: Shell) -> None:
+    assert "(struct mm_struct)" in shell.says("vm -m 1")
+    assert "(struct vm_area_struct)" in shell.says("vm -v 1")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import drgn
 
+from postmortem.arch import arch_of
 from postmortem.dump.damage import damage
 from postmortem.kernel.tasks.stacks import Symbolizer
 from postmortem.render.clean import clean
@@ -19,6 +20,7 @@ from postmortem.shell.command import PASSED_ON, command
 from postmortem.shell.tasks import task_of
 
 if TYPE_CHECKING:
+    from postmortem.arch.model import Arch
     from postmortem.shell.session import Session
 
 _FRAME = re.compile(r"^( *#\d+ \[[0-9a-f]+\] )(\S+)( at )([0-9a-f]+)(.*)$")
@@ -34,6 +36,7 @@ _PER_LINE = 2
 @click.option("-t", "text", is_flag=True, help="All text addresses from the stack pointer on.")
 @click.option("-T", "all_text", is_flag=True, help="All text addresses on the whole stack.")
 @click.option("-r", "raw", is_flag=True, help="The stack's words.")
+@click.option("-e", "frames", is_flag=True, help="Exception frames found on the stack.")
 @click.option("-v", "check", is_flag=True, help="Look for stacks that have overflowed.")
 @click.option("-g", "group", is_flag=True, help="All threads of the task's group.")
 @click.option("-n", "no_idle", is_flag=True, help="With -a: not the idle tasks.")
@@ -46,6 +49,7 @@ def bt(
     text: bool,
     all_text: bool,
     raw: bool,
+    frames: bool,
     check: bool,
     group: bool,
     no_idle: bool,
@@ -61,6 +65,10 @@ def bt(
     named = [word for word in rest if not word.startswith("-")]
     if group:
         rest = (*(word for word in rest if word not in named), *_group(session, named))
+    if frames:
+        for word in named or [""]:
+            _exceptions(session, task_of(session, word))
+        return None
     if text or all_text or raw:
         for word in named or [""]:
             _words(session, task_of(session, word), whole=all_text or raw, raw=raw)
@@ -166,6 +174,56 @@ def _in_module(prog: drgn.Program, address: int) -> bool:
         return bool(prog.module(address).name != "kernel")
     except LookupError:
         return False
+
+
+def _exceptions(session: Session, task: drgn.Object) -> None:
+    """Every ``struct pt_regs`` on the stack that can be one the kernel was interrupted with."""
+    prog = session.prog
+    arch = arch_of(prog)
+    low, size = int(task.stack.value_()), int(prog["THREAD_SIZE"].value_())
+    type_ = prog.type("struct pt_regs")
+    data = prog.read(low, size)
+    session.out.write(crash.said(prog, "bt", str(int(task.pid))).split("\n", 1)[0] + "\n")
+    found = 0
+    for at in range(0, size - (type_.size or size) + 1, 8):
+        regs = drgn.Object.from_bytes_(prog, type_, data[at : at + (type_.size or 0)])
+        symbol = _interrupted(prog, regs, low, size)
+        if symbol is None:
+            continue
+        found += 1
+        session.out.write(
+            f"KERNEL-MODE EXCEPTION FRAME AT: {low + at:x}\n"
+            + clean(f"    [exception {arch.pc.upper()}: {symbol}]")
+            + "\n"
+        )
+        for row in _rows(arch, regs):
+            session.out.write(row + "\n")
+    if not found:
+        session.out.write("no exception frame of the kernel is on this stack\n")
+
+
+def _interrupted(prog: drgn.Program, regs: drgn.Object, low: int, size: int) -> str | None:
+    """Where the kernel was interrupted, if these words can be its registers."""
+    arch = arch_of(prog)
+    segment = all(int(regs.member_(name)) == value for name, value in arch.kernel_segment.items())
+    stack = int(regs.member_(arch.pt_regs.get(arch.sp, arch.sp)))
+    # Some bit of the flags is always set while the kernel runs.
+    flags = int(regs.member_(arch.pt_regs.get(arch.flags, arch.flags)))
+    if not segment or not flags or not low <= stack <= low + size:
+        return None
+    symbol = Symbolizer.of(prog).symbol(int(regs.member_(arch.pt_regs.get(arch.pc, arch.pc))))
+    return f"{symbol.function}+{symbol.offset}" if symbol is not None else None
+
+
+def _rows(arch: Arch, regs: drgn.Object) -> Iterator[str]:
+    names = (arch.pc, arch.sp, arch.flags, *arch.general)
+    shown = list(dict.fromkeys(names))
+    for start in range(0, len(shown), 3):
+        cells = (
+            f"{name.upper():>6}: {int(regs.member_(arch.pt_regs.get(name, name))):016x}"
+            for name in shown[start : start + 3]
+        )
+        yield "  ".join(cells)
 
 
 def _check(session: Session) -> None:

@@ -12,7 +12,7 @@ from postmortem.errors import UsageError
 from postmortem.render.clean import clean
 from postmortem.shell import crash
 from postmortem.shell.addresses import addressed
-from postmortem.shell.command import command
+from postmortem.shell.command import PASSED_ON, command
 
 if TYPE_CHECKING:
     from postmortem.shell.session import Session
@@ -97,8 +97,9 @@ def _printable(text: str) -> str:
 
 @command("struct", "values", raw=True)
 @click.option("-o", "offsets", is_flag=True, help="The offset of each member.")
+@click.option("-r", "raw", is_flag=True, help="The memory of the one at an address, as words.")
 @click.argument("rest")
-def struct(session: Session, offsets: bool, rest: str) -> Any:
+def struct(session: Session, offsets: bool, raw: bool, rest: str) -> Any:
     """Show a struct: its declaration, or the one at an address.
 
     \b
@@ -109,7 +110,68 @@ def struct(session: Session, offsets: bool, rest: str) -> Any:
 
     help * tells crash's other options.
     """
+    if raw:
+        return _raw(session, rest)
     return _struct(session, "struct", offsets, rest)
+
+
+def _raw(session: Session, rest: str) -> Any:
+    """As crash's ``struct -r``: what ``rd`` shows of so many bytes."""
+    words = addressed(session.prog, "struct", rest).split()
+    if len(words) != 2:
+        raise UsageError("struct -r takes a type and an address")
+    size = _type(session.prog, "struct", words[0]).size or 0
+    address = address_of(session.prog, words[1])
+    return crash.run(session.prog, "rd", f"{address:x} {(size + 7) // 8}", session.out)
+
+
+@command("whatis", "values", settings=PASSED_ON)
+@click.option("-o", "offsets", is_flag=True, help="The offset of each member.")
+@click.option("-r", "size", metavar="SIZE", help="All structs of SIZE bytes, or from LOW-HIGH.")
+@click.option("-m", "member", metavar="TYPE", help="All structs with a member of this type.")
+@click.argument("rest", nargs=-1, type=click.UNPROCESSED)
+def whatis(
+    session: Session, offsets: bool, size: str | None, member: str | None, rest: tuple[str, ...]
+) -> Any:
+    """Say what a type or variable is declared as, or find structs by size or member."""
+    if size is not None or member is not None:
+        _find_structs(session, size, member)
+        return None
+    if offsets:
+        return _struct(session, "struct", True, " ".join(rest))
+    return crash.run(session.prog, "whatis", " ".join(rest), session.out)
+
+
+def _find_structs(session: Session, size: str | None, member: str | None) -> None:
+    from postmortem.dump.selfdescribe import names_of_structs
+
+    low, high = _sizes(size) if size is not None else (0, 1 << 62)
+    wanted = member.removeprefix("struct ").removeprefix("union ") if member else None
+    session.out.write("  SIZE  TYPE\n")
+    for name in names_of_structs(session.prog):
+        for keyword in ("struct", "union"):
+            try:
+                type_ = session.prog.type(f"{keyword} {name}")
+                fits = low <= (type_.size or 0) <= high and (
+                    wanted is None or any(_names(each, wanted) for each in type_.members or ())
+                )
+            except (LookupError, SyntaxError):
+                continue
+            if fits:
+                session.out.write(clean(f"{type_.size or 0:6}  {keyword} {name}") + "\n")
+
+
+def _names(member: drgn.TypeMember, wanted: str) -> bool:
+    name = member.type.type_name().removeprefix("struct ").removeprefix("union ")
+    return name in (wanted, f"{wanted} *")
+
+
+def _sizes(text: str) -> tuple[int, int]:
+    low, dash, high = text.partition("-")
+    try:
+        return int(low, 0), int(high, 0) if dash else int(low, 0)
+    except ValueError:
+        raise UsageError(f"whatis -r: {text} is no size and no range of sizes") from None
 
 
 @command("union", "values", raw=True)
