@@ -9,10 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 import postmortem
 from postmortem.case import Case
 from postmortem.plugin import Context, DumpContext
+
+# How long a test takes is a matter of the machine, and no answer is wrong for it.
+settings.register_profile("postmortem", deadline=None)
+settings.load_profile("postmortem")
 
 DUMPS = Path(__file__).parent.parent / "corpus" / "dumps"
 NAMES = sorted(path.name.removesuffix(".truth.json") for path in DUMPS.glob("*.truth.json"))

@@ -81,9 +81,16 @@ def recognised(paths: Sequence[Path], progress: Progress | None = None) -> Input
         what = Input(InputKind.LOG, Format.TEXT, (stdin_as_file(),), called=STDIN)
         with _called(what):
             return replace(recognise(what.paths), called=STDIN)
-    if len(paths) == 1 and paths[0].is_dir():
+    if len(paths) == 1 and _is_folder(paths[0]):
         return case_in(paths[0])
     return recognise(paths)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # no name of a file at all: recognise() says so
+        return False
 
 
 def _recognised_pipe(pipe: Pipe, progress: Progress | None) -> Input:

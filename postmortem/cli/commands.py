@@ -28,7 +28,6 @@ from postmortem.render.clean import clean
 
 if TYPE_CHECKING:
     from postmortem.case import Case
-    from postmortem.model.result import System
     from postmortem.plugin import Plugin
 
 
@@ -120,7 +119,7 @@ def dmesg(
             complain(f"{problem.what}: {problem.why}")
         if not records:
             raise UnreadableInputError(f"no message of a kernel could be read from {files[0]}")
-        boot_time = _boot_time(case.system) if ctime else None
+        boot_time = _boot_time(case) if ctime else None
         with open_output(output) as file:
             if as_json:
                 dump(dmesg_json(records), file)
@@ -133,11 +132,19 @@ def dmesg(
     return EXIT_LIMITED if known else EXIT_OK
 
 
-def _boot_time(system: System) -> float:
+def _boot_time(case: Case) -> float:
     """When the machine booted, in seconds since the epoch."""
-    if system.crash_time is None or system.uptime_seconds is None:
+    from postmortem.log.wallclock import boot_time
+
+    system = case.system
+    if system.crash_time is not None and system.uptime_seconds is not None:
+        return system.crash_time - system.uptime_seconds
+    if len(case.boots) > 1:
+        raise UsageError("-T: this log is of several boots; cut out the one that is meant")
+    found = boot_time(case.log)
+    if found is None:
         raise UsageError("-T: when the machine booted is not in this file; leave -T out")
-    return system.crash_time - system.uptime_seconds
+    return found
 
 
 _ERRORS, _WARNINGS = 3, 4
