@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from postmortem.judge.assertions import with_history
 from postmortem.judge.reports import CHECKER_KINDS, code_block, finding_of, reports_of
 from postmortem.log.blocked import lockdep_circle
 from postmortem.model.findings import Block, Finding, Holds
@@ -15,7 +16,7 @@ from postmortem.plugin import Context, plugin
 def checkers(ctx: Context) -> Iterator[Finding]:
     """Report what sanitizers and lockdep found."""
     for report in reports_of(ctx, CHECKER_KINDS):
-        finding = finding_of(ctx, report)
+        finding = with_history(finding_of(ctx, report), report)
         block = code_block(report)
         blocks = [block] if block else []
         circle = lockdep_circle(report)

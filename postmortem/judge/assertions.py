@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from postmortem.model.findings import Confidence, Culprit, Evidence, Finding, Kind
 from postmortem.model.report import Report
-from postmortem.rules.blame import plain
+from postmortem.rules.blame import guilty_frame, plain
 from postmortem.rules.kinds import next_steps
 
 _ATOMIC = re.compile(r"in_atomic\(\): (?P<atomic>\d+), irqs_disabled\(\): (?P<irqs>\d+)")
@@ -35,6 +35,24 @@ def told(finding: Finding, report: Report) -> Finding:
     if report.kind in _POINTERS:
         return _freelist(finding, report)
     return finding
+
+
+_HISTORY = re.compile(r"(?P<what>allocated|freed) (?:by|in) ", re.I)
+"""How the stacks of an object's life are headed in the reports of KASAN, KFENCE and SLUB."""
+
+
+def with_history(finding: Finding, report: Report) -> Finding:
+    """Who allocated and who freed the object that a checker's report is about."""
+    evidence = []
+    for stack in report.stacks:
+        match = _HISTORY.match(stack.title)
+        frame = guilty_frame(stack.frames, report.kind) if match is not None else None
+        if match is None or frame is None or frame.function is None:
+            continue
+        module = f" [{frame.module}]" if frame.module else ""
+        said = f"the object was {match['what'].lower()} in {frame.function}(){module}"
+        evidence.append(Evidence(said, f"log line {stack.line}"))
+    return replace(finding, evidence=(*finding.evidence, *evidence[:2]))
 
 
 def _atomic(finding: Finding, report: Report) -> Finding:

@@ -47,7 +47,7 @@ def of_log(ctx: Context) -> Iterator[Finding]:
     reports = reports_of(ctx, LOCKUP_KINDS)
     stood = standstill(reports)
     for report in reports:
-        yield told(finding_of(ctx, report), report, stood.get(report.line))
+        yield told(finding_of(ctx, report), report, stood.get(report.line), reports)
 
 
 def panic_ns(ctx: Context) -> int | None:

@@ -236,7 +236,7 @@ def log_evidence(report: Report) -> list[Evidence]:
 
 
 _CUT_SHORT = "cut short"
-_CUT = "------------[ cut here"
+_CUT = ("------------[ cut here", "8<--- cut here")
 _MAX_CALLERS = 5
 
 

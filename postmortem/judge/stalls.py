@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
+from postmortem.judge.register_sets import Holder, holder_of
 from postmortem.log.since import idles, stall_jiffies, stalled_cpus, stuck_seconds
 from postmortem.model.findings import Confidence, Culprit, Evidence, Finding, Kind, TaskRef
 from postmortem.model.frame import Frame
@@ -126,8 +127,17 @@ def _halted(report: Report) -> bool:
     return report.kind is Kind.SOFT_LOCKUP and idle and _first(report) in _HALTS
 
 
-def told(finding: Finding, report: Report, stood: float | None = None) -> Finding:
-    """A stall with what its report says of whose fault it is."""
+def told(
+    finding: Finding,
+    report: Report,
+    stood: float | None = None,
+    reports: Sequence[Report] = (),
+) -> Finding:
+    """A stall with what its report says of whose fault it is.
+
+    :param stood: for how long the whole machine stood still, if it did (seconds).
+    :param reports: all stalls of the log: they may show who holds a lock.
+    """
     finding = _with_task(finding, report)
     if stood is not None:
         finding = _standstill(finding, report, stood)
@@ -142,7 +152,7 @@ def told(finding: Finding, report: Report, stood: float | None = None) -> Findin
     elif _waits_for_answer(report):
         finding = _victim_of_call(finding, report)
     elif _first(report) in _SPINS:
-        finding = _victim_of_lock(finding)
+        finding = _victim_of_lock(finding, report, holder_of(report, reports or [report]))
     elif report.pc is not None and report.pc.function is None and not report.frames:
         finding = replace(finding, confidence=Confidence.POSSIBLE)
     return _with_clock(finding, report)
@@ -333,7 +343,9 @@ def _victim_of_call(finding: Finding, report: Report) -> Finding:
     )
 
 
-def _victim_of_lock(finding: Finding) -> Finding:
+def _victim_of_lock(finding: Finding, report: Report, holder: Holder | None) -> Finding:
+    if holder is not None:
+        return _held_by(finding, report, holder)
     name = f"{finding.culprit.function}()" if finding.culprit.function else "it"
     return replace(
         finding,
@@ -343,6 +355,32 @@ def _victim_of_lock(finding: Finding) -> Finding:
         ),
         confidence=Confidence.POSSIBLE,
         next_steps=("Find the holder of the lock: the stacks of the other CPUs (sysrq l).",),
+    )
+
+
+def _held_by(finding: Finding, report: Report, holder: Holder) -> Finding:
+    """Two register sets with one lock in them tie the waiter to the holder."""
+    where = f"CPU {report.cpu}" if report.cpu is not None else "A CPU"
+    wants = f" in {report.function}()" if report.function else ""
+    doing = f"{holder.frame.function}()"
+    said = (
+        f"the lock at {holder.lock:#x} is the first argument of the spinning CPU and in"
+        f" {holder.register} of CPU {holder.cpu}"
+    )
+    return replace(
+        finding,
+        explanation=(
+            f"{where} spins{wants} for the lock at {holder.lock:#x}: it is the victim. CPU"
+            f" {holder.cpu}, which was in {doing}, has the same lock in a register and does not"
+            " spin: it holds it."
+        ),
+        culprit=Culprit(holder.frame.function, holder.frame.module, cpu=holder.cpu),
+        evidence=(
+            *finding.evidence,
+            Evidence(said, f"registers of the reports at log lines {report.line}, {holder.line}"),
+        ),
+        confidence=Confidence.LIKELY,
+        next_steps=(f"Find out why CPU {holder.cpu} does not leave {doing}.",),
     )
 
 

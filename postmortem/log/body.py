@@ -118,7 +118,8 @@ _PID = re.compile(
 )
 _PROCESS = re.compile(r"Process (?P<comm>.{1,32}) \(pid: (?P<pid>\d{1,10})\b")
 _TASK = re.compile(
-    r"task:(?P<comm>.{1,64}?) +state:(?P<state>\S) (?:stack: *\d{1,10} +pid: *(?P<pid>\d{1,10})\b)?"
+    r"task:(?P<comm>.{1,64}?) +state:(?P<state>\S) +(?:running task +)?"
+    r"(?:stack: *\d{1,10} +pid: *(?P<pid>\d{1,10})\b)?"
 )
 _TAINT_LINE = re.compile(
     # lockdep: 6.1.0 #1 Not tainted; hung tasks: Tainted: G W 6.1.0 #1
@@ -128,9 +129,13 @@ _TAINT_LINE = re.compile(
 )
 _HARDWARE = re.compile(r"Hardware name: ?(?P<name>.*)")
 _MODULES = re.compile(r"Modules linked in:(?P<list>.*)")
-_FOREIGN = re.compile(r"(?P<name>[\w-]+)\([A-Z+-]*[OPF][A-Z+-]*\)$")
+_FOREIGN = re.compile(r"(?P<name>[\w-]+)\([A-Z+-]*[OPF][A-Z+-]*(?:,\w+)?\)$")
 """Out of tree, proprietary or forced; E (unsigned) is what all modules of some builds are."""
-_MODULE = re.compile(r"(?P<name>(?=\d*[a-z_])[\w-]+)(?P<flags>\([A-Z+-]+\))?$", re.I)
+_MODULE = re.compile(
+    r"(?P<name>(?=\d*[a-z_])[\w-]+)(?P<flags>\([A-Z+-]+(?:,(?:0x)?[0-9a-f]{8})?\))?$", re.I
+)
+_CRC = re.compile(r"(?:0x)?(?=[a-f]*\d)[0-9a-f]{8}(?:[0-9a-f]{12,32})?$")
+"""A checksum or build id behind the name of a module."""
 _CODE_WORD = re.compile(r"(?:[0-9a-f]{2}){1,4}$")
 _TITLE = re.compile(
     r"\s*(?P<title>(?:Call [Tt]race|(?:stack )?[Bb]acktrace|Trace)(?: \([^)]{1,60}\))?:)"
@@ -335,7 +340,7 @@ class _BodyReader:
         if match is not None:
             self._close()
             self.owner = f"task {match['comm'].strip()}"
-            if match["pid"]:
+            if match["pid"] and not match["comm"].startswith("rcu_"):  # RCU's own thread starves
                 self.shown.setdefault(int(match["pid"]), match["comm"].strip())
             return
         if text.endswith("at:") and _LOCK_AT.match(text):
@@ -420,7 +425,7 @@ class _BodyReader:
 
     def _module_line(self, text: str) -> bool:
         text = re.sub(r"\[last unloaded:.*", "", text)
-        words = text.split()
+        words = [word for word in text.split() if not _CRC.match(word)]
         names = [match["name"] for match in map(_MODULE.match, words) if match]
         if len(names) != len(words) or (words and self.modules and len(words) == 1 and ":" in text):
             return False

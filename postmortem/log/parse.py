@@ -79,9 +79,11 @@ def parse_section(section: Section, arch: str | None = None) -> Report:
     function = blamed or _named(detail, body, alone=trace is None)
     if blamed is None and form.name == "kasan":
         function = _named(detail, body, alone=True) or _unwinder(detail, trace)
+    if function is None and trace is None and form.find == "pc" and body.pc is not None:
+        function = normalise(body.pc.function) if body.pc.function else None
+    shown = blamed if form.name in _ONLY_STACK else function
     if kind is Kind.STACK_OVERFLOW and trace is None:
         function = None  # where an overflow is noticed says nothing about who made it
-    shown = blamed if form.name in _ONLY_STACK else function
     why = _corruption(section, body, shown)
     titled = _titled(form, kind)
     title, alts = _titles(titled, detail, shown)
@@ -117,7 +119,7 @@ def parse_section(section: Section, arch: str | None = None) -> Report:
         release=body.release,
         hardware=body.hardware,
         arch=body.arch,
-        frames=_behind(pc, trace.frames if trace else ()),
+        frames=_behind(pc, _with_work(list(trace.frames), body) if trace else ()),
         stacks=tuple(
             Stack(
                 " ".join(filter(None, (t.owner, t.title))),
@@ -330,7 +332,9 @@ _PUSHED = 0x1000
 def _stack_ran_out(body: Body) -> bool:
     """A double fault because nothing is mapped below the stack pointer, or by a recursion."""
     stack, fault = body.registers.get("rsp"), body.registers.get("cr2")
-    if stack is not None and fault is not None and 0 <= stack - fault < _PUSHED:
+    # A stack pointer that is no kernel address did not run out: it was overwritten.
+    own = stack is not None and bool(stack >> 63)
+    if own and stack is not None and fault is not None and 0 <= stack - fault < _PUSHED:
         return True
     trace = main_trace(body)
     return trace is not None and cycle(trace.frames) is not None
@@ -544,6 +548,9 @@ def _titles(
     )
     if "access" in detail:
         fields["access"] = detail["access"]
+    for key in ("device", "device2"):  # an address is its name
+        if key in detail:
+            fields[key] = detail[key].strip()
     for key in ("bank", "order"):  # these numbers tell bugs apart
         if key in detail:
             fields[key] = detail[key]

@@ -22,6 +22,7 @@ from postmortem.log.lines import prefixed, records_of_line
 from postmortem.log.needles import STACK_STARTS, finder
 from postmortem.log.prefix import Prefix, is_late, is_wrapped, learn, rejoin, without
 from postmortem.log.prose import is_document
+from postmortem.log.quoted_printable import decode, is_encoded
 from postmortem.log.split import MAX_HEAD, Section, Splitter
 from postmortem.log.wrappers import INNER_NEWLINE, find_wrapper, unwrap
 from postmortem.model.report import Record
@@ -243,6 +244,9 @@ class Reader:
             self.shows_kernel = any(map(prefixed, _lines_of(chunk)))
             if _EMPTY_LINE.search(chunk, 0, 1 << 16) is not None:
                 self.quoted = is_document(_lines_of(chunk))
+            if b"=" in chunk and is_encoded(_lines_of(chunk)):
+                self._chunks = decode(chain((chunk,), self._chunks))
+                chunk = next(self._chunks, b"")
             wrapper = find_wrapper(chunk[: 1 << 16])
             if wrapper is None and is_wrapped(_lines_of(chunk)):
                 self._chunks = rejoin(chain((chunk,), self._chunks))

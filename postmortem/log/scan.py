@@ -133,6 +133,8 @@ class _Counter:
         """Names of the forms of those kept."""
         self._orders: list[int] = []
         self._counts: list[int] = []
+        self._first: list[float | None] = []
+        """When each kept one was printed."""
         self._last: list[Record] = []
         self._index: dict[tuple[object, ...], int] = {}
         self._clock = Clock()
@@ -148,6 +150,8 @@ class _Counter:
         boot = self._boot_of(section, boots) if boots is not None else 0
         key = (boot, *fingerprint(section))
         known = self._index.get(key) if self._merge or section.form.single else None
+        if known is not None and self._is_replay(known, section):
+            return
         if known is not None:
             self._counts[known] += 1
             self._last[known] = section.records[0]
@@ -167,7 +171,13 @@ class _Counter:
         self._kept.append(report)
         self._orders.append(section.order)
         self._counts.append(1)
+        self._first.append(section.records[0].time)
         self._last.append(section.records[0])
+
+    def _is_replay(self, known: int, section: Section) -> bool:
+        """Is it the same report printed once more, to a console that came later?"""
+        first, again = self._first[known], section.records[0]
+        return not section.form.single and again.time is not None and again.time == first
 
     def _boot_of(self, section: Section, boots: list[Boot]) -> int:
         """Number of the boot of a report; one that only the clock tells is new in ``boots``."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from postmortem.log.fits import fits
 from postmortem.log.frames import is_frame
 from postmortem.log.headers import HEADLESS, Form, Header, headless, match_header
+from postmortem.log.mixed import is_torn, unmix
 from postmortem.model.report import Record
 
 MAX_RECORDS = 3000
@@ -139,6 +140,8 @@ class Section:
     """How many reports began before it."""
     before: tuple[Record, ...] = ()
     """What was said just before, and belongs to no report."""
+    torn: Section | None = None
+    """The report that this one interrupted: its lines may be among those of this one."""
 
     @property
     def form(self) -> Form:
@@ -244,7 +247,7 @@ class Splitter:
         if header is None and (phrase or self._half is not None):
             header = self._broken_header(record, stripped)
         if header is not None:
-            if header.form.single:
+            if header.form.single and not self._goes_on(record, header):
                 return self._single(record, header)
             return self._header(record, header)
         if _CUT.match(stripped):
@@ -275,6 +278,11 @@ class Splitter:
             return match_header(f"{before.text} {text}")
         return None
 
+    def _goes_on(self, record: Record, header: Header) -> bool:
+        """Is a one-line message here only a line of the report that is open?"""
+        section = self._open.get(record.caller) if header.form.continues else None
+        return section is not None and section.takes_header(header)
+
     def _single(self, record: Record, header: Header) -> list[Section]:
         """One line that is a report of its own, whoever prints around it."""
         section = Section(header, [record], 0, record.caller, closed=True, order=self._begun)
@@ -291,7 +299,10 @@ class Splitter:
 
     def finish(self) -> list[Section]:
         """The input is at its end."""
-        done = sorted([*self._open.values(), *self._end_aside()], key=lambda section: section.order)
+        torn = [first for section in self._open.values() for first in self._torn_by(section)]
+        done = sorted(
+            [*self._open.values(), *torn, *self._end_aside()], key=lambda section: section.order
+        )
         for section in done:
             del section.records[max(section.fitting, section.at + 1) :]
             if not section.ended and not section.traced and not section.form.brief:
@@ -327,6 +338,9 @@ class Splitter:
             before = [*section.records, *before]  # the crash that somebody asked for
             del self._open[section.caller]
         done = self._end_of(record.caller, _ANOTHER)
+        torn = (
+            done.pop() if done and record.caller is None and self._tears(done[-1], header) else None
+        )
         new = Section(
             header,
             [*before, record],
@@ -336,6 +350,7 @@ class Splitter:
             order=self._begun,
             fed=self._fed,
             before=tuple(self._recent)[-NEARBY:],
+            torn=torn,
         )
         self._recent.clear()
         self._begun += 1
@@ -345,6 +360,10 @@ class Splitter:
             oldest = min(self._open, key=lambda key: self._open[key].records[-1].line)
             done += self._end_of(oldest, "too many reports at once")
         return done
+
+    def _tears(self, section: Section, header: Header) -> bool:
+        """Did another CPU begin to die before this report was told whose it is?"""
+        return header.form.find == "pc" and section.torn is None and is_torn(section)
 
     def _says_more(self, section: Section, header: Header) -> bool:
         """Does the message of a WARN() tell its kind better than the place of the check?"""
@@ -559,10 +578,11 @@ class Splitter:
         section = self._open.pop(caller, None)
         if section is None:
             return []
+        before = self._torn_by(section)
         section.closed = True
         del section.records[max(section.fitting, section.at + 1) :]
         if section.form is HEADLESS and section.frames < _FEW:
-            return []
+            return before
         if (
             why
             and not section.form.brief
@@ -572,7 +592,15 @@ class Splitter:
             )
         ):
             section.interrupted = section.interrupted or why
-        return [section]
+        return [*before, section]
+
+    def _torn_by(self, section: Section) -> list[Section]:
+        """The report that this one began in the middle of, now that all lines of both are here."""
+        torn, section.torn = section.torn, None
+        if torn is None:
+            return []
+        unmix(torn, section)
+        return [torn]
 
     def _end_all(self, why: str) -> list[Section]:
         done: list[Section] = []

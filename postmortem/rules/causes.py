@@ -231,6 +231,7 @@ RULES: tuple[Rule, ...] = (
     _panics("panic_on_warn", _CHECKS | CORRUPTING),
     _panics("warned too often", _CHECKS | CORRUPTING),
     _panics("kasan.fault=panic", frozenset({Kind.KASAN, Kind.DOUBLE_FREE})),
+    _panics("unrecoverable failure", frozenset({Kind.SUSPEND}), first=True),
     _panics("sysrq triggered crash", frozenset({Kind.USER_REQUESTED})),
     _panics("achine check", frozenset({Kind.MACHINE_CHECK})),
     _panics("Fatal hardware error", frozenset({Kind.MACHINE_CHECK})),

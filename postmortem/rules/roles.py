@@ -48,6 +48,11 @@ _FREE_LIST = _names(
 _BAD_POINTERS = frozenset({Kind.GENERAL_PROTECTION, Kind.BAD_POINTER})
 
 
+def is_spinning(function: str) -> bool:
+    """Does this function return only when another CPU lets go of a lock?"""
+    return function in _SPINS
+
+
 def reads_free_list(kind: Kind, pc: Frame | None) -> bool:
     """Did an allocation follow a link in a free object that somebody had overwritten?
 

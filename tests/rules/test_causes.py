@@ -50,6 +50,10 @@ CASES: dict[str, tuple[Event, Event]] = {
         panic("system warned too often (kernel.warn_limit is 9)"),
     ),
     "panic: kasan.fault=panic": (at(20, Kind.KASAN), panic("kasan.fault=panic set ...")),
+    "panic: unrecoverable failure": (
+        at(20, Kind.SUSPEND),
+        panic("acme_hba 0000:41:00.0: unrecoverable failure"),
+    ),
     "panic: sysrq triggered crash": (
         at(20, Kind.USER_REQUESTED, panic="sysrq triggered crash"),
         panic("sysrq triggered crash", Kind.USER_REQUESTED),
