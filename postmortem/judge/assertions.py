@@ -30,11 +30,32 @@ def told(finding: Finding, report: Report) -> Finding:
     """An oops or a failed check with what its own lines say of it."""
     if report.kind is Kind.SCHEDULING_WHILE_ATOMIC:
         return _atomic(finding, report)
+    if report.form == _TX_TIMEOUT:
+        return _tx_timeout(finding, report)
     if report.kind in (Kind.WARNING, Kind.BUG):
         return _check(finding, report)
     if report.kind in _POINTERS:
         return _freelist(finding, report)
     return finding
+
+
+_TX_TIMEOUT = "netdev-watchdog"
+
+
+def _tx_timeout(finding: Finding, report: Report) -> Finding:
+    """An adapter that does not send any more: the WARN() is only how the kernel says so."""
+    device, driver = report.detail.get("device", "a device"), report.detail.get("driver")
+    of = f" ({driver})" if driver else ""
+    return replace(
+        finding,
+        explanation=f"The adapter {device}{of} did not send: dev_watchdog() only noticed it.",
+        culprit=Culprit(module=driver),
+        confidence=Confidence.LIKELY,
+        next_steps=(
+            "Look for PCI errors and power saving (ASPM, EEE) before it; try without offloads"
+            " (TSO); firmware.",
+        ),
+    )
 
 
 _HISTORY = re.compile(r"(?P<what>allocated|freed) (?:by|in) ", re.I)

@@ -165,12 +165,16 @@ _HEADER = re.compile(
 
 
 def _with_task(finding: Finding, report: Report) -> Finding:
-    """A CPU that detects its own stall backtraces itself: the task that is named runs there."""
-    if finding.culprit.task is not None or not any("self-detected" in t for t in report.text[:3]):
+    """The task that runs on the CPU that stalls: its backtrace names it.
+
+    A CPU that detects its own stall backtraces itself, another one is asked by NMI.
+    """
+    if finding.culprit.task is not None:
         return finding
     headers = [match for text in report.text if (match := _HEADER.search(text)) is not None]
     stalled = stalled_cpus(report)
-    own = [m for m in headers if not stalled or int(m["cpu"]) in stalled]
+    itself = any("self-detected" in text for text in report.text[:3])
+    own = [m for m in headers if (int(m["cpu"]) in stalled if stalled else itself)]
     if len(own) != 1:
         return finding
     cpu, task = int(own[0]["cpu"]), TaskRef(int(own[0]["pid"]), own[0]["comm"])

@@ -133,8 +133,8 @@ class _Counter:
         """Names of the forms of those kept."""
         self._orders: list[int] = []
         self._counts: list[int] = []
-        self._first: list[float | None] = []
-        """When each kept one was printed."""
+        self._words: list[int] = []
+        """The first of each, word by word."""
         self._last: list[Record] = []
         self._index: dict[tuple[object, ...], int] = {}
         self._clock = Clock()
@@ -171,13 +171,14 @@ class _Counter:
         self._kept.append(report)
         self._orders.append(section.order)
         self._counts.append(1)
-        self._first.append(section.records[0].time)
+        self._words.append(_words(section))
         self._last.append(section.records[0])
 
     def _is_replay(self, known: int, section: Section) -> bool:
         """Is it the same report printed once more, to a console that came later?"""
-        first, again = self._first[known], section.records[0]
-        return not section.form.single and again.time is not None and again.time == first
+        if section.form.single or section.records[0].time is None:
+            return False
+        return _words(section) == self._words[known]
 
     def _boot_of(self, section: Section, boots: list[Boot]) -> int:
         """Number of the boot of a report; one that only the clock tells is new in ``boots``."""
@@ -231,6 +232,11 @@ def fingerprint(section: Section) -> tuple[object, ...]:
         _VARIES.sub("#", raw_frame(header)),
         _frames_hash(frames),
     )
+
+
+def _words(section: Section) -> int:
+    """All that a report says, with the times at which it does."""
+    return hash(tuple((record.time, record.text) for record in section.records))
 
 
 def _frames_hash(frames: list[str]) -> int:
