@@ -122,10 +122,11 @@ class DumpCase(Case):
     def _printk(self) -> Log:
         from postmortem.kernel.printk import Log, read_log
 
-        prog = self.prog
+        prog, lines = self.prog, self._vmcoreinfo
+        memory = None if self.core.info.kind is InputKind.KCORE else self.core.memory
         with self.timed("log"):
             problems = Problems()
-            found = attempt(problems, "log", lambda: read_log(prog, self._vmcoreinfo)) or Log(())
+            found = attempt(problems, "log", lambda: read_log(prog, lines, memory)) or Log(())
             problems.extend(found.problems)
             if self._beside.log is not None:
                 found = self._with_saved(found, self._beside.log, problems)

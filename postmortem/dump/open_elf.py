@@ -18,6 +18,7 @@ from postmortem.dump import elf, kdump, vmcoreinfo
 from postmortem.dump.linear import file_reader, map_linear
 from postmortem.dump.memory import ElfMemory
 from postmortem.dump.opened import (
+    NO_VMCOREINFO,
     QEMU_STATES,
     Core,
     DumpInfo,
@@ -84,7 +85,9 @@ def open_elf(
         lacks.append(
             cut_off_sentence(truncated) if truncated else "the file ends in its program headers"
         )
-    values = vmcoreinfo.parse(text)
+    values = vmcoreinfo.parse(text) if text_from != "none" else {}
+    if text_from == "none":
+        lacks.append(NO_VMCOREINFO)
     if not said.prstatus:
         lacks.append("the registers of the CPUs were not saved (no PRSTATUS note)")
     info = DumpInfo(
@@ -112,7 +115,7 @@ def open_elf(
         zero_filled_bytes=memory.zero_filled_bytes,
         truncated_bytes=truncated,
         missing_parts=(),
-        complete=not (truncated or header.lost_segments),
+        complete=bool(values) and not (truncated or header.lost_segments),
         lacks=tuple(lacks),
         registers=tuple(said.registers),
     )

@@ -18,6 +18,8 @@ import drgn
 from postmortem.dump import elf, kdump, vmcoreinfo
 from postmortem.dump.memory import KdumpMemory
 from postmortem.dump.opened import (
+    NO_TABLES,
+    NO_VMCOREINFO,
     Core,
     DumpInfo,
     checked_vmcoreinfo,
@@ -60,16 +62,9 @@ def open_kdump(
     return Core(program, info, memory, (source,))
 
 
-_NO_TABLES = (
-    b"OSRELEASE=6.1.0\nPAGESIZE=4096\nSYMBOL(swapper_pg_dir)=ffffffff82000000\n"
-    b"NUMBER(phys_base)=4503599627370496\nNUMBER(pgtable_l5_enabled)=0\n"
-)
-"""A VMCOREINFO whose page tables lie where no memory is."""
-
-
 def _pages_program(platform: drgn.Platform, source: PlainFile) -> drgn.Program:
     """A program for reading physical pages only: libkdumpfile finds no tables to walk."""
-    program = drgn.Program(platform, vmcoreinfo=_NO_TABLES)
+    program = drgn.Program(platform, vmcoreinfo=NO_TABLES)
     set_core(program, source)
     return program
 
@@ -201,7 +196,9 @@ def _kdump_info(
     lacks.extend(given.missing_parts)
     if not contents.prstatus:
         lacks.append("the registers of the CPUs were not saved (no PRSTATUS note)")
-    values = vmcoreinfo.parse(text)
+    values = vmcoreinfo.parse(text) if text_from != "none" else {}
+    if text_from == "none":
+        lacks.append(NO_VMCOREINFO)
     compression = None if header.compression == "none" else header.compression
     qemu = not header.utsname.release
     return DumpInfo(
@@ -230,9 +227,8 @@ def _kdump_info(
         zero_filled_bytes=0,
         truncated_bytes=pages.lost_bytes,
         missing_parts=given.missing_parts,
-        complete=not (
-            pages.bad_pages or header.incomplete or pages.empty_pages or given.missing_parts
-        ),
+        complete=bool(values)
+        and not (pages.bad_pages or header.incomplete or pages.empty_pages or given.missing_parts),
         lacks=tuple(lacks),
     )
 

@@ -12,6 +12,7 @@ import drgn
 
 from postmortem.arch import SUPPORTED
 from postmortem.dump import elf, kdump, vmcoreinfo
+from postmortem.dump.log_blocks import find_blocks
 from postmortem.dump.memory import Memory, PhysicalRange
 from postmortem.errors import UnknownInputError
 from postmortem.inputs.recognise import InputKind
@@ -53,7 +54,7 @@ class DumpInfo:
     """Of the kernel, in hex; VMCOREINFO has it since v5.9."""
     vmcoreinfo: Mapping[str, str]
     vmcoreinfo_from: str
-    """``note`` or ``memory`` (no note in the file; found in the dump's memory)."""
+    """``note``, ``memory`` (no note in the file, or a damaged one) or ``none``."""
     utsname: kdump.Utsname | None
     timestamp: float | None
     """When the dump was written or, without that, when the kernel crashed; epoch seconds."""
@@ -210,12 +211,22 @@ def find_vmcoreinfo(memory: Memory, name: str, cut_off: bool, progress: Progress
     return text
 
 
+NO_TABLES = (
+    b"OSRELEASE=6.1.0\nPAGESIZE=4096\nSYMBOL(swapper_pg_dir)=ffffffff82000000\n"
+    b"NUMBER(phys_base)=4503599627370496\nNUMBER(pgtable_l5_enabled)=0\n"
+)
+"""A VMCOREINFO whose page tables lie where no memory is."""
+NO_VMCOREINFO = "there is no VMCOREINFO: only the log can be read, by its shape in memory"
+
+
 def checked_vmcoreinfo(
     note: bytes, memory: Memory, name: str, cut_off: bool, progress: Progress | None
 ) -> tuple[bytes, str]:
     """VMCOREINFO and where it is from: the note, or the page in memory if that is damaged.
 
-    :raises UnknownInputError: there is neither.
+    Or :data:`NO_TABLES`, from ``none``, if there is neither, but a log.
+
+    :raises UnknownInputError: there is nothing of a kernel.
     """
     odd = vmcoreinfo.odd_keys(note)
     plausible = vmcoreinfo.is_plausible(note)
@@ -224,9 +235,11 @@ def checked_vmcoreinfo(
     try:
         page = find_vmcoreinfo(memory, name, cut_off, progress)
     except UnknownInputError:
-        if not plausible:
+        if plausible:
+            return vmcoreinfo.without(note, odd), "note"
+        if not find_blocks(memory).texts:
             raise
-        return vmcoreinfo.without(note, odd), "note"
+        return NO_TABLES, "none"  # the log can be read all the same
     # What only the note says was added on the way into the crash kernel.
     known = [*odd, *vmcoreinfo.parse(page)]
     return page + (vmcoreinfo.without(note, known) if plausible else b""), "memory"

@@ -18,6 +18,8 @@ from dataclasses import dataclass, field, replace
 import drgn
 
 from postmortem.dump.damage import damage, readable
+from postmortem.dump.log_blocks import Blocks, find_blocks
+from postmortem.dump.memory import Memory
 from postmortem.model.findings import Problem
 from postmortem.model.report import Record
 
@@ -384,14 +386,59 @@ def _holes(lost: Mapping[int, str], ahead: int | None, read: int) -> list[Proble
     return found
 
 
-def read_log(prog: drgn.Program, vmcoreinfo: Mapping[str, str]) -> Log:
+def read_log(
+    prog: drgn.Program, vmcoreinfo: Mapping[str, str], memory: Memory | None = None
+) -> Log:
     """The log of the dump.
+
+    :param memory: is searched if nothing leads to the log.
 
     Raises what :func:`read_ring` raises.
     """
-    ring = _best_ring(prog, vmcoreinfo)
+    try:
+        ring = _best_ring(prog, vmcoreinfo)
+    except damage() as exc:
+        ring = PrintkRing(problems=[Problem("log", str(exc).partition("\n")[0])])
+        found = _by_shape(memory)
+        if not found.records:
+            raise
+        ring = PrintkRing(found.records, [*ring.problems, *found.problems])
+    if not ring.records:
+        found = _by_shape(memory)
+        ring = PrintkRing(found.records, [*ring.problems, *found.problems])
     lines, user = _lines(ring.records)
     return Log(lines, tuple(ring.problems), user)
+
+
+def _by_shape(memory: Memory | None) -> PrintkRing:
+    """The records whose blocks lie somewhere in memory."""
+    blocks = find_blocks(memory) if memory is not None else Blocks()
+    records = [
+        _told(number, blocks.texts[number], blocks.infos.get(number))
+        for number in sorted(blocks.texts)
+    ]
+    if not records:
+        return PrintkRing()
+    why = f"{len(records)} records were found by their shape in memory; others may be missing"
+    return PrintkRing(_in_time(records), [Problem("log", why)])
+
+
+def _told(number: int, block: bytes, info: bytes | None) -> PrintkRecord:
+    """A record from its block and, if it was found, its ``struct printk_info``."""
+    if info is None:
+        text = block.partition(b"\0")[0].decode("utf-8", "replace")
+        return PrintkRecord(number, text, None, None, 0, None, False)
+    sequence, ns, length, facility, flags, caller = struct.unpack_from("<QQHBBI", info)
+    return PrintkRecord(
+        sequence=sequence,
+        text=block[:length].decode("utf-8", "replace"),
+        time_ns=ns,
+        level=flags >> 5,
+        facility=facility,
+        caller=f"C{caller & 0x7FFFFFFF}" if caller >> 31 else f"T{caller}",
+        continues=bool(flags & _LOG_CONT),
+        ends_line=bool(flags & _LOG_NEWLINE),
+    )
 
 
 def _best_ring(prog: drgn.Program, vmcoreinfo: Mapping[str, str]) -> PrintkRing:

@@ -114,3 +114,34 @@ def test_lines_that_no_kernel_writes_are_known() -> None:
         lines = b"\n".join(line for line in true.split(b"\n") if not line.startswith(key.encode()))
         assert vmcoreinfo.odd_keys(lines + odd + b"\n") == [key]
         assert vmcoreinfo.odd_keys(vmcoreinfo.without(lines + odd + b"\n", [key])) == []
+
+
+def test_nothing_leads_to_the_log(image: Image, whole: Machine) -> None:
+    """The ring's head reads as zeroes: its records are known by their shape."""
+    ring = whole.prog.read_u64(whole.prog.symbol("prb").address)
+    image.poke(physical(whole, ring), bytes(128))
+    with postmortem.open(image.path, debuginfod=False) as case:
+        verdict = case.analyze().verdict
+        assert verdict.culprit.function == whole.truth["function"]
+        assert "found by their shape" in " ".join(problem.why for problem in case.problems)
+        assert len(case.log) > 400
+
+
+def test_no_vmcoreinfo_is_left(image: Image, whole: Machine) -> None:
+    """Then memory can't be read as the kernel does, but the log still tells of the crash."""
+    memory = whole.case.core.memory  # type: ignore[attr-defined]
+    for at, _needle in list(memory.search(b"OSRELEASE=")):
+        image.poke(at, b"X" * 10)
+    head = image.read(1 << 17, 0)
+    for match in re.finditer(b"OSRELEASE=", head):
+        image.write(match.start(), b"X" * 10)
+    with postmortem.open(image.path, debuginfod=False) as case:
+        verdict = case.analyze().verdict
+        assert str(verdict.kind) == whole.truth["kind"]
+        assert verdict.culprit.function == whole.truth["function"]
+        assert any("no VMCOREINFO" in lack for lack in case.input.lacks)
+
+
+def physical(machine: Machine, address: int) -> int:
+    values = machine.case.dump.vmcoreinfo or {}  # type: ignore[union-attr]
+    return address - START_KERNEL_MAP + int(values["NUMBER(phys_base)"], 0)
