@@ -78,6 +78,7 @@ live: $(VENV)/.installed-dev
 sysrq-oracle: $(VENV)/.installed-dev
 	$(bin)/python -m corpus.capture --only sysrq-rest --only sysrq-crowd --only sysrq-nodes
 	$(bin)/python -m corpus.sysrq_oracle
+	$(bin)/python -m corpus.memory_oracle
 
 # drgn's source package from PyPI has the tests. DRGN_TESTS=helpers.test_mm runs some.
 DRGN_TESTS ?=

@@ -23,6 +23,7 @@ from difflib import SequenceMatcher
 from pathlib import Path
 from typing import NamedTuple
 
+import drgn
 from drgn.helpers.linux.pid import for_each_task
 
 import postmortem
@@ -69,14 +70,22 @@ DRIFT: tuple[Drift, ...] = (
     Drift("t", r"^  \.(clock|clock_task) ", r"#0", 5000, "ms of the clock"),
     Drift("t", r"^  \.next_balance", r"#0", 5, "jiffies / 10^6"),
     Drift("t", r"^  \.(nr_switches|yld_count|sched_count|ttwu_\w+)", r"#0", 5000, "it runs"),
-    Drift("t", r"^  \.(nr_running|nr_queued|h_nr_\w+|nr_uninterruptible)", r"#0", 4, "it runs"),
-    Drift("t", r"^  \.(avg_idle|max_idle_balance_cost)", r"#0", 1e9, "it runs"),
-    Drift("t", r"^  \.(curr->pid|load) ", r"#0", 1 << 22, "it runs"),
     Drift(
-        "t", r"^  \.\w*(vruntime|deadline|spread0?|exec_clock|exec_start)", r"#0", 1e4, "it runs"
+        "t",
+        r"^  \.(nr_running|nr_queued|h_nr_\w+|rt_nr_\w+|nr_uninterruptible)",
+        r"#0",
+        4,
+        "it runs",
+    ),
+    Drift("t", r"^  \.(avg_idle|max_idle_balance_cost)", r"#0", 1e9, "it runs"),
+    Drift("t", r"^  \.(curr->pid|load) ", r"#0", 1 << 30, "it runs"),
+    Drift(
+        "t", r"^  \.\w*(vruntime|deadline|spread0?|exec_clock|exec_start)", r"#0", 1e6, "it runs"
     ),
     Drift("t", r"^  \.(sum_w\w+|sum_weight|sum_shift)", r"#.", ANY, "it runs"),
-    Drift("t", r"^  \.(\w+_avg|util_est\w*|tg_load_avg\w*|removed\.\w+) ", r"#0", 4096, "decays"),
+    Drift(
+        "t", r"^  \.(\w+_avg|util_est\w*|tg_load_avg\w*|removed\.\w+) ", r"#0", 1 << 18, "decays"
+    ),
     Drift("t", r"^  \.(rt_time|rt_throttled)", r"#0", 1000, "it runs"),
     Drift("t", r"^  \.se->", r"#0", 1e7, "it runs"),
     Drift("lp", r"^[A-Z0-9]{2,4}:", r"[A-Z0-9]+|[0-9a-f:]+|knlGS|EFLAGS", ANY, "CPUs run"),
@@ -125,6 +134,26 @@ def sections(case: Case) -> dict[str, list[Record]]:
     return found
 
 
+def oom_sections(case: Case) -> dict[str, list[Record]]:
+    """What an OOM printed just before it brought the machine down: of m, and the table of f."""
+    texts = [record.text for record in case.log]
+    if not any(PANICKED in text for text in texts):
+        return {}
+    starts = [n for n, text in enumerate(texts) if text == "Mem-Info:"]
+    tables = [n for n, text in enumerate(texts) if text.startswith("Tasks state (memory")]
+    if not starts or not tables or tables[-1] < starts[-1]:
+        return {}
+    end = tables[-1]
+    while end < len(texts) and texts[end].startswith(("Tasks state", "[")):
+        end += 1
+    memory = [r for r in case.log[starts[-1] : tables[-1]] if not _UNRECLAIMABLE.match(r.text)]
+    return {"m": memory, "f": list(case.log[tables[-1] : end])}
+
+
+PANICKED = "panic_on_oom is enabled"
+_UNRECLAIMABLE = re.compile(r"Unreclaimable slab info:|Name  +Used|\S+ +\d+KB +\d+KB$")
+
+
 def compare(case: Case, key: str, theirs: Sequence[Record]) -> Compared:
     """Our lines beside theirs."""
     default = default_level(case)
@@ -133,6 +162,8 @@ def compare(case: Case, key: str, theirs: Sequence[Record]) -> Compared:
         for line in sysrq(case.prog, key)
         if not line.ours
     ]
+    if theirs and not theirs[0].text.startswith(_HEADER):
+        ours = ours[1:]  # no key was pressed
     found = Compared(key, lines=len(theirs))
     told = [(record.text, record.level) for record in theirs]
     if key in "tw":
@@ -261,6 +292,7 @@ CLOCKS_DIFFER = 0.2
 _TASK = re.compile(r"task:.*? pid:\s*(?P<pid>\d+)")
 _ROW = re.compile(r"(?P<mark>>R| [RSDTtXZPI]) .{15,}? +(?P<pid>\d+) +-?\d+\.\d{6} ")
 _PART = re.compile(r"(cpu#\d+|cfs_rq\[|rt_rq\[|dl_rq\[|runnable tasks|Sched Debug|Showing )")
+_WORK = re.compile(r"workqueue |  pwq |    (pending|in-flight|inactive|delayed):|pool \d")
 _GROUP = re.compile(r"cfs_rq\[\d+\]:/.+")
 _END = ("Sched Debug Version", "INFO: lockdep", "Showing ", "sysrq: ")
 
@@ -279,10 +311,17 @@ def _ran_since(case: Case, theirs: Sequence[Record]) -> set[int]:
             shown[pid] = min(shown.get(pid, ANY), record.time or 0.0)
     on_cpu = set()
     for task in for_each_task(case.prog):
-        ran = task.se.exec_start.value_() / 1e9 + CLOCKS_DIFFER
+        ran = max(_times(task)) / 1e9 + CLOCKS_DIFFER
         if task.on_cpu or ran >= shown.get(task.pid.value_(), ANY):
             on_cpu.add(int(task.pid.value_()))
     return on_cpu
+
+
+def _times(task: drgn.Object) -> Iterator[int]:
+    """When a task was last accounted, and, where that is kept, when it last got a CPU."""
+    yield int(task.se.exec_start.value_())
+    if task.type_.type.has_member("sched_info"):
+        yield int(task.sched_info.last_arrival.value_())
 
 
 def _compare_tasks(found: Compared, theirs: list[Shown], ours: list[Shown], ran: set[int]) -> None:
@@ -313,7 +352,11 @@ def _compare_tasks(found: Compared, theirs: list[Shown], ours: list[Shown], ran:
             )
             continue
         for pair in aligned(one, other):
-            judge(found, *pair)
+            work = [line for line in pair if line is not None and _WORK.match(line[0])]
+            if None in pair and work:
+                found.gone["work came or was done"] += 1
+            else:
+                judge(found, *pair)
     for pid, row in their_rows.items():
         own = our_rows.get(pid)
         if own is None:
@@ -457,8 +500,9 @@ def report(name: str, found: Compared, verbose: bool) -> None:
 
 
 def captured() -> list[Path]:
-    """The dumps of all captures that were made for this."""
-    return sorted(default_cache().glob("*/sysrq-*/vmcore"))
+    """The dumps of all captures that were made for this, and of machines that ran out of memory."""
+    cache = default_cache()
+    return sorted([*cache.glob("*/sysrq-*/vmcore"), *cache.glob("*/oom-user/vmcore")])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -470,8 +514,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     wrong = 0
     for path in options.dumps or captured():
         with postmortem.open(path, debuginfod=False) as case:
-            for key, theirs in sections(case).items():
-                if key != "h" and key not in SHOWN:
+            for key, theirs in [*sections(case).items(), *oom_sections(case).items()]:
+                if key not in ("h", "f") and key not in SHOWN:
                     continue
                 if options.key is None or key in options.key:
                     found = compare(case, key, theirs)

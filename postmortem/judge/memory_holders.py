@@ -19,6 +19,7 @@ from postmortem.plugin import Context
 
 if TYPE_CHECKING:
     from postmortem.kernel.memory import MemoryTotals, SlabCache, TaskMemory
+    from postmortem.kernel.memory_tree import MemoryTree
 
 _LEAK_SHARE = 0.25
 """A slab cache that holds this part of all memory is named as the holder."""
@@ -29,6 +30,7 @@ _ROWS = 10
 def with_holders(ctx: Context, finding: Finding) -> Finding:
     """The finding with tables of who holds memory, and the holder if one stands out."""
     from postmortem.kernel.memory import largest_tasks, memory, slab_caches
+    from postmortem.kernel.memory_tree import memory_tree
 
     prog = ctx.prog
     assert prog is not None
@@ -36,7 +38,10 @@ def with_holders(ctx: Context, finding: Finding) -> Finding:
     caches = ctx.attempt("slab caches", lambda: slab_caches(prog)) or []
     tasks = ctx.attempt("memory of tasks", lambda: largest_tasks(prog, _ROWS)) or []
     tables = []
-    if totals is not None:
+    tree = ctx.attempt("memory tree", lambda: memory_tree(prog))
+    if tree is not None:
+        tables.append(_tree_table(tree))
+    elif totals is not None:
         tables.append(_totals_table(totals))
     if tasks:
         tables.append(_task_table(tasks))
@@ -44,7 +49,10 @@ def with_holders(ctx: Context, finding: Finding) -> Finding:
         tables.append(_slab_table(caches[:_ROWS]))
     finding = replace(finding, tables=tuple(tables))
     total = totals.total if totals is not None else None
-    return _with_holder(finding, total, caches, tasks) if total else finding
+    if not total:
+        return finding
+    told = _with_holder(finding, total, caches, tasks)
+    return _with_pages(told, tree) if told is finding and tree is not None else told
 
 
 def _with_holder(
@@ -74,6 +82,43 @@ def _with_holder(
         confidence=Confidence.CERTAIN,
         explanation=f"{finding.explanation} {said}",
         evidence=(*finding.evidence, Evidence(said, where, Strength.PROOF)),
+    )
+
+
+def _with_pages(finding: Finding, tree: MemoryTree) -> Finding:
+    """Name who took whole pages, if no cache and no task stands out."""
+    limit = tree.total_bytes * _LEAK_SHARE
+    rest = tree.part("unaccounted")
+    if tree.vmalloc and tree.vmalloc[0].bytes >= limit:
+        caller = tree.vmalloc[0]
+        said = (
+            f"{caller.function} holds {_mib(caller.bytes)} of {_mib(tree.total_bytes)} in"
+            f" {caller.areas} areas of vmalloc()."
+        )
+        where = f"vmap_area of {caller.function}"
+    elif rest is not None and rest.bytes >= limit:
+        said = (
+            f"{_mib(rest.bytes)} of {_mib(tree.total_bytes)} are counted by nobody: code of the"
+            " kernel, most likely a driver, took them from the page allocator."
+        )
+        where = "the kernel's counters of pages, added up"
+    else:
+        return finding
+    return replace(
+        finding,
+        explanation=f"{finding.explanation} {said}",
+        evidence=(*finding.evidence, Evidence(said, where, Strength.PROOF)),
+    )
+
+
+def _tree_table(tree: MemoryTree) -> Table:
+    return Table(
+        "Memory when the dump was taken, adding up to all",
+        (Column("what"), Column("size", Unit.BYTES), Column("most of it", extra=1)),
+        tuple(
+            (part.name, part.bytes, part.parts[0].name if part.parts else None)
+            for part in tree.parts
+        ),
     )
 
 

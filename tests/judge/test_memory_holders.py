@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from postmortem.judge.memory_holders import _with_holder
+from postmortem.judge.memory_holders import _with_holder, _with_pages
 from postmortem.kernel.memory import SlabCache, TaskMemory
+from postmortem.kernel.memory_tree import MemoryTree, Part, VmallocCaller
 from postmortem.model.findings import Confidence, Finding, Kind, Severity, TaskRef
 
 MIB = 1 << 20
@@ -43,3 +44,23 @@ def test_kernel_s_own_share_goes_before_a_task_s() -> None:
 
 def test_sizes_are_said() -> None:
     assert "25.0 MiB of 100.0 MiB in 1000 slots of 192 bytes" in told(25, 1).explanation
+
+
+def pages(vmalloc: int, rest: int) -> Finding:
+    """A machine of 100 MiB of which one caller of vmalloc() and nobody have so many MiB."""
+    finding = Finding("log-1", Kind.OOM, Severity.FATAL, Confidence.LIKELY, "oom", "It ran out.")
+    parts = (Part("vmalloc", vmalloc * MIB), Part("unaccounted", rest * MIB))
+    callers = (VmallocCaller("zorb_grow", 3, vmalloc * MIB),)
+    return _with_pages(finding, MemoryTree(TOTAL, parts, (), callers, 4096, ()))
+
+
+@pytest.mark.parametrize(("vmalloc", "named"), [(24, False), (25, True)])
+def test_a_caller_of_vmalloc_is_named_from_a_quarter_on(vmalloc: int, named: bool) -> None:
+    assert ("zorb_grow holds" in pages(vmalloc, 1).explanation) is named
+
+
+@pytest.mark.parametrize(("rest", "named"), [(24, False), (25, True)])
+def test_what_nobody_counts_is_said_from_a_quarter_on(rest: int, named: bool) -> None:
+    found = pages(1, rest)
+    assert ("are counted by nobody" in found.explanation) is named
+    assert found.confidence is Confidence.LIKELY  # it names no one
