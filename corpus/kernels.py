@@ -66,7 +66,7 @@ KERNELS = {
         Kernel("6.12", "bookworm", "linux-image-6.12-cloud-amd64"),
         Kernel("7.2", "sid", "linux-image-cloud-amd64"),
         # PREEMPT_RT, with all drivers.
-        Kernel("6.12-rt", "bookworm", "linux-image-6.12-rt-amd64"),
+        Kernel("6.12rt", "bookworm", "linux-image-6.12-rt-amd64"),
         Kernel("6.12-arm64", "bookworm", "linux-image-6.12-arm64", "aarch64"),
     )
 }

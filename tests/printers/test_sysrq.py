@@ -139,3 +139,21 @@ def test_who_would_get_a_signal(machine: Machine) -> None:
     assert "(syslogd)" in text
     assert "kthreadd" not in text
     assert " 1 (init)" not in text
+
+
+def test_head_of_the_cpu_that_panicked_is_as_the_kernel_printed_it(machine: Machine) -> None:
+    """The panic's own report, on the console, is of the task that the dump still shows."""
+    if not machine.truth["fatal"]:
+        assert "Kernel panic" not in machine.console.read_text(errors="replace")
+        return
+    console = machine.console.read_text(errors="replace").replace("\r", "")
+    texts = [text.partition("] ")[2] for text in console.splitlines()]
+    told = [text for text in texts if re.match(r"CPU: \d+ .*Comm: ", text)][-1]
+    hardware = next(text for text in texts if text.startswith("Hardware name: "))
+    shown = [line.text for line in printed(machine, "p")]
+    taint = re.compile(r"(Not tainted|Tainted: [A-Z ]*) (?=\d+\.\d+\.)")
+    assert taint.sub("", shown[1]) == taint.sub("", told)
+    # The oops that killed the machine tainted it after its own head was printed.
+    added = set(taint.findall(shown[1])[0]) - set(taint.findall(told)[0])
+    assert added <= set("Tainted: GD")
+    assert hardware in shown
