@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from postmortem.graph.model import Graph, Node, NodeKind, cycles, roots
 from postmortem.graph.tree import circle, node_text, tree
 from postmortem.judge.hangs import log_time, waiting
 from postmortem.model.findings import Block, Cell, Column, Export, Holds, Table, Unit
-from postmortem.plugin import Context, plugin
+from postmortem.plugin import Context, option, plugin
+
+if TYPE_CHECKING:
+    from postmortem.kernel.locking.waits import Wait
 
 
-@plugin("waits", needs=("types",), in_analysis=False)
-def waits(ctx: Context) -> Iterator[Table]:
-    """List every sleeping task and what it waits for, the longest wait first."""
+_EACH = option("--each", type=bool, help="A row for each task, not for each group of them.")
+_MAX_NAMES = 3
+
+
+@plugin("waits", needs=("types",), in_analysis=False, options=(_EACH,))
+def waits(ctx: Context, *, each: bool = False) -> Iterator[Table]:
+    """List what all sleeping tasks wait for; tasks that wait alike are one row.
+
+    Uninterruptible waits (state D) come first, then the longest.
+    """
     from postmortem.kernel.locking.waits import waits as read_waits
 
     prog = ctx.prog
@@ -23,35 +34,92 @@ def waits(ctx: Context) -> Iterator[Table]:
         return
     for problem in found.problems:
         ctx.problem(problem.what, problem.why)
-    ordered = sorted(found.waits, key=lambda wait: -(wait.since.longest or 0.0))
-    rows = tuple(
-        (
-            wait.task.pid,
-            wait.task.comm,
-            wait.task.state,
-            wait.since.longest,
-            str(wait.kind),
-            wait.name or None,
-            wait.address,
-            wait.frame.function,
-            wait.detail or None,
-            wait.proof or None,
-        )
-        for wait in ordered
-    )
+    yield _each(found.waits) if each else _grouped(found.waits)
+
+
+def _urgent(wait: Wait) -> tuple[bool, float]:
+    return wait.task.state != "D", -(wait.since.longest or 0.0)
+
+
+def _each(found: Iterable[Wait]) -> Table:
     columns = (
         Column("pid", Unit.ID),
         Column("comm"),
         Column("state", extra=1),
         Column("for", Unit.SECONDS),
-        Column("waits for"),
-        Column("name"),
-        Column("address", Unit.HEX, extra=2),
-        Column("in"),
-        Column("detail", extra=3),
-        Column("proof", extra=4),
+        *_WHAT,
     )
-    yield Table("Waits", columns, rows, "for: since the task left the CPU")
+    rows = tuple(
+        (wait.task.pid, wait.task.comm, wait.task.state, wait.since.longest, *_what(wait))
+        for wait in sorted(found, key=_urgent)
+    )
+    return Table("Waits", columns, rows, "for: since the task left the CPU")
+
+
+def _grouped(found: Iterable[Wait]) -> Table:
+    """Who waits for one thing in one way is a row; so are those whose thing has no name."""
+    from postmortem.rules.waits import LOCKS
+
+    groups: dict[tuple[object, ...], list[Wait]] = {}
+    for wait in sorted(found, key=_urgent):
+        thing = wait.address if wait.kind in LOCKS else wait.name
+        key = (wait.task.state, wait.kind, thing, wait.name, wait.frame.function)
+        groups.setdefault(key, []).append(wait)
+    columns = (
+        Column("tasks", Unit.COUNT),
+        Column("state", extra=1),
+        Column("longest", Unit.SECONDS),
+        Column("who"),
+        *_WHAT,
+    )
+    rows = tuple(
+        (
+            len(group),
+            group[0].task.state,
+            group[0].since.longest,
+            _names(group),
+            *(cell if _same(group, place) else None for place, cell in enumerate(_what(group[0]))),
+        )
+        for group in groups.values()
+    )
+    note = "longest: since the task left the CPU; --each lists every task"
+    return Table("Waits", columns, rows, note)
+
+
+_WHAT = (
+    Column("waits for"),
+    Column("name"),
+    Column("address", Unit.HEX, extra=2),
+    Column("in"),
+    Column("detail", extra=3),
+    Column("proof", extra=4),
+)
+
+
+def _what(wait: Wait) -> tuple[Cell, ...]:
+    return (
+        str(wait.kind),
+        wait.name or None,
+        wait.address,
+        wait.frame.function,
+        wait.detail or None,
+        wait.proof or None,
+    )
+
+
+def _same(group: Sequence[Wait], place: int) -> bool:
+    """Whether a cell is true of all; proofs name the first one's."""
+    return len({_what(wait)[place] for wait in group[:_ALIKE]}) == 1
+
+
+_ALIKE = 1000
+
+
+def _names(group: Sequence[Wait]) -> str:
+    """``pm_query (175), pm_query (176) and 3 more``"""
+    names = [f"{wait.task.comm} ({wait.task.pid})" for wait in group[:_MAX_NAMES]]
+    more = len(group) - len(names)
+    return ", ".join(names) + (f" and {more} more" if more else "")
 
 
 @plugin("locks", needs=("types",), in_analysis=False)

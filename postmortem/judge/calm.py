@@ -60,6 +60,13 @@ def _nothing_found(ctx: Context) -> Verdict:
         )
         if records
         else (),
+        next_steps=(
+            "If it misbehaved all the same: postmortem stacks FILE shows what all tasks do,"
+            " postmortem waits FILE what they wait for."
+            if ctx.prog is not None
+            else "If it hung all the same: a dump, or sysrq w, t and l in the log, show where its"
+            " tasks and CPUs stand.",
+        ),
     )
 
 

@@ -470,7 +470,7 @@ def _evidence(facts: Facts, trouble: Trouble) -> Iterator[Evidence]:
     for edge in (trouble.cycle or _path(graph, trouble))[:_MAX_EDGES]:
         source, target = graph.nodes[edge.source], graph.nodes[edge.target]
         where = f"task {source.pid}" if source.pid is not None else f"{source.address or 0:#x}"
-        said = f"{source.label} {_verb(edge, source)} {target.label}"
+        said = f"{source.label} {_verb(edge, source)} {_object(target)}"
         if facts.from_dump:
             proof = f": {edge.proof}" if edge.proof else ""
             yield Evidence(said + proof, where, Strength.SHOWN)
@@ -480,6 +480,14 @@ def _evidence(facts: Facts, trouble: Trouble) -> Iterator[Evidence]:
     if held is not None:
         place = f"{held.frame.function}+{held.frame.offset or 0:#x}"
         yield Evidence(held.proof, place, Strength.PROOF if held.sure else Strength.SHOWN)
+
+
+def _object(target: Node) -> str:
+    """What is waited for, within a sentence."""
+    kind, comma, rest = target.label.partition(", ")
+    return (
+        f"{_article(kind)} ({rest})" if target.kind is NodeKind.UNKNOWN and comma else target.label
+    )
 
 
 def _verb(edge: Edge, source: Node) -> str:
@@ -515,10 +523,7 @@ def _died_of(ctx: Context, facts: Facts, root: Node) -> tuple[str, ...]:
 def _next_steps(facts: Facts, trouble: Trouble, culprit: Culprit) -> tuple[str, ...]:
     root = facts.graph.nodes[trouble.root]
     if trouble.cycle:
-        return (
-            "Take the locks in the same order everywhere, or give one back before taking"
-            " the other: the functions are named above.",
-        )
+        return (_order(facts.graph, trouble),)
     if root.kind is NodeKind.DEVICE:
         return (
             f"Look at {root.label}: its driver's messages in the log, the host or the storage"
@@ -529,9 +534,22 @@ def _next_steps(facts: Facts, trouble: Trouble, culprit: Culprit) -> tuple[str, 
     if root.kind is not NodeKind.TASK:
         return (f"Find who should have ended the wait: {root.label}.",)
     if root.exited:
-        return ("Find the way out of the function that took the lock without giving it back.",)
+        place = f"{culprit.function}()" if culprit.function else "the function that took the lock"
+        return (f"Find the way out of {place} that does not give the lock back.",)
     place = f" in {culprit.function}()" if culprit.function else ""
-    return (f"Find out why {root.label} does not go on{place}: its stack is below.",)
+    held = [facts.graph.nodes[edge.source].label for edge in facts.graph.into(root.id)]
+    others = f": the others wait for {held[0]}" if held else ""
+    return (f"Find out why {root.label} does not go on{place}{others}.",)
+
+
+def _order(graph: Graph, trouble: Trouble) -> str:
+    """What breaks a circle, with the functions and locks that are in it."""
+    tasks = _cycle_tasks(graph, trouble)
+    names = list(dict.fromkeys(f"{node.function}()" for node in tasks if node.function))
+    where = f" in {', '.join(names)}" if names else " everywhere"
+    if len(tasks) == 1:
+        return f"Find the way{where} on which the lock is taken twice."
+    return f"Take the locks in one order{where}, or give one back before taking the other."
 
 
 def _stacks(graph: Graph, trouble: Trouble) -> Iterator[Block]:

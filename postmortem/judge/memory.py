@@ -107,7 +107,8 @@ def _limit(finding: Finding, report: Report) -> Finding | None:
         said += f" of {_mib(int(limit))}"
     if usage is not None:
         said += f" ({usage['fails']} charges had failed)"
-    tasks = [f"{row.name} ({row.pid}) {_pages(row.rss_pages)}" for row in read(report).tasks[:5]]
+    rows = read(report).tasks[:5]
+    tasks = [f"{row.name} ({row.pid}) {_pages(row.rss_pages)}" for row in rows]
     evidence = [Evidence(said, f"log line {report.line}")]
     if tasks:
         evidence.append(Evidence(f"its largest tasks: {', '.join(tasks)}", "task table in the log"))
@@ -115,7 +116,10 @@ def _limit(finding: Finding, report: Report) -> Finding | None:
         finding,
         explanation=f"{said}; the machine as a whole may have memory left.",
         evidence=(*finding.evidence, *evidence),
-        next_steps=("Raise the limit (memory.max), or find why what runs in the cgroup grows.",),
+        next_steps=(
+            f"Raise memory.max of {group or 'the cgroup'}, or find out why"
+            f" {f'{rows[0].name} ({rows[0].pid})' if rows else 'what runs'} in it grows.",
+        ),
     )
 
 

@@ -270,7 +270,18 @@ def code_block(report: Report) -> Block | None:
         return None
     from postmortem.log.code import disassemble
 
-    instructions = disassemble(report.code)
+    place = report.pc
+    instructions = disassemble(report.code, place)
+    trap = report.code.trap
+    labels = {item.offset: f"{item.offset - trap:+#6x}" for item in instructions}
+    if place is not None and place.function and place.offset is not None and place.size:
+        # Other functions and the padding between them are no part of the story.
+        labels = {
+            at: f"{place.function}+{inside:#x}"
+            for at in labels
+            if 0 <= (inside := place.offset + at - trap) < place.size
+        }
+    instructions = [item for item in instructions if item.offset in labels]
     mark = next((n for n, item in enumerate(instructions) if item.trapping), None)
     if mark is None:
         return None
@@ -278,7 +289,7 @@ def code_block(report: Report) -> Block | None:
     shown = instructions[first : mark + 5]
     return Block(
         title="Code at the fault (from the log)",
-        lines=tuple(f"{item.offset - report.code.trap:+#6x}:  {item.text}" for item in shown),
+        lines=tuple(f"{labels[item.offset]}:  {item.text}" for item in shown),
         mark=mark - first,
         holds=Holds.CODE,
     )

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from postmortem.judge import asked
+from postmortem.judge.advice import advised
 from postmortem.judge.boots import by_boot, earlier_sentence
 from postmortem.judge.calm import calm
 from postmortem.judge.confidence import earned, lowered
@@ -215,7 +216,7 @@ def _verdict(root: Finding, followed: Sequence[Finding], ctx: Context) -> Verdic
         culprit=culprit,
         signature=root.signature,
         evidence=evidence,
-        next_steps=root.next_steps,
+        next_steps=advised(root, ctx),
         finding=root.id,
     )
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
+from postmortem.arch.operands import readable
+from postmortem.model.frame import Frame
 from postmortem.model.report import Code
 
 _LINE = re.compile(r"(?:Code|code): ?(?P<words>.*)|Instruction dump:(?P<dump>.*)")
@@ -81,8 +83,43 @@ class Instruction:
     trapping: bool = False
 
 
-def disassemble(code: Code) -> list[Instruction]:
-    """All instructions of the dump, the trapping one marked.
+_BRANCH = {
+    "x86_64": re.compile(r"(?P<head>(?:j\w+|call\w?|loop\w*|xbegin) +)(?P<to>0x[0-9a-f]+|\d+)$"),
+    "aarch64": re.compile(
+        r"(?P<head>(?:b|bl|b\.\w+|bc\.\w+|cbn?z|tbn?z) +(?:\w+, )*)#(?P<to>0x[0-9a-f]+|\d+)$"
+    ),
+}
+_BRANCH["i386"] = _BRANCH["x86_64"]
+_BITS = {"i386": 32}
+
+
+def disassemble(code: Code, place: Frame | None = None) -> list[Instruction]:
+    """All instructions of the dump, the trapping one marked; calls and jumps say whereto.
+
+    :param place: Where it trapped: a target in the same function is named by it.
+    """
+    return [replace(item, text=_with_target(item, code, place)) for item in _instructions(code)]
+
+
+def _with_target(item: Instruction, code: Code, place: Frame | None) -> str:
+    """Whereto a branch goes: the dump has no addresses, so capstone's target is none either."""
+    pattern = _BRANCH.get(code.arch)
+    match = pattern.match(item.text) if pattern is not None else None
+    if match is None:
+        return item.text
+    bits = _BITS.get(code.arch, 64)
+    target = int(match["to"], 0)
+    if target >= 1 << (bits - 1):
+        target -= 1 << bits
+    if place is not None and place.function and place.offset is not None and place.size:
+        inside = place.offset + target - code.trap
+        if 0 <= inside < place.size:
+            return f"{match['head']}{place.function}+{inside:#x}"
+    return f"{match['head']}.{target - item.offset:+#x}"
+
+
+def _instructions(code: Code) -> list[Instruction]:
+    """All instructions, as the disassembler has them.
 
     Where instructions have many lengths the dump begins in the middle of one:
     the start is chosen so that an instruction boundary falls on the trap.
@@ -137,7 +174,11 @@ def _run(engine: object, data: bytes, base: int, arch: str) -> list[Instruction]
         done = at
         for _, size, mnemonic, operands in engine.disasm_lite(data[at:], base + at):  # type: ignore[attr-defined]
             found.append(
-                Instruction(base + done, data[done : done + size], f"{mnemonic} {operands}".strip())
+                Instruction(
+                    base + done,
+                    data[done : done + size],
+                    f"{mnemonic:<6} {readable(operands) if arch in _UNIT else operands}".rstrip(),
+                )
             )
             done += size
         if done == at:  # capstone gives up at the first byte that it doesn't know

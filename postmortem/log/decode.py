@@ -42,12 +42,13 @@ def decode(data: bytes, arch: str | None = None) -> Decoded:
     code = next((report.code for report in reports if report.code), None) or body.code
     if code is not None and arch is not None and code.arch != arch:
         code = Code(code.data, code.trap, arch)
+    pc = next((report.pc for report in reports if report.pc), None) or body.pc
     return Decoded(
         reports=reports,
-        pc=next((report.pc for report in reports if report.pc), None) or body.pc,
+        pc=pc,
         stacks=_stacks(reports, body),
         code=code,
-        instructions=tuple(disassemble(code)) if code is not None else (),
+        instructions=tuple(disassemble(code, pc)) if code is not None else (),
         arch=body.arch or (code.arch if code is not None else None),
     )
 

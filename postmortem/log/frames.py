@@ -16,7 +16,7 @@ _FRAME = re.compile(
     r"\s*\(?(?:\[<?(?:[0-9a-f]{1,16}| +none +)>?\]\s+)?"
     r"(?:\[<?(?P<address>[0-9a-f]{1,16}|\(_*ptrval_*\))>?\]:?\s*\(?)?"
     r"(?P<doubt>\? +)?"
-    rf"(?P<function>{_SYMBOL}|{_RUST})\+(?P<offset>0x[0-9a-f]{{1,8}})(?:/(?P<size>0x[0-9a-f]{{1,8}}))?\)?"
+    rf"(?P<function>{_SYMBOL}|{_RUST})\+(?P<offset>0x[0-9a-f]{{1,16}})(?:/(?P<size>0x[0-9a-f]{{1,16}}))?\)?"
     r"(?:\s+\[(?P<module>[\w-]{1,64})(?:\((?P<flags>[A-Z]+)\))?(?:\s+(?P<build>[0-9a-f]{8,40}))?\])?"
     r"(?P<tail>.*)$"
 )

@@ -6,6 +6,7 @@ show and how prose is wrapped is :mod:`postmortem.render.terminal`.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from typing import IO
@@ -117,11 +118,14 @@ class Page:
         *,
         indent: str = "  ",
         cut: bool = True,
+        narrow: bool = False,
     ) -> None:
         """Aligned columns, each cell by its column's unit.
 
+        :param narrow: Also where the output is no terminal.
+
         On a terminal that is too narrow (``cut``) columns that can be missed are left
-        out, then the widest texts are shortened; a line says what is missing.
+        out, then the widest texts are folded; a line says what is missing.
         """
         shown = [[_cell(columns, row, i) for i in range(len(columns))] for row in rows]
         titles = [clean(column.name) for column in columns]
@@ -129,7 +133,7 @@ class Page:
             max([len(title), *(len(row[i]) for row in shown)]) for i, title in enumerate(titles)
         ]
         places = list(range(len(columns)))
-        if cut and self.is_terminal:
+        if narrow or (cut and self.is_terminal):
             room = self.width - len(indent)
             places = _fitting(columns, widths, room)
             fitting = _shrunk([widths[i] for i in places], room - 2 * (len(places) - 1))
@@ -142,7 +146,8 @@ class Page:
 
         self.line((indent + lay(titles), "label"))
         for row in shown:
-            self.line(indent + lay(row))
+            for folded in _fold(row, columns, widths, places):
+                self.line(indent + lay(folded))
         if len(places) < len(columns):
             names = ", ".join(title for i, title in enumerate(titles) if i not in places)
             self.prose((f"no room for: {names} (-v shows all)", "aside"), first=indent, rest=indent)
@@ -202,6 +207,27 @@ def _fitting(columns: Sequence[Column], widths: Sequence[int], room: int) -> lis
             break
         places.remove(last)
     return places
+
+
+_MAX_FOLDS = 3
+"""Lines of a cell; what does not fit into them ends in ``~``."""
+
+
+def _fold(
+    row: Sequence[str], columns: Sequence[Column], widths: Sequence[int], places: Sequence[int]
+) -> Iterator[list[str]]:
+    """A row as lines: long texts go on below."""
+    folded = {i: [row[i]] for i in places}
+    for i in places:
+        if columns[i].unit is Unit.TEXT and len(row[i]) > widths[i]:
+            lines = textwrap.wrap(row[i], widths[i], break_on_hyphens=False) or [""]
+            rest = " ".join(lines[_MAX_FOLDS - 1 :])
+            folded[i] = [*lines[: _MAX_FOLDS - 1], *([rest] if rest else [])]
+    for number in range(max(map(len, folded.values()), default=0)):
+        line = [""] * len(row)
+        for i, lines in folded.items():
+            line[i] = lines[number] if number < len(lines) else ""
+        yield line
 
 
 def _fit(cell: str, width: int, to_right: bool) -> str:

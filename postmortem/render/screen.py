@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
-from postmortem.model.findings import Block, Finding, Holds, Problem, Strength
+from postmortem.model.findings import Block, Finding, Holds, Kind, Problem, Strength, Table, Unit
 from postmortem.model.result import Analysis
 from postmortem.render import text, words
 from postmortem.render.frames import FrameLine
-from postmortem.render.page import Page
+from postmortem.render.page import LABEL, Page
 from postmortem.render.sections import Frames, main_stack
 
 ROWS = 23
@@ -27,7 +27,7 @@ _TITLE = 2
 _SUMMARY = 4
 _SENTENCES = 2
 _FRAMES = 8
-_STEP = 2
+_STEP = 3
 _LEAST_FRAMES = 6
 _CUT = " ..."
 _HEADINGS = 3
@@ -44,7 +44,7 @@ def screen(page: Page, analysis: Analysis) -> None:
     step = part.lay(lambda p: _next(p, found.next_steps), _STEP)
     more = part.lay(lambda p: _more(p, analysis))
     fixed = len(head) + len(facts) + len(told) + len(step) + len(more)
-    stack_title, stack = _stack(part, analysis)
+    stack_title, stack = _picture(part, analysis)
     evidence = [
         part.lay(partial(text.points, found=[item]), 2)
         for item in found.evidence
@@ -55,6 +55,12 @@ def screen(page: Page, analysis: Analysis) -> None:
     rows = [head, facts, [""], told]
     rows += [part.lay(lambda p: p.line(("How we know", "heading"))), proofs] if proofs else []
     rows += [stack_title, frames] if frames else []
+    left = ROWS - sum(map(len, rows)) - len(step) - len(more)
+    then = part.lay(lambda p: _then(p, found.next_steps), _TITLE)
+    if len(then) <= left:
+        step += then
+        left -= len(then)
+    rows += [part.lay(lambda p: _before(p, analysis, left))] if left > 1 else []
     rows += [step, more]
     for row in (row for group in rows for row in group):
         page.row(row)
@@ -63,9 +69,16 @@ def screen(page: Page, analysis: Analysis) -> None:
 def _facts(page: Page, analysis: Analysis) -> None:
     text.facts(page, analysis.verdict, cut=True)
     system, path = analysis.system, analysis.input.path
-    page.labelled(
-        "FROM", ", ".join(filter(None, (system.nodename, system.release, path))), cut=True
-    )
+    known = ", ".join(filter(None, (system.nodename, system.release)))
+    page.labelled("FROM", _with_file(known, path, page.width - LABEL - 2), cut=True)
+
+
+def _with_file(known: str, path: str, room: int) -> str:
+    """Machine and kernel, and of a long path its end, which tells the file from others."""
+    room -= len(known) + 2 * bool(known)
+    if len(path) > room:
+        path = f"~{path[len(path) - max(room, 24) + 1 :]}"
+    return f"{known}, {path}" if known else path
 
 
 class _Parts:
@@ -109,12 +122,17 @@ def _fitting(pieces: Sequence[list[str]], room: int) -> list[str]:
     return rows
 
 
-def _stack(part: _Parts, analysis: Analysis) -> tuple[list[str], list[str]]:
+def _picture(part: _Parts, analysis: Analysis) -> tuple[list[str], list[str]]:
     """The heading and the rows of what shows the failure best."""
-    block = _picture_of_waits(words.verdict_finding(analysis))
+    main = words.verdict_finding(analysis)
+    block = _picture_of_waits(main)
     if block is not None:
         title = part.lay(lambda p: p.line((block.title, "heading"), cut=True))
         return title, part.lay(lambda p: _cut_lines(p, block.lines))
+    if analysis.verdict.kind is Kind.OOM and analysis.verdict.culprit.function is None:
+        # The stack is that of who asked for the last page.
+        table = max(main.tables, key=_largest, default=None) if main is not None else None
+        return _table(part, table) if table is not None else ([], [])
     section = next(main_stack(analysis), None)
     if section is None:
         return [], []
@@ -123,6 +141,20 @@ def _stack(part: _Parts, analysis: Analysis) -> tuple[list[str], list[str]]:
         lambda p: p.line((section.title, "heading"), (f"  {section.aside}", "aside"), cut=True)
     )
     return title, part.lay(lambda p: _frames(p, _from_culprit(lines)))
+
+
+def _largest(table: Table) -> float:
+    """Bytes in the first row of a table that is sorted by them."""
+    sizes = [n for n, column in enumerate(table.columns) if column.unit is Unit.BYTES]
+    row = table.rows[0] if table.rows else ()
+    cell = row[sizes[0]] if sizes and sizes[0] < len(row) else None
+    return float(cell) if isinstance(cell, int | float) and table.columns[0].name != "what" else 0.0
+
+
+def _table(part: _Parts, table: Table) -> tuple[list[str], list[str]]:
+    title = part.lay(lambda p: p.line((table.title, "heading"), cut=True))
+    rows = table.rows[:_FRAMES]
+    return title, part.lay(lambda p: p.table(table.columns, rows, narrow=True))
 
 
 def _picture_of_waits(main: Finding | None) -> Block | None:
@@ -139,7 +171,17 @@ def _cut_lines(page: Page, lines: Sequence[str]) -> None:
 def _from_culprit(lines: Sequence[FrameLine]) -> list[FrameLine]:
     """Without the handling of the failure, which stands above the culprit."""
     start = next((number for number, line in enumerate(lines) if line.culprit), 0)
-    return [replace(lines[start], enters=""), *lines[start + 1 :]] if lines else []
+    shown = [replace(lines[start], enters=""), *lines[start + 1 :]] if lines else []
+    while len(shown) > 1 and _WAY_IN.match(shown[-1].name):
+        shown.pop()
+    return shown
+
+
+_WAY_IN = re.compile(
+    r"(?:entry_|do_syscall_|x64_sys_call|syscall_exit|ret_from_fork|kthread\+|secondary_startup_|"
+    r"invoke_syscall|el0|el0t|start_secondary|cpu_startup_entry|do_idle)"
+)
+"""How every stack begins: it tells nothing of this one."""
 
 
 def _frames(page: Page, lines: Sequence[FrameLine]) -> None:
@@ -165,6 +207,25 @@ def _sentences(summary: str) -> str:
 def _next(page: Page, steps: Sequence[str]) -> None:
     if steps:
         page.prose(steps[0], first=("Next: ", "heading"), rest="      ")
+
+
+def _then(page: Page, steps: Sequence[str]) -> None:
+    """The step after it; the last one goes on from here with a command."""
+    if len(steps) > 1:
+        page.prose(steps[-1], first=("Then: ", "heading"), rest="      ")
+
+
+def _before(page: Page, analysis: Analysis, room: int) -> None:
+    """What the log said last before the failure, in the rows that are left."""
+    report = words.verdict_report(analysis)
+    told = " ".join(item.what for item in analysis.verdict.evidence)
+    before = report.before if report is not None else ()
+    said = [item for item in before if item.text.strip() and item.text.strip() not in told]
+    shown = said[-(room - 1) :]
+    if shown:
+        page.line(("Before it in the log", "heading"), (f"  line {shown[0].line}", "aside"))
+        for item in shown:
+            page.line(f"  {item.text.rstrip()}", cut=True)
 
 
 def _more(page: Page, analysis: Analysis) -> None:

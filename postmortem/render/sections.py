@@ -266,7 +266,9 @@ def main_stack(analysis: Analysis, verbose: bool = False) -> Iterator[Section]:
     report = words.verdict_report(analysis)
     if main is None or report is None or not (report.frames or report.pc):
         return
-    lines = frame_lines(words.report_frames(report), report.function, unsure=verbose)
+    lines = frame_lines(
+        words.report_frames(report), report.function if guilty else None, unsure=verbose
+    )
     title = f"Stack of {words.task(report.task)}" if report.task is not None else "Stack"
     yield Section("stack", title, _frames(lines, verbose), f"from the log, line {report.line}")
 
@@ -363,7 +365,25 @@ def _blocks(blocks: Iterable[Block], verbose: bool) -> Iterator[Section]:
 
 def _block(block: Block, verbose: bool) -> tuple[Item, ...]:
     lines = block.lines if verbose else tuple(map(_shortened, block.lines))
+    if block.mark is None:
+        lines = folded(lines)
     return (Lines(lines, block.mark),)
+
+
+_REPEATED = 3
+"""So many equal lines in a row are a recursion, or one message again and again."""
+
+
+def folded(lines: Sequence[str]) -> tuple[str, ...]:
+    """Equal lines in a row as one, with how often it stands there."""
+    found: list[str] = []
+    for line, group in itertools.groupby(lines):
+        count = len(tuple(group))
+        if count < _REPEATED or not line.strip():
+            found += [line] * count
+        else:
+            found.append(f"{line}  x {count}")
+    return tuple(found)
 
 
 def _shortened(line: str) -> str:
@@ -444,7 +464,7 @@ def _events(analysis: Analysis, verbose: bool) -> Iterator[Section]:
                 aside=", ".join(asides),
                 lead=f"line {found.line}" + (f"  {when:>16}" if when else ""),
                 marked=found is main,
-                folded=(Lines(found.text),),
+                folded=(Lines(folded(found.text)),),
             )
         )
     shown, more = _cut(tuple(entries), MAX_REPORTS, verbose, "report")

@@ -92,3 +92,9 @@ def test_a_work_that_a_tail_call_took_off_the_stack_is_to_blame() -> None:
 def test_a_work_that_is_on_the_stack_is_no_frame_twice() -> None:
     deeper = (" plover_wait+0x5/0x30 [plover]", " plover_refill+0x5/0x30 [plover]")
     assert _hung_worker(*deeper) == "plover_wait plover"
+
+
+def test_a_size_of_64_bits_is_quoted_whole() -> None:
+    """A symbol table without an end gives sizes below zero."""
+    (frame,) = body("Call Trace:", " otter_y+0x1/0xffffffffffffffd0 [otter]").traces[0].frames
+    assert (frame.offset, frame.size, frame.module) == (1, 0xFFFFFFFFFFFFFFD0, "otter")

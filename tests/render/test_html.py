@@ -149,3 +149,9 @@ def test_the_title_keeps_its_numbers_for_people() -> None:
     text = page(replace(HEALTHY, verdict=verdict))
     assert "<h1>on block(0,0)</h1>" in text
     assert "NUM" not in text
+
+
+def test_the_head_tells_machine_and_file() -> None:
+    head = page(CRASH).partition("</header>")[0]
+    assert '<header class="fatal">' in head
+    assert "guest, 6.1.0-56-cloud-amd64, vmcore" in head

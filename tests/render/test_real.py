@@ -14,6 +14,7 @@ from jsonschema import Draft202012Validator
 
 import postmortem
 from postmortem import read_json
+from postmortem.model.findings import Strength
 from postmortem.model.result import Analysis
 from postmortem.render.html import page
 from postmortem.render.json import print_json
@@ -44,6 +45,18 @@ def test_its_report_is_printable_and_begins_with_the_verdict(real: Analysis, ver
     lines = out.getvalue().splitlines()
     assert lines[0] in real.verdict.readable
     assert all(line.isprintable() for line in lines)
+
+
+def test_its_answer_is_one_screen_with_a_step_that_names_something(real: Analysis) -> None:
+    out = io.StringIO()
+    print_report(real, out)
+    lines = out.getvalue().splitlines()
+    assert len(lines) <= 23 and max(map(len, lines)) <= 80
+    assert any(line.startswith("Next: ") for line in lines)
+    step, culprit = real.verdict.next_steps[0], real.verdict.culprit
+    assert culprit.function is None or "()" in step or culprit.function in step
+    order = [list(Strength).index(item.strength) for item in real.verdict.evidence]
+    assert order == sorted(order)
 
 
 def test_its_page_is_well_formed(real: Analysis) -> None:

@@ -7,8 +7,19 @@ from dataclasses import replace
 
 import pytest
 
-from postmortem.model.findings import Block, Evidence, Holds, Strength
+from postmortem.model.findings import (
+    Block,
+    Column,
+    Culprit,
+    Evidence,
+    Holds,
+    Kind,
+    Strength,
+    Table,
+    Unit,
+)
 from postmortem.model.frame import Frame
+from postmortem.model.report import Said
 from postmortem.model.result import Analysis
 from postmortem.render.page import Page
 from postmortem.render.screen import screen
@@ -98,3 +109,43 @@ def test_of_waiting_tasks_the_chain_is_shown() -> None:
     text = shown(replace(CRASH, findings=(main,)))
     assert "Who waits for whom\n  a\n    waited for by b\n" in text
     assert "#0 " not in text
+
+
+def test_a_long_path_keeps_its_end() -> None:
+    source = replace(CRASH.input, path="/var/" + "x" * 90 + "/crash/202611261200/vmcore")
+    text = shown(replace(CRASH, input=source))
+    assert "crash/202611261200/vmcore\n" in text
+    assert fits(text)
+
+
+def test_the_way_in_is_no_part_of_the_stack() -> None:
+    frames = (Frame("zorb_peek", 1), Frame("zorb_read", 2), Frame("do_syscall_64", 3))
+    verdict = replace(CRASH.verdict, culprit=replace(CRASH.verdict.culprit, function="zorb_peek"))
+    text = shown(replace(CRASH, verdict=verdict, cpus=(replace(STACK, frames=frames),)))
+    assert "#1 zorb_read" in text
+    assert "do_syscall_64" not in text
+
+
+def test_of_memory_that_ran_out_its_holders_are_shown() -> None:
+    columns = (Column("comm"), Column("RSS", Unit.BYTES))
+    table = Table("Largest tasks", columns, (("quern", 30 << 20), ("zorbd", 1 << 20)))
+    main = replace(MAIN, kind=Kind.OOM, tables=(table,))
+    verdict = replace(CRASH.verdict, kind=Kind.OOM, culprit=Culprit())
+    text = shown(replace(CRASH, verdict=verdict, findings=(main,)))
+    assert "quern  30 MiB" in text
+    assert "#0 " not in text
+
+
+def test_the_last_lines_before_the_failure_fill_what_is_left() -> None:
+    said = (Said(7, "zorb 0000:00:1f.2: link is down"), Said(8, "zorb: retrying"))
+    report = replace(LOG.reports[0], before=said)
+    verdict = replace(LOG.verdict, evidence=(), next_steps=("Read it.",))
+    text = shown(replace(LOG, reports=(report, *LOG.reports[1:]), verdict=verdict))
+    assert "Before it in the log  line 7\n  zorb 0000:00:1f.2: link is down\n" in text
+    assert fits(text)
+
+
+def test_the_last_step_follows_where_there_is_room() -> None:
+    steps = ("Read it.", "Read on.", "bt 7")
+    verdict = replace(CRASH.verdict, evidence=(), next_steps=steps)
+    assert "Next: Read it.\nThen: bt 7\n" in shown(replace(CRASH, verdict=verdict))

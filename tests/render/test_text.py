@@ -243,14 +243,23 @@ def test_where_is_kept_on_one_line() -> None:
     assert "(log line 123456)" in text
 
 
-def test_a_wide_table_is_cut_on_a_terminal_only() -> None:
+def test_a_wide_cell_is_folded_on_a_terminal_only() -> None:
     table = Table("Wide", ("pid", "what"), ((1, "y" * 300),))
     analysis = replace(CRASH, tables=(table,))
     assert "y" * 300 in shown(analysis)
     cut = SGR.sub("", shown(analysis, terminal=True))
-    (line,) = [x for x in cut.splitlines() if "yyyy" in x]
-    assert len(line) <= 80
-    assert line.endswith("~")
+    lines = [x for x in cut.splitlines() if "yyyy" in x]
+    assert len(lines) == 3
+    assert max(map(len, lines)) <= 80
+    assert lines[-1].endswith("~")
+
+
+def test_a_folded_cell_stays_in_its_column() -> None:
+    table = Table("Wide", ("who", "what"), (("zorb (1), zorb (2) and more", "z" * 100),))
+    text = SGR.sub("", shown(replace(CRASH, tables=(table,)), terminal=True))
+    start = next(n for n, line in enumerate(text.splitlines()) if "zorb (1)" in line)
+    place = text.splitlines()[start].index("zzz")
+    assert text.splitlines()[start + 1].startswith(" " * place + "z")
 
 
 # --- colours and hostile strings
@@ -316,3 +325,13 @@ def test_a_plugin_with_nothing_to_say_says_so() -> None:
     out = io.StringIO()
     print_plugin(HEALTHY, out)
     assert out.getvalue() == "nothing to report\n"
+
+
+def test_equal_lines_in_a_row_are_folded() -> None:
+    from postmortem.render.sections import folded
+
+    again = [" zorb_walk+0x1f/0x40"] * 213
+    assert folded(["a", *again, "b", "b", "", "", ""]) == (
+        *("a", " zorb_walk+0x1f/0x40  x 213", "b", "b"),
+        *("", "", ""),
+    )

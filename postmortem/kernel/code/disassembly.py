@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -12,6 +11,7 @@ import drgn
 
 from postmortem.arch import arch_of
 from postmortem.arch.model import Arch, engine
+from postmortem.arch.operands import readable
 from postmortem.dump.damage import damage
 from postmortem.kernel.tasks.stacks import Symbolizer
 
@@ -19,11 +19,6 @@ _MAX_FUNCTION = 64 << 10
 _WORD = (1 << 64) - 1
 _AFTER = 48
 """Bytes that are shown behind the instruction in question."""
-
-# Capstone writes a displacement below ten in decimal, everybody else in hex.
-_SMALL = re.compile(r"(^|,|-)(\d)\(")
-
-_LARGE = re.compile(r"\$(\d{10,})")
 
 
 @dataclass(frozen=True)
@@ -167,7 +162,7 @@ class _Reader:
             address=insn.address,
             size=insn.size,
             mnemonic=insn.mnemonic,
-            operands=_operands(insn.op_str),
+            operands=readable(insn.op_str),
             memory=memory,
             writes=tuple({self._name(insn, number) for number in written}),
             operand_registers=tuple(registers),
@@ -212,12 +207,6 @@ def constant(instruction: Instruction, arch: Arch) -> int | None:
     if value is None or not arch.is_pointer(value & _WORD):
         return None
     return value & _WORD
-
-
-def _operands(text: str) -> str:
-    """Operands with all but small numbers in hex, as objdump writes them."""
-    text = _SMALL.sub(r"\g<1>0x\g<2>(", text.replace(", ", ","))
-    return _LARGE.sub(lambda match: f"${int(match[1]):#x}", text)
 
 
 def listing(prog: drgn.Program, code: FunctionCode, before: int = 8, after: int = 4) -> list[str]:
