@@ -86,6 +86,8 @@ _EXCEPTION = re.compile(
 )
 """crash(8): what ran when the exception came; the stack goes on with its callers."""
 _PC_STARTS = ("RIP", "EIP", "IP: ", "PC is at ", "pc : ", "epc", "ERA: ", "NIP [", "Krnl PSW")
+_NO_FRAMES = (*_PC_STARTS, "[exception ")
+_REGISTERS = re.compile(r"(?:R[A-DS189][XIP0-9]: [0-9a-f]{16} ?){2,3}")
 _TRAILING = re.compile(r"\b(?:RSP|SS:ESP)\b")
 """In the line that repeats the program counter when the report is over."""
 _LINK = re.compile(
@@ -93,17 +95,19 @@ _LINK = re.compile(
     r"|RA: [0-9a-f]{8,16} |LR \[[0-9a-f]{8,16}\] )"
     r"(?P<rest>[A-Za-z_].*)"
 )
+_LINK_STARTS = ("LR", "lr", "ra", "RA")
 _ARCH_MARKS = (
     ("x86_64", re.compile(r"R(?:IP|SP|AX):")),
     ("i386", re.compile(r"E(?:IP|SP|AX):")),
     ("aarch64", re.compile(r"pstate: |x29: |ESR = 0x|Mem abort info")),
-    ("arm", re.compile(r"Flags: nz|Mode SVC_32|pc : \[<[0-9a-f]{8}>\]", re.I)),
+    ("arm", re.compile(r"(?i:Flags: nz|Mode SVC_32|pc : \[<[0-9a-f]{8}>\])")),
     ("riscv", re.compile(r"epc ?: |status: [0-9a-f]{8,16} badaddr:")),
     ("ppc64", re.compile(r"NIP: |GPR00: |LE PAGE_SIZE=|Instruction dump:")),
     ("s390", re.compile(r"Krnl (?:PSW|GPRS|Code)")),
     ("mips", re.compile(r"\$ 0   : |epc   : |BadVA : ")),
     ("loongarch", re.compile(r"ERA: |ESTAT: |BADV: ")),
 )
+_ARCH_MARK = re.compile("|".join(f"(?:{pattern.pattern})" for _arch, pattern in _ARCH_MARKS))
 _CPU = re.compile(
     r"CPU: (?P<cpu>\d{1,6}) (?:UID: \d{1,10} )?PID: (?P<pid>-?\d{1,10}) Comm: (?P<comm>.{1,64}?) "
     r"(?:Kdump: loaded )?"
@@ -205,6 +209,11 @@ class _BodyReader:
             if self._module_line(text):
                 return
             self.in_modules = False
+        if self.trace is not None and "+0x" in text and self._next_frame(record.text, text):
+            return
+        if _REGISTERS.fullmatch(text):
+            self._registers(text)
+            return
         if self.trace is not None or "+0x" in text or text[0] == "#" or "<" in text or ":" in text:
             if self._pc(record, text) or self._frame(record, record.text):
                 return
@@ -229,6 +238,21 @@ class _BodyReader:
             assert self.trace is not None
             self.trace.frames = self.reader.frames
         return True
+
+    def _next_frame(self, raw: str, text: str) -> bool:
+        """The plain frame of an open stack, nine of ten lines with an offset: no more is asked."""
+        if self.lock_place or text.startswith(_NO_FRAMES) or not self.reader.take(raw):
+            return False
+        assert self.trace is not None
+        self.trace.frames = self.reader.frames
+        return True
+
+    def _registers(self, text: str) -> None:
+        """A line of nothing but registers."""
+        self.lock_place = False
+        self.code.end()
+        if not self.user_pc:
+            read_registers(text, self.body.registers)
 
     def _open(self, title: str, record: Record) -> None:
         self.trace = Trace(
@@ -360,7 +384,7 @@ class _BodyReader:
         elif text.startswith("Modules linked in:"):
             self.in_modules = True
             self._module_line(text[18:])
-        elif _END.match(text):
+        elif text.startswith("---[") and _END.match(text):
             body.ended = True
             self._close()
         elif text.startswith("Workqueue: "):
@@ -380,7 +404,7 @@ class _BodyReader:
         elif self.code.feed(text):
             pass
         else:
-            match = _LINK.match(text)
+            match = _LINK.match(text) if text.startswith(_LINK_STARTS) else None
             if match is not None:
                 body.link = body.link or parse_frame(match["rest"])
             elif not self.user_pc:
@@ -405,7 +429,7 @@ class _BodyReader:
                 if groups.get("taint"):
                     body.taint = groups["taint"].replace(" ", "").replace("-", "")
             return True
-        match = _PROCESS.match(text)
+        match = _PROCESS.match(text) if text.startswith("Process ") else None
         if match is not None and body.task is None:
             body.task = TaskRef(int(match["pid"]), match["comm"].strip())
             return True
@@ -436,8 +460,7 @@ class _BodyReader:
         return bool(words) or not text.strip()
 
     def _arch(self, records: Sequence[Record]) -> str | None:
-        for record in records:
-            for arch, pattern in _ARCH_MARKS:
-                if pattern.search(record.text):
-                    return arch
-        return None
+        marked = next((r.text for r in records if _ARCH_MARK.search(r.text)), None)
+        if marked is None:
+            return None
+        return next(arch for arch, pattern in _ARCH_MARKS if pattern.search(marked))

@@ -12,8 +12,8 @@ from postmortem.model.report import Code
 
 _LINE = re.compile(r"(?:Code|code): ?(?P<words>.*)|Instruction dump:(?P<dump>.*)")
 _WORD = re.compile(r"[<(]?(?P<hex>[0-9a-f]{2}|[0-9a-f]{4}|[0-9a-f]{8})[>)]?$")
-_UNIT = {"x86_64": 1, "i386": 1}
-"""Bytes of an instruction unit; all others print words of 2 or 4 bytes."""
+_WORDS = re.compile(r"(?:[<(]?(?:[0-9a-f]{2}|[0-9a-f]{4}|[0-9a-f]{8})[>)]?(?: +|$))*")
+_BYTES = re.compile(r"((?:[0-9a-f]{2} )*)[<(]([0-9a-f]{2})[>)]((?: [0-9a-f]{2})*)")
 
 MAX_WORDS = 256
 
@@ -43,8 +43,16 @@ class CodeReader:
         self._open = False
         return False
 
+    def end(self) -> None:
+        """A line that is none of it came."""
+        self._open = False
+
     def _take(self, text: str) -> bool:
-        for word in text.split()[: MAX_WORDS - len(self.words)]:
+        words = text.split()
+        if len(words) <= MAX_WORDS - len(self.words) and _WORDS.fullmatch(text):
+            self.words += words
+            return True
+        for word in words[: MAX_WORDS - len(self.words)]:
             if not _WORD.match(word):
                 self._open = False
                 break
@@ -60,9 +68,16 @@ class CodeReader:
             # x86 prints bytes; of those who print words arm64 is the one met most.
             wide = any(len(word.strip("<>()")) == 8 for word in self.words)
             arch = "aarch64" if wide else "x86_64"
+        marked = _BYTES.fullmatch(" ".join(self.words))
+        if marked is not None:
+            data = bytes.fromhex(f"{marked[1]}{marked[2]}{marked[3]}")
+            return Code(data, len(marked[1]) // 3, arch)
         data = bytearray()
         trap = None
         for word in self.words:
+            if len(word) == 2:
+                data.append(int(word, 16))
+                continue
             digits = word.strip("<>()")
             if word != digits:
                 trap = len(data)

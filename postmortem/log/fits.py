@@ -6,7 +6,7 @@ what is missed here would cut a report short.
 
 from __future__ import annotations
 
-import re
+from postmortem.rules.alternatives import Alternatives
 
 _REGISTERS = (
     r"[RE]?(?:IP|SP|AX|BP|SI|BX|DI|DX|CX)|[CD]R\d|R\d\d|[C-GS]S|ORIG_[RE]AX|EFLAGS|PKRU"
@@ -50,12 +50,18 @@ _STARTS = (
     "general protection", "invalid opcode", "BUG:", "WARNING:", "INFO:", r"\[ *\w", r"\]",
 )  # fmt: skip
 
-_FITS = re.compile(
-    r"\s+\S|$"  # indented: a frame, a register line, a continuation
-    r"|\(?\[<|\[[0-9a-f]{8,16}\]|\([\w+]+\+0x|<|[\w.$]{1,200}(?:\+0x| from )"
-    rf"|(?:{_REGISTERS})\b *[:\[]"
-    rf"|{'|'.join(_STARTS)}"
-    r"|.{0,80}:$"
+_FITS = Alternatives(
+    (
+        r"\s+\S|$",  # indented: a frame, a register line, a continuation
+        r"\(?\[<",
+        r"\[[0-9a-f]{8,16}\]",
+        r"\([\w+]+\+0x",
+        "<",
+        r"[\w.$]{1,200}(?:\+0x| from )",
+        rf"(?:{_REGISTERS})\b *[:\[]",
+        *_STARTS,
+        r".{0,80}:$",
+    )
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import lru_cache
 
 from postmortem.model.frame import Frame
 from postmortem.rules.blame import family
@@ -95,6 +96,16 @@ class FrameReader:
         self.frames.extend(self._believed(frame) for frame in frames if not frame.inline)
         return bool(frames) or marked
 
+    def take(self, text: str) -> bool:
+        """Take a line if it is a frame as the kernel prints most: nothing marks it."""
+        if "<" in text or "#" in text or " from " in text or "---" in text:
+            return False
+        frame = _plain_frame(text, self.segment)
+        if frame is None or not frame.offset or frame.inline:
+            return False
+        self.frames.append(frame)
+        return True
+
     def _believed(self, frame: Frame) -> Frame:
         """A return address at offset 0 follows a call that does not return: it belongs to the
         function before in memory, which is not the one that the symbol table names."""
@@ -106,6 +117,8 @@ class FrameReader:
 
     def _marks(self, text: str) -> tuple[str, bool]:
         marked = False
+        if "<" not in text:
+            return text, marked
         for _ in range(3):
             match = _MARKS.match(text)
             if match is None:
@@ -122,7 +135,7 @@ class FrameReader:
         return text, marked
 
     def _parse(self, text: str) -> list[Frame]:
-        if text.lstrip().startswith("#"):
+        if "#" in text and text.lstrip().startswith("#"):
             return _numbered(text)
         if " from " in text:
             match = _ARM.match(text)
@@ -131,10 +144,12 @@ class FrameReader:
         match = _FRAME.match(text) if "+0x" in text else None
         if match is not None:
             return [_raw(match, self.segment)]
-        match = _SYMBOLISED.match(text) if ":" in text else None
+        match = _SYMBOLISED.match(text) if _has_place(text) else None
         if match is not None:
             return [_symbolised(match, self.segment)]
-        match = _BARE.match(text) or _BARE_HEX.match(text)
+        match = _BARE.match(text) if "[" in text else None
+        if match is None and "0x" in text:
+            match = _BARE_HEX.match(text)
         if match is not None:
             return [
                 Frame(
@@ -225,7 +240,12 @@ def is_frame(text: str) -> bool:
         return _CRASH.match(text) is not None or _GDB.match(text) is not None
     if "+0x" in text:
         return _START.match(text) is not None or (" from " in text and _ARM.match(text) is not None)
-    return ":" in text and _SYMBOLISED.match(text) is not None
+    return _has_place(text) and _SYMBOLISED.match(text) is not None
+
+
+def _has_place(text: str) -> bool:
+    """Whether there may be a file and line in it, as a symboliser writes them."""
+    return ":" in text and ("." in text or "??" in text)
 
 
 def raw_frame(text: str) -> str:
@@ -235,21 +255,28 @@ def raw_frame(text: str) -> str:
     return "" if text.rstrip().endswith("[inline]") else PLACES.sub("", text)
 
 
+@lru_cache(maxsize=16384)
+def _plain_frame(text: str, segment: str) -> Frame | None:
+    """The same calls stand in most stacks of a kernel."""
+    match = _FRAME.match(text)
+    return None if match is None else _raw(match, segment)
+
+
 def _raw(match: re.Match[str], segment: str) -> Frame:
-    tail = match["tail"]
+    address, doubt, function, offset, size, module, _flags, _build, tail = match.groups()
     source = _SOURCE.search(tail) if "." in tail else None
     return Frame(
-        function=match["function"].lstrip("."),  # ppc64's old ABI marks code by a dot
-        offset=int(match["offset"], 16),
-        size=int(match["size"], 16) if match["size"] else None,
-        module=match["module"],
-        address=_address(match["address"]),
-        reliable=not match["doubt"] and "(unreliable)" not in tail,
-        segment=segment,
-        file=source["file"] if source else None,
-        line=int(source["line"]) if source else None,
-        inline="[inline]" in tail,
-        interrupted="(P)" in tail,  # arm64: the program counter of saved registers
+        function.lstrip("."),  # ppc64's old ABI marks code by a dot
+        int(offset, 16),
+        int(size, 16) if size else None,
+        module,
+        _address(address),
+        not doubt and "(unreliable)" not in tail,
+        segment,
+        source["file"] if source else None,
+        int(source["line"]) if source else None,
+        "[inline]" in tail,
+        "(P)" in tail,  # arm64: the program counter of saved registers
     )
 
 

@@ -29,6 +29,15 @@ _PRINTK = re.compile(
     r"(?:\[ *(?P<caller>[TC]\d{1,9})(?:@\w+)?\])?"
     r" ?"
 )
+# Nine lines of ten: [   12.345678][  T123] message, all of it ASCII, nothing glued to it.
+_PLAIN = re.compile(
+    rb"\[ *(\d{1,9}\.\d{3,9}) *\](?:\[ *([TC]\d{1,9})\])? ?(?![ \[])([ -%'-~]{0,999})\r*"
+    rb"|\[ *(\d{1,9}\.\d{3,9}) *\](?:\[ *([TC]\d{1,9})\])? ( +(?! |\[)[ -%'-~]{0,999})\r*"
+)
+# Nine lines of ten: [   12.345678][  T123] message, all of it printable ASCII.
+_PLAIN = re.compile(
+    rb"\[ *(\d{1,9}\.\d{3,9}) *\](?:\[ *([TC]\d{1,9})\])?(?: |(?! ))(?! ?\[)([ -%'-~]{0,999})\r*"
+)
 _HOST = re.compile(r"\S{1,64} kernel: ")
 _INNER_CALLER = re.compile(r"\[ *([TC]\d{1,9})\] ?")
 _VENDOR_CALLER = re.compile(r" *\[\d+: *[^\]:]{1,16}: *(?P<pid>\d{1,9})\] ?")
@@ -106,6 +115,20 @@ def clean(line: str) -> str:
     if "&" in line and ("&lt;" in line or "&gt;" in line):
         line = _ENTITY.sub(lambda match: html.unescape(match[0]), line)
     return line
+
+
+def plain_record(data: bytes, start: int, end: int, number: int) -> Record | None:
+    """The message of a line as the kernel prints it; ``None`` if the line needs a closer look.
+
+    A second message may be behind the first, or a logger's own stamp before it.
+    """
+    plain = _PLAIN.fullmatch(data, start, end)
+    if plain is None:
+        return None
+    time, caller, text = plain.groups()
+    if b"] " in text or b"][" in text or b" kernel: " in text:
+        return None
+    return Record(number, text.decode(), float(time), None, caller and caller.decode())
 
 
 def records_of_line(raw: bytes, number: int) -> list[Record]:

@@ -18,7 +18,7 @@ from postmortem.log.blocked import TaskLists
 from postmortem.log.boots import Boot
 from postmortem.log.frames import is_frame
 from postmortem.log.headers import match_header
-from postmortem.log.lines import prefixed, records_of_line
+from postmortem.log.lines import plain_record, prefixed, records_of_line
 from postmortem.log.needles import STACK_STARTS, finder
 from postmortem.log.prefix import Prefix, is_late, is_wrapped, learn, rejoin, without
 from postmortem.log.prose import is_document
@@ -169,14 +169,18 @@ class Reader:
             if self._lists is not None and begin > self._listed:
                 self._lists.rest()
             position = begin
+            lists = self._lists
             for record, line, after in self._records(begin):
-                if line > start and splitter.idle and (self._lists is None or self._lists.idle):
+                if line > start and splitter.idle and (lists is None or lists.idle):
                     position = line
                     break
                 if self._phrase:
                     self._note(line, record.text.lstrip())
-                self._list(record, line)
-                yield from splitter.feed(record, self._phrase)
+                if lists is not None:
+                    self._list(record, line)
+                done_with = splitter.feed(record, self._phrase)
+                if done_with:
+                    yield from done_with
                 position = after
             else:
                 yield from splitter.finish()
@@ -348,15 +352,23 @@ class Reader:
                 next_hit = self._hits[index] if index < len(self._hits) else self._searched
             if start != self._line_at:
                 self._number(start)
-            raw = self._data[local:end]
             after = min(self._base + end + 1, self._base + len(self._data))
             self._phrase = next_hit < after
-            for record in self._messages(raw, self._line):
+            record = plain_record(self._data, local, end, self._line) if self._bare else None
+            if record is not None:
                 yield record, start, after
+            else:
+                for record in self._messages(self._data[local:end], self._line):
+                    yield record, start, after
             if self._line_at == start and self._base + end < after:
                 self._line += self._data.startswith(b"\n", end)  # a long line is cut into pieces
                 self._line_at = after
             start = after
+
+    @property
+    def _bare(self) -> bool:
+        """The lines are as the kernel printed them, and numbered as they come."""
+        return not self._wrapped and self._prefix is None and not self._numbers
 
     def _messages(self, raw: bytes, number: int, *, user: bool = False) -> list[Record]:
         """The messages on a line.

@@ -22,9 +22,10 @@ _NAMES = {"GPR": "r", "Krnl GPRS": "r", "$": "$"}
 def read_registers(text: str, into: dict[str, int]) -> None:
     """Add the registers of one line; the first value of a name stays."""
     if ":" in text:
-        for match in _NAMED.finditer(text):
-            into.setdefault(match["name"].lower(), int(match["value"], 16))
-        many = _MANY.match(text.strip())
+        for name, value in _NAMED.findall(text):
+            into.setdefault(name.lower(), int(value, 16))
+        text = text.strip()
+        many = _MANY.match(text) if text.startswith(("GPR", "Krnl", "$")) else None
         if many is not None:
             first = int(many["first"] or 0)
             for index, value in enumerate(many["values"].split()):

@@ -50,6 +50,8 @@ _WHOLE = ("kmsan",)
 """Those whose stacks after the first say what the report is about."""
 
 _CUT = re.compile(r"-{4,20}\[ cut here \]-{4,20}|8<--- cut here ---")
+_CUTS = frozenset("-8")
+"""How such a line begins."""
 _END = re.compile(r"-{2,4}\[ end (?:trace|Kernel panic)")
 _RULE = re.compile(r"={30,}$")
 _LISTING = ("Code starting with", "All code")
@@ -200,18 +202,50 @@ class Splitter:
         :param phrase: whether a header's phrase is in it (a search said so).
         """
         self._fed += 1
-        if self._again(record, phrase):
+        before, self._before = self._before, record
+        alike = before is not None and before.text == record.text
+        if (alike or self._doubled) and self._again(before, record, phrase):
             return []
         if self._fed % _AGING == 0:
             return [*self._age(), *self._take(record, phrase)]
+        if not phrase and self._goes_on(record):
+            return []
         return self._take(record, phrase)
 
-    def _again(self, record: Record, phrase: bool) -> bool:
+    def _goes_on(self, record: Record) -> bool:
+        """Take the next frame of a stack, as most lines of a report are: no more is asked."""
+        section = self._open.get(record.caller)
+        if (
+            section is None
+            or not section.frames
+            or section.ended
+            or self._cut
+            or self._half is not None
+            or self._aside is not None
+            or "+0x" not in record.text
+            or len(section.records) >= MAX_RECORDS - 1
+        ):
+            return False
+        if record.time is not None and section.last_time is not None:
+            passed = record.time - section.last_time
+            if not 0 <= passed < MAX_GAP:
+                return False
+        if not is_frame(record.text.lstrip()):
+            return False
+        section.records.append(record)
+        section.fitting = len(section.records)
+        section.frames += 1
+        section.strangers = 0
+        section.fed = self._fed
+        if record.time is not None:
+            section.last_time = record.time
+        return True
+
+    def _again(self, before: Record | None, record: Record, phrase: bool) -> bool:
         """Is this the last message once more, in a log to which two consoles write?
 
         A header that comes twice at one time tells; the first message that comes alone ends it.
         """
-        before, self._before = self._before, record
         same = (
             before is not None
             and before.text == record.text
@@ -250,13 +284,13 @@ class Splitter:
             if header.form.single and not self._goes_on(record, header):
                 return self._single(record, header)
             return self._header(record, header)
-        if _CUT.match(stripped):
+        if stripped[:1] in _CUTS and _CUT.match(stripped):
             # The header comes after the cut, with a message or two between.
             self._flush(record.caller)
             self._cut[record.caller] = [record]
             self._cut_at[record.caller] = self._fed
             return []
-        if record.caller in self._cut:
+        if self._cut and record.caller in self._cut:
             pending = self._cut[record.caller]
             pending.append(record)
             if len(pending) > MAX_CUT:
@@ -432,7 +466,7 @@ class Splitter:
         section = self._open.get(record.caller)
         if section is None:
             section = self._foreign(record)
-        if section is None or self._done_before(section, text):
+        if section is None or (not section.frames and self._done_before(section, text)):
             self._without_header(record, text)
             return []
         if text.startswith(_BOOT):
@@ -483,8 +517,10 @@ class Splitter:
 
     def _done_before(self, section: Section, text: str) -> bool:
         """Is this the stack of somebody else: the open report is a line, and long past?"""
+        if not section.form.brief:
+            return False
         past = len(section.records) - max(section.fitting, section.at + 1)
-        alone = section.form.brief and not section.frames and past > _PATIENCE
+        alone = not section.frames and past > _PATIENCE
         return alone and _TITLE.match(text) is not None
 
     def forget(self) -> None:

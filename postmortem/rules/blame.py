@@ -15,6 +15,7 @@ from functools import cache, lru_cache
 from postmortem.model.findings import Kind, Signature
 from postmortem.model.frame import Frame
 from postmortem.rules import machinery as rules
+from postmortem.rules.alternatives import Alternatives
 from postmortem.rules.families import family_of
 from postmortem.rules.kinds import bug_class
 from postmortem.rules.rust import demangle
@@ -24,17 +25,17 @@ SIGNATURE_FRAMES = 5
 
 
 @cache
-def _pattern(name: str) -> re.Pattern[str]:
-    return _compiled(rules.PARTLY[name] if name in rules.PARTLY else getattr(rules, name))
-
-
-def _compiled(patterns: str) -> re.Pattern[str]:
-    return re.compile("|".join(f"(?:{pattern})" for pattern in patterns.split()))
+def _pattern(name: str) -> Alternatives:
+    text = rules.PARTLY[name] if name in rules.PARTLY else getattr(rules, name)
+    return Alternatives(text.split())
 
 
 @cache
-def _elsewhere() -> tuple[tuple[str, re.Pattern[str]], ...]:
-    return tuple((family, _compiled(text)) for family, text in rules.ELSEWHERE.items())
+def _elsewhere() -> tuple[Alternatives, tuple[tuple[str, Alternatives], ...]]:
+    """All patterns at once, and by family."""
+    families = tuple((name, text.split()) for name, text in rules.ELSEWHERE.items())
+    every = Alternatives(pattern for _name, patterns in families for pattern in patterns)
+    return every, tuple((name, Alternatives(patterns)) for name, patterns in families)
 
 
 @cache
@@ -52,6 +53,14 @@ def _aliases() -> tuple[tuple[re.Pattern[str], str], ...]:
     return tuple((re.compile(f"(?:{pattern})$"), new) for pattern, new in rules.ALIASES)
 
 
+@cache
+def _renamed() -> re.Pattern[str]:
+    """Any of the prefixes and aliases: most names have none."""
+    prefixes = (pattern for pattern, _new in rules.PREFIXES)
+    aliases = (f"(?:{pattern})$" for pattern, _new in rules.ALIASES)
+    return re.compile("|".join(f"(?:{pattern})" for pattern in (*prefixes, *aliases)))
+
+
 @lru_cache(maxsize=8192)
 def normalise(name: str) -> str:
     """The name as the source has it: no compiler suffix, no wrapper prefix."""
@@ -59,6 +68,8 @@ def normalise(name: str) -> str:
         return demangle(_suffixes().sub("", name))
     if "." in name or "$" in name:
         name = _suffixes().sub("", name) or name
+    if _renamed().match(name) is None:
+        return name
     for pattern, new in _replacements():
         match = pattern.match(name)
         if match is not None and match.end() < len(name):
@@ -74,6 +85,8 @@ def plain(name: str) -> str:
     """The name without compiler suffixes only."""
     if name.startswith("__pfx_"):
         name = name[6:]
+    if "." not in name and "$" not in name:
+        return name
     return _suffixes().sub("", name) or name
 
 
@@ -84,7 +97,10 @@ def family(name: str) -> str:
     known = family_of(name)
     if known:
         return known
-    return next((f for f, pattern in _elsewhere() if pattern.fullmatch(name)), "")
+    every, by_family = _elsewhere()
+    if every.fullmatch(name) is None:
+        return ""
+    return next((f for f, pattern in by_family if pattern.fullmatch(name)), "")
 
 
 def is_generic(name: str) -> bool:
@@ -117,6 +133,7 @@ def unwinds(name: str) -> bool:
     return _pattern("UNWINDERS").fullmatch(plain(name)) is not None
 
 
+@lru_cache(maxsize=8192)
 def is_anchor(name: str) -> bool:
     """Does this function only dispatch to the one above it in the stack?"""
     return _pattern("ANCHORS").fullmatch(plain(name)) is not None
@@ -290,6 +307,7 @@ def _anchored(frames: Sequence[Frame], also: str) -> Frame | None:
     return None if previous is not None and dispatches(previous) else previous
 
 
+@lru_cache(maxsize=8192)
 def stable(name: str) -> str:
     """The name for signatures: what differs between compilers is gone."""
     name = normalise(name)

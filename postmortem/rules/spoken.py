@@ -141,7 +141,10 @@ def heard(texts: Iterable[str], kind: Kind) -> Iterator[Heard]:
     rows = [row for row in ROWS if kind in row.within or kind is row.kind]
     if not rows:
         return
-    for number, text in enumerate(texts):
+    lines = list(texts)
+    whole = "\n".join(lines)
+    rows = [row for row in rows if row.literal in whole]
+    for number, text in enumerate(lines if rows else ()):
         for row in [row for row in rows if row.literal in text]:
             match = _pattern(row).search(text)
             if match is not None:

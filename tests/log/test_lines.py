@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from postmortem.log.lines import MAX_LINE, records_of_line
+from postmortem.log.lines import MAX_LINE, plain_record, records_of_line
 
 PREFIXES = [
     ("", None),
@@ -116,3 +118,32 @@ def test_bytes_that_are_no_utf8_are_replaced() -> None:
 def test_endless_line_is_cut() -> None:
     (record,) = records_of_line(b"x" * 1_000_000, 1)
     assert len(record.text) == MAX_LINE
+
+
+@pytest.mark.parametrize("line", [
+    "[    1.000002] acme: ready", "[    1.000002]  acme_read+0x1/0x2 [acme]\r", "[ 1.002][  C3] x",
+    "[1.002]", "[    1.000002] ",
+])  # fmt: skip
+def test_what_the_kernel_prints_is_read_at_once(line: str) -> None:
+    found = plain_record(b"-" + line.encode() + b"-", 1, 1 + len(line), 7)
+    assert [found] == records_of_line(line.encode(), 7)
+
+
+@pytest.mark.parametrize("line", [
+    "acme: ready", "[    1.000002] a[    1.000003] b", "[    1.000002] [   T7] acme",
+    "[    1.000002] host kernel: acme", "<4>[    1.000002] acme", "[    1.000002] acme\x1b[0m",
+    "[    1.000002] a &lt;b&gt;", "[    1.000002] \xe9", "[[    1.000002] acme",
+    "[    1.000002] " + "a" * 1000,
+])  # fmt: skip
+def test_what_may_hold_more_is_looked_at(line: str) -> None:
+    assert plain_record(line.encode(), 0, len(line.encode()), 7) is None
+
+
+@given(st.lists(st.sampled_from([
+    "[    1.000002]", "[  T12]", "[C1]", " ", "  ", "[", "]", "<4>", "acme", "host kernel: ", "\r",
+    "[   12.345678]", "\t", "&amp;", "é", "May  1 10:00:00 ",
+]), max_size=8))  # fmt: skip
+def test_both_ways_of_reading_agree(parts: list[str]) -> None:
+    line = "".join(parts).encode()
+    found = plain_record(line, 0, len(line), 3)
+    assert found is None or [found] == records_of_line(line, 3)
