@@ -58,7 +58,7 @@ def open_input(given: Input, *, progress: Progress | None = None) -> Core:
         if given.kind is InputKind.KCORE:
             return open_kcore(given)
         if given.split:
-            return open_split(given)
+            return open_split(given, progress)
         source = PlainFile(given.paths[0])
         unpacked = None
         if given.outer:

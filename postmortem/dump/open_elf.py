@@ -43,6 +43,11 @@ def open_elf(
 ) -> Core:
     header = elf.read_elf(image)
     require_architecture(header.machine, name)
+    if not header.is_64bit:
+        raise UnknownInputError(
+            f"{name} is a 32-bit ELF core of a 64-bit kernel (kexec --elf32-core-headers), which is"
+            " not supported yet: load the crash kernel without that option, or use makedumpfile"
+        )
     said = read_notes(elf.read_notes(image, header))
     loads = [s for s in header.segments if s.type == elf.PT_LOAD and s.memsz]
     memory = ElfMemory(image, loads)

@@ -43,6 +43,7 @@ def open_kdump(
 ) -> Core:
     header = kdump.read_header(image)
     described = _describe_kdump(header, image, name)
+    _require_pages(described.pages, name)
     # Given in advance because QEMU leaves the utsname empty but for the machine,
     # from which libkdumpfile does not make out the architecture.
     platform = drgn.Platform(drgn.Architecture.X86_64)
@@ -60,6 +61,14 @@ def open_kdump(
     memory = KdumpMemory(program, [(image, header)])
     info = _kdump_info(given, header, described, memory, text, text_from, source.size)
     return Core(program, info, memory, (source,))
+
+
+def _require_pages(pages: kdump.PageCheck, name: str) -> None:
+    if not pages.pages:
+        raise UnknownInputError(
+            f"{name} holds no memory: its bitmap says that no page was saved, so the dump was"
+            " filtered too hard or given up; take it again, or analyse the kernel log"
+        )
 
 
 def _pages_program(platform: drgn.Platform, source: PlainFile) -> drgn.Program:
@@ -233,7 +242,7 @@ def _kdump_info(
     )
 
 
-def open_split(given: Input) -> Core:
+def open_split(given: Input, progress: Progress | None = None) -> Core:
     """One Program per part reads the pages; one over them all translates addresses.
 
     libkdumpfile is given one file only. The first part's Program walks the
@@ -250,9 +259,6 @@ def open_split(given: Input) -> Core:
         header = kdump.read_header(image)
         contents.append(_describe_kdump(header, image, name))
         images.append((image, header))
-    text = contents[0].text
-    if not vmcoreinfo.is_plausible(text):
-        raise UnknownInputError(f"{names[0]} is a part of a split dump without VMCOREINFO")
     platform = drgn.Platform(drgn.Architecture.X86_64)
     pages = kdump.PageCheck(
         pages=sum(part.pages.pages for part in contents),
@@ -261,6 +267,13 @@ def open_split(given: Input) -> Core:
         bad_pages=tuple(bad for part in contents for bad in part.pages.bad_pages),
     )
     headers = [header for _, header in images]
+    _require_pages(pages, names[0])
+    first = _pages_program(platform, sources[0])
+    for source, header in zip(sources[1:], headers[1:], strict=True):
+        _add_part(first, _pages_program(platform, source), header)
+    _block_pages(first, pages.bad_pages, headers[0].block_size)
+    saved, cut_off = KdumpMemory(first, images), pages.lost_bytes > 0
+    text, text_from = checked_vmcoreinfo(contents[0].text, saved, names[0], cut_off, progress)
     if pages.bad_pages:
         main = _guarded_program(platform, contents[0], text, sources, headers, pages.bad_pages)
     else:
@@ -274,7 +287,7 @@ def open_split(given: Input) -> Core:
     memory = KdumpMemory(main, images)
     described = replace(contents[0], pages=pages)
     size = sum(source.size for source in sources)
-    info = _kdump_info(given, images[0][1], described, memory, text, "note", size)
+    info = _kdump_info(given, images[0][1], described, memory, text, text_from, size)
     info = replace(info, format=f"{info.format}, split ({len(sources)} parts)")
     return Core(main, info, memory, tuple(sources))
 

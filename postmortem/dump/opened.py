@@ -183,7 +183,13 @@ def require_architecture(arch: str, name: str) -> None:
         )
 
 
-def find_vmcoreinfo(memory: Memory, name: str, cut_off: bool, progress: Progress | None) -> bytes:
+def find_vmcoreinfo(
+    memory: Memory, name: str, cut_off: bool, progress: Progress | None, note: bytes = b""
+) -> bytes:
+    """The kernel's own page with it, in the dump's memory.
+
+    :param note: what the file has of it, which is not enough.
+    """
     total, done = memory.saved_bytes, 0
 
     def chunks() -> Iterator[tuple[int, bytes]]:
@@ -200,8 +206,13 @@ def find_vmcoreinfo(memory: Memory, name: str, cut_off: bool, progress: Progress
 
     text = vmcoreinfo.find(chunks(), is_true)
     if text is None:
+        has = (
+            f"a VMCOREINFO note of {len(note)} bytes that does not say where the page tables are,"
+            if note
+            else "no VMCOREINFO note"
+        )
         raise UnknownInputError(
-            f"{name} has no VMCOREINFO note and no kernel's VMCOREINFO is in its memory:"
+            f"{name} has {has} and no kernel's VMCOREINFO is in its memory:"
             + (
                 " it is cut off too early, copy it again"
                 if cut_off
@@ -233,7 +244,7 @@ def checked_vmcoreinfo(
     if plausible and not odd and not _is_of_another_kernel(note, memory):
         return note, "note"
     try:
-        page = find_vmcoreinfo(memory, name, cut_off, progress)
+        page = find_vmcoreinfo(memory, name, cut_off, progress, note)
     except UnknownInputError:
         if plausible:
             return vmcoreinfo.without(note, odd), "note"

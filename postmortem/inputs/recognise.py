@@ -266,9 +266,8 @@ def _identify_elf(source: Source, path: Path) -> Input:
         names.add(note.name)
         if note.name in (b"CORE", b"LINUX"):
             types.add(note.type)
-    if b"VMCOREINFO" in names:
-        return Input(InputKind.VMCORE, Format.ELF, (path,))
     sections = elf.read_sections(source, header)
+    # That of Xen's dom0 has both notes: Linux' own, and addresses that only Xen can translate.
     if names & {b"Xen", b"VMCOREINFO_XEN"} or any(
         section.name.startswith((".note.Xen", ".xen_")) for section in sections
     ):
@@ -276,6 +275,8 @@ def _identify_elf(source: Source, path: Path) -> Input:
             f"{shown(path)} is a Xen dump, which is not supported yet: use crash(8), or take a"
             " dump inside the guest with kdump"
         )
+    if b"VMCOREINFO" in names:
+        return Input(InputKind.VMCORE, Format.ELF, (path,))
     if b"VBCORE" in names:
         raise UnknownInputError(
             f"{shown(path)} is a VirtualBox core, which is not supported yet: take a dump"
@@ -302,6 +303,8 @@ def _elf_object(header: elf.Elf, source: Source) -> str:
     return f"an ELF file but not a core dump: {give}"
 
 
+_SADUMP = b"sadump\0\0"
+"""In the first block, or behind the header of a medium, which is a block of the disk."""
 _NOT_YET = "which is not supported yet: "
 _KDUMP_INSTEAD = "take a dump inside the guest with kdump, or analyse its kernel log"
 _MAGIC: tuple[tuple[bytes, str], ...] = (
@@ -312,7 +315,7 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
         f"an s390 stand-alone dump, {_NOT_YET}convert it with zgetdump --fmt elf and use crash(8)",
     ),
     (b"DISKDUMP", f"an old diskdump dump, {_NOT_YET}open it with crash(8)"),
-    (b"sadump\0\0", f"a Fujitsu sadump dump, {_NOT_YET}convert it with makedumpfile"),
+    (_SADUMP, f"a Fujitsu sadump dump, {_NOT_YET}convert it with makedumpfile"),
     (b"PAGEDU64", f"a Windows crash dump, {_NOT_YET}open it with WinDbg"),
     (b"PAGEDUMP", f"a Windows crash dump, {_NOT_YET}open it with WinDbg"),
     (b"MDMP\x93\xa7", f"a Windows minidump, {_NOT_YET}open it with WinDbg"),
@@ -387,6 +390,8 @@ def _unsupported(head: bytes, source: Source, path: Path) -> str | None:
     for magic, name in _MAGIC:
         if head.startswith(magic):
             return name
+    if any(head.startswith(_SADUMP, 1 << block) for block in range(9, 16)):
+        return f"the first medium of a Fujitsu sadump dump, {_NOT_YET}convert it with makedumpfile"
     archive = _archive(head, path)
     if archive is not None:
         return archive

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -228,6 +229,49 @@ def test_memory_without_a_kernel_is_said(tmp_path: Path) -> None:
     path.write_bytes(images.qemu_elf(bytearray(1 << 20), None))
     with pytest.raises(UnknownInputError, match="VMCOREINFO"):
         open_core(path)
+
+
+def test_a_note_that_is_too_small_is_not_called_absent(tmp_path: Path) -> None:
+    small = b"OSRELEASE=6.9.1-test\nPAGESIZE=4096\n"
+    path = tmp_path / "dump"
+    for image in (
+        images.qemu_elf(bytearray(1 << 20), small),
+        images.kdump(images.pages_of(bytes(1 << 20)), 256, small),
+    ):
+        path.write_bytes(image)
+        with pytest.raises(
+            UnknownInputError, match=f"a VMCOREINFO note of {len(small)} bytes"
+        ) as e:
+            open_core(path)
+        assert "no VMCOREINFO note" not in str(e.value)
+    # The kernel's own page is looked for all the same.
+    path.write_bytes(images.qemu_elf(with_note_in_memory(), small))
+    assert open_core(path).info.vmcoreinfo_from == "memory"
+
+
+def test_a_dump_that_saved_no_page_is_not_called_damaged(tmp_path: Path) -> None:
+    (tmp_path / "dump").write_bytes(images.kdump({}, FRAMES, TEXT))
+    with pytest.raises(UnknownInputError, match="no page was saved"):
+        open_core(tmp_path / "dump")
+
+
+def test_a_32_bit_elf_core_is_not_called_damaged(tmp_path: Path) -> None:
+    head = b"\x7fELF\x01\x01\x01".ljust(16, b"\0")
+    head += struct.pack("<HHIIIIIHHHHHH", 4, images.EM_X86_64, 1, 0, 52, 0, 0, 52, 32, 1, 0, 0, 0)
+    load = struct.pack("<IIIIIIII", 1, 84, 0xC0000000, 0, 4096, 4096, 7, 0)
+    (tmp_path / "dump").write_bytes(head + load + bytes(4096))
+    with pytest.raises(UnknownInputError, match="32-bit ELF core"):
+        open_core(tmp_path / "dump")
+
+
+def test_a_split_dump_without_a_note_is_searched(tmp_path: Path) -> None:
+    pages = images.pages_of(with_note_in_memory())
+    for index, (start, end) in enumerate([(0, 700), (700, FRAMES)]):
+        image = images.kdump(pages, FRAMES, None, split=(start, end))
+        (tmp_path / str(index)).write_bytes(image)
+    core = open_core(tmp_path / "0")
+    assert (core.info.vmcoreinfo_from, core.info.complete) == ("memory", True)
+    assert [number_at(core, n) for n in (699, 700)] == [699, 700]
 
 
 def test_a_log_is_not_opened_as_a_dump(tmp_path: Path) -> None:

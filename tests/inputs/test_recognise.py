@@ -97,6 +97,8 @@ def tar(data: bytes) -> bytes:
         (bytes.fromhex("a8190173618f23fd"), "s390"),
         (b"DISKDUMP", "diskdump"),
         (b"sadump\0\0", "sadump"),
+        (bytes(512) + b"sadump\0\0", "medium of a Fujitsu sadump"),
+        (bytes(4096) + b"sadump\0\0", "medium of a Fujitsu sadump"),
         (b"PAGEDU64", "Windows"),
         (b"MDMP\x93\xa7\0\0", "Windows minidump"),
         (b"EMiL\x01\0\0\0", "LiME"),
@@ -113,6 +115,13 @@ def tar(data: bytes) -> bytes:
         (b"\x89PNG\r\n\x1a\n", "picture"),
         (bytes(0x202) + b"HdrS", "bootable kernel image"),
         (images.elf_core([], images.note(b"Xen", 1, b"")), "Xen"),
+        (
+            images.elf_core(
+                [],
+                images.notes(images.vmcoreinfo()) + images.note(b"VMCOREINFO_XEN", 0, b"A=1\n"),
+            ),
+            "Xen",
+        ),
         (images.elf_core([], images.note(b"VBCORE", 0, b"")), "VirtualBox"),
         (images.elf_core([], images.note(b"CORE", 6, bytes(16))), "process"),
         (images.elf_object({".text": b"", "__ksymtab": b""}), "vmlinux"),
