@@ -7,11 +7,22 @@ from collections.abc import Iterator
 from postmortem.graph.model import Graph, NodeKind
 from postmortem.judge.hangs import Facts, hangs, read_facts, troubles
 from postmortem.model.findings import Column, Export, Finding, Table, Unit
-from postmortem.plugin import Context, plugin
+from postmortem.plugin import Context, option, plugin
 
 
-@plugin("hung", needs=("log",))
-def hung(ctx: Context) -> Iterator[Finding | Table | Export]:
+@plugin(
+    "hung",
+    needs=("log",),
+    options=(
+        option(
+            "--seconds",
+            type=float,
+            help="A task hangs once it has waited so long (default: khungtaskd's timeout).",
+            metavar="S",
+        ),
+    ),
+)
+def hung(ctx: Context, *, seconds: float | None = None) -> Iterator[Finding | Table | Export]:
     """Find tasks that hang, what they wait for, and who is at the root of it.
 
     In a dump every lock is looked up and its holder followed, through work
@@ -19,10 +30,10 @@ def hung(ctx: Context) -> Iterator[Finding | Table | Export]:
     a log the kernel's own hung-task reports are taken.
     """
     facts = read_facts(ctx)
-    yield from hangs(ctx, facts)
+    yield from hangs(ctx, facts, seconds)
     if ctx.named:
         yield from _listed(facts)
-    if ctx.named or troubles(facts):
+    if ctx.named or troubles(facts, seconds=seconds):
         yield from drawings(facts.graph, "Who waits for whom")
 
 

@@ -9,7 +9,7 @@ from postmortem.graph.model import Graph, Node, NodeKind, cycles, roots
 from postmortem.graph.tree import circle, node_text, tree
 from postmortem.judge.hangs import log_time, waiting
 from postmortem.model.findings import Block, Cell, Column, Export, Holds, Table, Unit
-from postmortem.plugin import Context, option, plugin
+from postmortem.plugin import DumpContext, option, plugin
 
 if TYPE_CHECKING:
     from postmortem.kernel.locking.waits import Wait
@@ -20,7 +20,7 @@ _MAX_NAMES = 3
 
 
 @plugin("waits", needs=("types",), in_analysis=False, options=(_EACH,))
-def waits(ctx: Context, *, each: bool = False) -> Iterator[Table]:
+def waits(ctx: DumpContext, *, each: bool = False) -> Iterator[Table]:
     """List what all sleeping tasks wait for; tasks that wait alike are one row.
 
     Uninterruptible waits (state D) come first, then the longest.
@@ -28,7 +28,6 @@ def waits(ctx: Context, *, each: bool = False) -> Iterator[Table]:
     from postmortem.kernel.locking.waits import waits as read_waits
 
     prog = ctx.prog
-    assert prog is not None
     found = ctx.attempt("waits", lambda: read_waits(prog, log_time(ctx)))
     if found is None:
         return
@@ -123,12 +122,11 @@ def _names(group: Sequence[Wait]) -> str:
 
 
 @plugin("locks", needs=("types",), in_analysis=False)
-def locks(ctx: Context) -> Iterator[Table | Block | Export]:
+def locks(ctx: DumpContext) -> Iterator[Table | Block | Export]:
     """List every lock that somebody waits for: its holder, its waiters, and the graph."""
     from postmortem.kernel.locking.blocking import blocking
 
     prog = ctx.prog
-    assert prog is not None
     found = ctx.attempt("locks", lambda: blocking(prog, (), log_time(ctx)))
     if found is None:
         return

@@ -16,9 +16,10 @@ def oom(ctx: Context) -> Iterator[Finding]:
     """Explain out-of-memory kills and failed allocations: the top tasks and slab caches."""
     reports = reports_of(ctx, MEMORY_KINDS)
     findings = [told(finding_of(ctx, report), report) for report in reports]
-    if ctx.prog is None or not ctx.has_types or not findings:
+    prog = ctx.prog
+    if prog is None or not ctx.has_types or not findings:
         yield from findings
         return
     worst = max(findings, key=lambda item: (item.severity is Severity.FATAL, item.kind is Kind.OOM))
     for finding in findings:
-        yield with_holders(ctx, finding) if finding is worst else finding
+        yield with_holders(ctx, prog, finding) if finding is worst else finding

@@ -4,68 +4,72 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from postmortem.model.findings import Block, Column, Export, Table, Unit
-from postmortem.model.stacks import FoldedStack, FoldedStacks
-from postmortem.plugin import Context, plugin
+from postmortem.plugin import DumpContext, option, plugin
 
 if TYPE_CHECKING:
-    from postmortem.kernel.tasks.stack_groups import StackGroup, TaskFrames
+    from postmortem.kernel.tasks.stack_groups import StackGroup
 
 _MAX_NAMES = 6
-_MAX_HOVER = 20
-"""Names that are handed on for a box of the picture."""
-_STATES = {
-    "R": ("running", "on a CPU"),
-    "D": ("blocked", "D: uninterruptible sleep"),
-    "S": ("sleeping", "S: sleep"),
-    "I": ("idle", "I: idle kernel thread"),
-    "T": ("other", "T: stopped"),
-    "t": ("other", "t: traced"),
-    "X": ("other", "X: dead"),
-    "Z": ("other", "Z: zombie"),
-    "P": ("other", "P: parked"),
-}
-_ORDER = ("D", "R", "S", "T", "t", "Z", "X", "P", "I")
 
 
-@plugin("stacks", needs=("types",), in_analysis=False, draws=True)
-def stacks(ctx: Context) -> Iterator[Table | Block | Export]:
+@plugin(
+    "stacks",
+    needs=("types",),
+    in_analysis=False,
+    draws=True,
+    options=(
+        option(
+            "--function",
+            help="Only stacks in which such a function stands (* and ? are understood).",
+            metavar="NAME",
+        ),
+        option("--module", help="Only stacks with a function of this module.", metavar="NAME"),
+        option("--state", help="Only tasks in these states: D, or DR.", metavar="LETTERS"),
+    ),
+)
+def stacks(
+    ctx: DumpContext,
+    *,
+    function: str | None = None,
+    module: str | None = None,
+    state: str | None = None,
+) -> Iterator[Table | Block | Export]:
     """List the kernel stacks of all tasks, equal ones together, the most frequent first.
 
     With -o FILE.svg a flame graph of the whole machine: wide is where many tasks
     are, by state and by what they wait for. -o FILE.folded writes the same as text
     for other tools.
     """
-    from postmortem.kernel.tasks.stack_groups import all_stacks
+    from postmortem.kernel.cpu.cpus import panic_task
+    from postmortem.kernel.tasks.folded import folded
+    from postmortem.kernel.tasks.stack_groups import all_stacks, grouped
 
     prog = ctx.prog
-    if prog is None:
-        return
     found = ctx.attempt("stacks", lambda: all_stacks(prog))
     if found is None:
         return
     ctx.problems.extend(found.problems)
-    yield _table(found.groups, len(found.tasks))
-    for group in found.groups:
+    groups = found.groups
+    if state:
+        groups = grouped([item for item in found.tasks if item.task.state in state])
+    groups = [group for group in groups if _wanted(group, function, module)]
+    yield _table(groups, sum(group.count for group in groups))
+    for group in groups:
         yield _block(group)
-    if ctx.named:
-        yield from exports(ctx, found.groups)
+    if ctx.named and groups:
+        drawn = folded(groups, ctx.attempt("CPU of the panic", lambda: panic_task(prog)))
+        yield Export("Stacks of all tasks", "svg", drawn)
+        yield Export("Stacks of all tasks", "folded", drawn)
 
 
-def reason(group: StackGroup, member: TaskFrames) -> str:
-    """What a task waits for, in a word; where it runs if it is on a CPU."""
-    from postmortem.rules.waits import How, WaitKind
-
-    if member.on_cpu:
-        return "idle" if member.idle else "runs"
-    if not group.frames:
-        return "no stack"
-    how = How(group.functions)
-    if how.primitive is WaitKind.PREEMPTED:
-        return str(how.primitive)
-    return str(how.reason or how.primitive or "not known")
+def _wanted(group: StackGroup, function: str | None, module: str | None) -> bool:
+    return (function is None or any(fnmatchcase(name, function) for name in group.functions)) and (
+        module is None or any(frame.module == module for frame in group.frames)
+    )
 
 
 def _names(group: StackGroup, limit: int | None = None) -> str:
@@ -83,111 +87,27 @@ def _states(group: StackGroup) -> str:
 
 
 def _table(groups: Sequence[StackGroup], tasks: int) -> Table:
+    from postmortem.kernel.tasks.folded import reason
+    from postmortem.rules.waits import telling
+
+    columns = ("states", "waits for", "who", "stack")
     return Table(
         title=f"{tasks} tasks, {len(groups)} different stacks",
-        columns=(
-            Column("tasks", Unit.COUNT),
-            Column("states"),
-            Column("waits for"),
-            Column("who"),
-            Column("stack"),
-        ),
+        columns=(Column("tasks", Unit.COUNT), *map(Column, columns)),
         rows=tuple(
             (
                 group.count,
                 _states(group),
                 reason(group, group.members[0]),
                 _names(group),
-                " < ".join(_telling(group.functions)) or group.note or None,
+                " < ".join(telling(group.functions)) or group.note or None,
             )
             for group in groups
         ),
     )
 
 
-def _telling(functions: Sequence[str]) -> tuple[str, ...]:
-    """The innermost calls without those that only give up the CPU."""
-    from postmortem.rules.waits import is_scheduler
-
-    start = next((n for n, name in enumerate(functions) if not is_scheduler(name)), 0)
-    return tuple(functions[start : start + 4])
-
-
 def _block(group: StackGroup) -> Block:
     pids = ", ".join(str(member.task.pid) for member in group.members)
-    lines = [f"tasks: {pids}"]
-    for number, frame in enumerate(group.frames):
-        offset = f"+{frame.offset:#x}" if frame.offset is not None else ""
-        module = f" [{frame.module}]" if frame.module else ""
-        name = f"{frame.function}{offset}{module}" if frame.function else f"{frame.pc:#x}"
-        lines.append(f"#{number:<3}{name}")
-    if not group.frames:
-        lines.append(group.note or "no frames")
+    lines = [f"tasks: {pids}", *(list(group.lines()) or [group.note or "no frames"])]
     return Block(f"{group.count} x {_states(group)}: {_names(group, _MAX_NAMES)}", tuple(lines))
-
-
-def exports(ctx: Context, groups: Sequence[StackGroup]) -> Iterator[Export]:
-    """The flame graph and the same as text."""
-    dying = _dying(ctx)
-    found: dict[tuple[str, str, bool, int], list[TaskFrames]] = {}
-    for number, group in enumerate(groups):
-        for member in group.members:
-            on_cpu = reason(group, member) if member.on_cpu else ""
-            key = (_state(member), on_cpu, member.task.address == dying, number)
-            found.setdefault(key, []).append(member)
-    reasons = {number: reason(group, group.members[0]) for number, group in enumerate(groups)}
-    stacks = FoldedStacks(
-        tuple(
-            _folded(key, groups[key[3]], members, reasons[key[3]])
-            for key, members in sorted(found.items(), key=_place)
-        )
-    )
-    yield Export("Stacks of all tasks", "svg", stacks)
-    yield Export("Stacks of all tasks", "folded", stacks)
-
-
-def _folded(
-    key: tuple[str, str, bool, int], group: StackGroup, members: Sequence[TaskFrames], waits: str
-) -> FoldedStack:
-    state, on_cpu, dying, _number = key
-    hue, words = _STATES.get(state, ("other", state))
-    if state == "R" and not on_cpu:
-        hue, words = "waking", "R: waits for a CPU"
-    what = on_cpu or waits
-    frames = [
-        (frame.function or "?") + (f" [{frame.module}]" if frame.module else "")
-        for frame in reversed(group.frames)
-    ]
-    who = Counter(member.task.comm for member in members).most_common(_MAX_HOVER)
-    return FoldedStack(
-        (words, what),
-        tuple(frames) or ("?",),
-        len(members),
-        "idle" if what == "idle" else hue,
-        tuple(who),
-        dying,
-    )
-
-
-def _dying(ctx: Context) -> int | None:
-    """Address of the task on the CPU that ran panic()."""
-    from postmortem.kernel.cpu.cpus import cpus, panic_cpu
-
-    prog = ctx.prog
-    if prog is None:
-        return None
-    found = ctx.attempt("CPU of the panic", lambda: (panic_cpu(prog), cpus(prog)))
-    number, all_cpus = found or (None, ())
-    return next((cpu.address for cpu in all_cpus if cpu.number == number), None)
-
-
-def _state(member: TaskFrames) -> str:
-    return "R" if member.on_cpu else member.task.state
-
-
-def _place(
-    item: tuple[tuple[str, str, bool, int], Sequence[TaskFrames]],
-) -> tuple[int, str, int]:
-    (state, on_cpu, _dying, _number), members = item
-    order = _ORDER.index(state) if state in _ORDER else len(_ORDER)
-    return (order, on_cpu, -len(members))

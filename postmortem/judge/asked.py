@@ -131,7 +131,8 @@ def _memory(ctx: Context, prog: drgn.Program, measures: list[Measure]) -> Findin
         evidence=tuple(evidence),
         next_steps=next_steps(Kind.OOM),
     )
-    return with_holders(ctx, finding)
+    prog = ctx.prog
+    return finding if prog is None else with_holders(ctx, prog, finding)
 
 
 def _reclaiming(ctx: Context) -> int:

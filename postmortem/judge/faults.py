@@ -18,6 +18,8 @@ from postmortem.rules.blame import cycle
 from postmortem.rules.poison import poison
 
 if TYPE_CHECKING:
+    import drgn
+
     from postmortem.kernel.code.bitflip import BitFlip
     from postmortem.kernel.code.fault import Fault
 
@@ -39,13 +41,14 @@ def oops_finding(ctx: Context, report: Report) -> Finding:
 
 
 def _explained(ctx: Context, report: Report, finding: Finding) -> Finding:
-    fault = _fault(ctx, report) if ctx.prog is not None and ctx.has_types else None
-    if fault is None:
+    prog = ctx.prog
+    fault = _fault(ctx, report) if prog is not None and ctx.has_types else None
+    if prog is None or fault is None:
         block = code_block(report)
         finding = replace(finding, blocks=(block,)) if block else finding
         finding = _with_poison(finding, report)
     else:
-        finding = replace(finding, blocks=(_code(ctx, fault),))
+        finding = replace(finding, blocks=(_code(prog, fault),))
         finding = _with_source(ctx, finding, report, fault)
         if report.kind not in _ASSERTIONS:
             finding = _with_access(ctx, finding, fault)
@@ -90,11 +93,10 @@ def _fault(ctx: Context, report: Report) -> Fault | None:
     return ctx.attempt("code at the fault", lambda: fault_at(prog, pc, registers))
 
 
-def _code(ctx: Context, fault: Fault) -> Block:
+def _code(prog: drgn.Program, fault: Fault) -> Block:
     from postmortem.kernel.code.fault import fault_listing
 
-    assert ctx.prog is not None
-    lines, mark = fault_listing(ctx.prog, fault)
+    lines, mark = fault_listing(prog, fault)
     return Block("Code at the fault", lines, mark, Holds.CODE)
 
 

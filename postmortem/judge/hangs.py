@@ -124,11 +124,14 @@ def read_facts(ctx: Context) -> Facts:
     return facts
 
 
-def hangs(ctx: Context, facts: Facts) -> Iterator[Finding]:
-    """One finding for each trouble, and what the kernel reported beside them."""
+def hangs(ctx: Context, facts: Facts, seconds: float | None = None) -> Iterator[Finding]:
+    """One finding for each trouble, and what the kernel reported beside them.
+
+    :param seconds: what counts as a hang, instead of khungtaskd's timeout.
+    """
     reports = reports_of(ctx, HANG_KINDS)
     used: set[int] = set()
-    found = troubles(facts, asked=ctx.named or is_asked(ctx))
+    found = troubles(facts, asked=ctx.named or is_asked(ctx), seconds=seconds)
     if len(found) > _MAX_TROUBLES:
         ctx.problem("hangs", f"{len(found)} of them: the largest {_MAX_TROUBLES} are shown")
     for trouble in found[:_MAX_TROUBLES]:
@@ -165,11 +168,12 @@ class Trouble:
         return sum(node.count for node in self.blocked)
 
 
-def troubles(facts: Facts, *, asked: bool = False) -> list[Trouble]:
+def troubles(facts: Facts, *, asked: bool = False, seconds: float | None = None) -> list[Trouble]:
     """Everything that hangs for too long, the largest trouble first.
 
     :param asked: Somebody asked for the crash: a crowd behind one thing is why, also
         where no task has waited as long as khungtaskd would let it.
+    :param seconds: A task that has waited so long hangs, and only such a one.
     """
     graph = facts.graph
     result = []
@@ -189,7 +193,10 @@ def troubles(facts: Facts, *, asked: bool = False) -> list[Trouble]:
             edge.confidence is Confidence.CERTAIN for edge in graph.into(root)
         )
         slow = asked and (_crowd(tasks) or _long_kept(graph, root, tasks))
-        if lost or slow or any(node.hung for node in tasks):
+        slow = slow or any(node.hung for node in tasks)
+        if seconds is not None:
+            slow = any((node.seconds or 0.0) >= seconds for node in tasks)
+        if lost or slow:
             result.append(Trouble(root, (), tuple(tasks)))
     result = _merged(graph, result)
     result.sort(key=lambda item: (not item.cycle, -item.tasks))

@@ -18,6 +18,8 @@ from postmortem.model.findings import (
 from postmortem.plugin import Context
 
 if TYPE_CHECKING:
+    import drgn
+
     from postmortem.kernel.memory import MemoryTotals, SlabCache, TaskMemory
     from postmortem.kernel.memory_tree import MemoryTree
 
@@ -27,13 +29,11 @@ _TASK_SHARE = 0.4
 _ROWS = 10
 
 
-def with_holders(ctx: Context, finding: Finding) -> Finding:
+def with_holders(ctx: Context, prog: drgn.Program, finding: Finding) -> Finding:
     """The finding with tables of who holds memory, and the holder if one stands out."""
     from postmortem.kernel.memory import largest_tasks, memory, slab_caches
     from postmortem.kernel.memory_tree import memory_tree
 
-    prog = ctx.prog
-    assert prog is not None
     totals = ctx.attempt("memory counters", lambda: memory(prog))
     caches = ctx.attempt("slab caches", lambda: slab_caches(prog)) or []
     tasks = ctx.attempt("memory of tasks", lambda: largest_tasks(prog, _ROWS)) or []

@@ -226,6 +226,12 @@ def is_scheduler(function: str) -> bool:
     return _scheduler().fullmatch(plain(function)) is not None
 
 
+def telling(functions: Sequence[str]) -> tuple[str, ...]:
+    """The innermost calls of a stack without those that only give up the CPU."""
+    start = next((n for n, name in enumerate(functions) if not is_scheduler(name)), 0)
+    return tuple(functions[start : start + 4])
+
+
 class How:
     """How the innermost frames of a stack sleep."""
 

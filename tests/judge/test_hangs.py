@@ -195,3 +195,9 @@ def test_a_lock_that_is_kept_long_is_why_a_crash_was_asked_for(seconds: int, cou
                         waits="waiter>one>holder"))  # fmt: skip
     assert len(troubles(facts, asked=True)) == count
     assert troubles(facts) == []
+
+
+@pytest.mark.parametrize(("seconds", "count"), [(None, 0), (3.0, 1), (3.1, 0), (0.0, 1)])
+def test_who_asks_says_what_a_hang_is(seconds: float | None, count: int) -> None:
+    found = graph(task("slow", 3.0), task("owner", 0.0), lock("m"), waits="slow>m>owner")
+    assert len(troubles(Facts(found), seconds=seconds)) == count

@@ -38,3 +38,33 @@ def test_kernel_threads_rest_where_the_kernel_s_source_says(machine: Machine) ->
     }
     (kthreadd,) = [text for title, text in stacks_of.items() if re.search(r"\bkthreadd\b", title)]
     assert re.search(r"schedule\S*\n.*kthreadd\+", kthreadd)
+
+
+def _counts(found: list[Table | Block | Export]) -> tuple[int, set[str]]:
+    """How many tasks a table lists, and in which states they are."""
+    (table,) = [item for item in found if isinstance(item, Table)]
+    letters = {state[0] for row in table.rows for state in str(row[1]).split()}
+    return sum(int(row[0] or 0) for row in table.rows), letters
+
+
+def test_options_leave_out_the_stacks_that_nobody_asked_for(machine: Machine) -> None:
+    ctx = machine.context()
+    tasks = all_tasks(machine.prog).tasks
+    sleeping = sum(task.state == "S" for task in tasks)
+    assert _counts(list(stacks(ctx, state="S"))) == (sleeping, {"S"})
+    threads = _counts(list(stacks(ctx, function="kthread*")))[0]
+    assert 0 < threads < len(tasks)
+    assert _counts(list(stacks(ctx, module="acme_absent")))[0] == 0
+    # The same by its name, as the command line and a program call it.
+    (table,) = [t for t in machine.case.run("stacks", state="S").tables if t.rows]
+    assert sum(int(row[0] or 0) for row in table.rows) == sleeping
+
+
+def test_json_names_every_task(machine: Machine) -> None:
+    listed = [
+        int(pid)
+        for item in stacks(machine.context())
+        if isinstance(item, Block)
+        for pid in item.lines[0].removeprefix("tasks: ").split(", ")
+    ]
+    assert {task.pid for task in all_tasks(machine.prog).tasks} <= set(listed)

@@ -154,3 +154,9 @@ def panic_cpu(prog: drgn.Program) -> int | None:
         if number != _NOBODY and 0 <= number < 1 << 16:
             return int(number)
     return None
+
+
+def panic_task(prog: drgn.Program) -> int | None:
+    """Address of the task on the CPU that ran panic(), ``None`` if none did."""
+    number = panic_cpu(prog)
+    return next((cpu.address for cpu in cpus(prog) if cpu.number == number), None)

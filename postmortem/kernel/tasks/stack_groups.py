@@ -62,6 +62,14 @@ class StackGroup:
         """Names of the frames, innermost first; ``?`` for what has none."""
         return tuple(frame.function or "?" for frame in self.frames)
 
+    def lines(self) -> Iterator[str]:
+        """A line for each frame, innermost first."""
+        for number, frame in enumerate(self.frames):
+            offset = f"+{frame.offset:#x}" if frame.offset is not None else ""
+            module = f" [{frame.module}]" if frame.module else ""
+            name = f"{frame.function}{offset}{module}" if frame.function else f"{frame.pc:#x}"
+            yield f"#{number:<3}{name}"
+
 
 @dataclass
 class Stacks:
