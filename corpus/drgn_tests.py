@@ -38,17 +38,30 @@ _RESULT = re.compile(r"^drgn-test: (ok|FAIL|ERROR|skip) (\S+)(?: (.*))?$", re.MU
 
 SCRIPT = """
 mount -t ext4 -o ro /dev/vda /mnt
-for folder in proc sys dev; do mount -o bind /$folder /mnt/$folder; done
-mount -t tmpfs tmpfs /mnt/tmp
-mount -t cgroup2 cgroup2 /mnt/sys/fs/cgroup
-mount -t tracefs tracefs /mnt/sys/kernel/tracing
-mkdir -p /dev/shm && mount -t tmpfs tmpfs /mnt/dev/shm
+mount -t tmpfs tmpfs /mnt/bin
+cp /bin/busybox /mnt/bin
+chroot /mnt /bin/busybox --install -s /bin
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+mount -t tracefs tracefs /sys/kernel/tracing
+mkdir -p /dev/shm && mount -t tmpfs tmpfs /dev/shm
+cat > /mnt/bin/run-tests << 'END'
 export DRGN_TEST_KMOD=/{site}/drgn_test.ko.debug DRGN_RUN_LINUX_KERNEL_TESTS=1
 export PYTHONPATH=/{site} PYTHONHOME={home} PYTHONDONTWRITEBYTECODE=1 HOME=/tmp
-chroot /mnt {python} /{site}/{runner} {names} > /dev/report 2> /dev/console
+{python} /{site}/{runner} {names} > /dev/report 2> /dev/console
 echo "pm: status $?" > /dev/report
 sleep 60
+END
+cat > /bin/next << 'END'
+for folder in proc sys dev tmp; do mount -o move /$folder /mnt/$folder; done
+cd /mnt
+mount -o move . /
+exec chroot . /bin/sh /bin/run-tests
+END
+exit 44
 """
+"""The disk becomes the root of the tree, as it is on a machine: in a chroot below the first RAM
+disk every file would have another name than in the kernel. Process 1 does it, because it shares
+its root with ``init_task``, which is where drgn looks files up from."""
 
 
 def sources(cache: Path) -> Path:

@@ -59,7 +59,7 @@ def python_disk(disk: Path, scratch: Path, *more: Path) -> None:
     :param more: Folders and files that Python shall find beside the packages.
     """
     root = scratch / "root"
-    for name in ("proc", "sys", "dev", "tmp", SITE):
+    for name in ("proc", "sys", "dev", "tmp", "bin", SITE):
         (root / name).mkdir(parents=True)
     stdlib = Path(sysconfig.get_path("stdlib"))
     ignore = shutil.ignore_patterns("test", "tests", "site-packages", "dist-packages", "config-*",
