@@ -208,11 +208,11 @@ class Splitter:
             return []
         if self._fed % _AGING == 0:
             return [*self._age(), *self._take(record, phrase)]
-        if not phrase and self._goes_on(record):
+        if not phrase and self._next_frame(record):
             return []
         return self._take(record, phrase)
 
-    def _goes_on(self, record: Record) -> bool:
+    def _next_frame(self, record: Record) -> bool:
         """Take the next frame of a stack, as most lines of a report are: no more is asked."""
         section = self._open.get(record.caller)
         if (
