@@ -70,8 +70,8 @@ class CodeReader:
             arch = "aarch64" if wide else "x86_64"
         marked = _BYTES.fullmatch(" ".join(self.words))
         if marked is not None:
-            data = bytes.fromhex(f"{marked[1]}{marked[2]}{marked[3]}")
-            return Code(data, len(marked[1]) // 3, arch)
+            raw = bytes.fromhex(f"{marked[1]}{marked[2]}{marked[3]}")
+            return Code(raw, len(marked[1]) // 3, arch)
         data = bytearray()
         trap = None
         for word in self.words:

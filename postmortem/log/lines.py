@@ -128,7 +128,8 @@ def plain_record(data: bytes, start: int, end: int, number: int) -> Record | Non
     time, caller, text = plain.groups()
     if b"] " in text or b"][" in text or b" kernel: " in text:
         return None
-    return Record(number, text.decode(), float(time), None, caller and caller.decode())
+    who = caller.decode() if caller else None
+    return Record(number, text.decode(), float(time), None, who)
 
 
 def records_of_line(raw: bytes, number: int) -> list[Record]:
