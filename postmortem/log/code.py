@@ -106,6 +106,7 @@ _BRANCH = {
 }
 _BRANCH["i386"] = _BRANCH["x86_64"]
 _BITS = {"i386": 32}
+_X86 = ("x86_64", "i386")
 
 
 def disassemble(code: Code, place: Frame | None = None) -> list[Instruction]:
@@ -192,7 +193,7 @@ def _run(engine: object, data: bytes, base: int, arch: str) -> list[Instruction]
                 Instruction(
                     base + done,
                     data[done : done + size],
-                    f"{mnemonic:<6} {readable(operands) if arch in _UNIT else operands}".rstrip(),
+                    f"{mnemonic:<6} {_readable(operands, arch)}".rstrip(),
                 )
             )
             done += size
@@ -201,3 +202,7 @@ def _run(engine: object, data: bytes, base: int, arch: str) -> list[Instruction]
             done += step
         at = done
     return found
+
+
+def _readable(operands: str, arch: str) -> str:
+    return readable(operands) if arch in _X86 else operands
