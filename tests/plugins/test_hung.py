@@ -158,3 +158,14 @@ def test_crowd_behind_one_lock_is_trouble_when_somebody_asked_for_the_crash() ->
     assert troubles(facts(10, 25.0)) == []
     assert troubles(facts(9, 25.0), asked=True) == []
     assert troubles(facts(10, 4.0), asked=True) == []
+
+
+def test_a_reader_and_a_writer_wait_for_each_other_in_a_circle() -> None:
+    """pm_walker reads pm_route_sem and wants pm_port_mutex, which pm_remover has."""
+    verdict = analysis(next(DUMPS.glob("6.1-deadlock-rwsem.vmcore*"))).verdict
+    assert verdict.kind is Kind.DEADLOCK
+    said = " ".join([verdict.summary, *(item.what for item in verdict.evidence)])
+    for name in ("pm_walker (", "pm_remover (", "rwsem pm_route_sem", "mutex pm_port_mutex"):
+        assert name in said
+    assert "pm_port_mutex [pm_fault] is held by pm_remover (" in said
+    assert "pm_route_sem [pm_fault] is likely held by pm_walker (" in said
