@@ -43,7 +43,7 @@ def test_dead_holder_is_the_root(hung: Machine) -> None:
 
 
 def test_healthy_tasks_wait_for_nothing_that_is_held(machine: Machine) -> None:
-    if machine.truth["kind"] == "null-dereference" and "pm_reloader" in machine.truth["names"]:
+    if machine.name in ("6.1-oops-then-sysrq", "6.1-deadlock-rwsem"):
         return
     locks = [n for n in blocking(machine.prog).graph.nodes.values() if n.kind is NodeKind.LOCK]
     assert locks == []
