@@ -112,7 +112,7 @@ class _Reader:
         self._linked = 1 << self._bit("WORK_STRUCT_LINKED_BIT", 3)
         self._pwq = 1 << self._bit("WORK_STRUCT_PWQ_BIT", 2)
         shift = readable(lambda: prog.constant("WORK_STRUCT_PWQ_SHIFT").value_())
-        if shift is None:  # before v6.9 (afe928c1dc61)
+        if shift is None:  # before v6.9 (e9a8e01f9b13)
             shift = readable(lambda: prog.constant("WORK_STRUCT_FLAG_BITS").value_())
         self._mask = ~((1 << (8 if shift is None else min(int(shift), 16))) - 1)
         barrier = readable(lambda: prog.symbol("wq_barrier_func"))

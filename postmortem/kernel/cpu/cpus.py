@@ -93,7 +93,7 @@ def all_cpus(prog: drgn.Program) -> Cpus:
 def _current(prog: drgn.Program, reader: TaskReader, number: int) -> Task:
     """What the scheduler says runs on a CPU, or if that is damaged what the CPU itself says.
 
-    ``pcpu_hot`` held ``current_task`` between v6.2 and v6.14 (e57ef2ed97c1, 46e8fff6d45f).
+    ``pcpu_hot`` held ``current_task`` between v6.2 and v6.14 (e57ef2ed97c1, a1e4cc0155ad).
 
     :raises LookupError: nothing that is said is a task of this CPU.
     """
