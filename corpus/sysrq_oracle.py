@@ -499,10 +499,14 @@ def report(name: str, found: Compared, verbose: bool) -> None:
         print(f"    kernel: {their}\n    ours:   {our}")
 
 
+MACHINES = ("sysrq-rest", "sysrq-crowd", "sysrq-nodes", "oom-user")
+"""Scenarios in which the kernel printed what we print: sysrq-crash pressed another key."""
+
+
 def captured() -> list[Path]:
     """The dumps of all captures that were made for this, and of machines that ran out of memory."""
     cache = default_cache()
-    return sorted([*cache.glob("*/sysrq-*/vmcore"), *cache.glob("*/oom-user/vmcore")])
+    return sorted(path for name in MACHINES for path in cache.glob(f"*/{name}/vmcore"))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

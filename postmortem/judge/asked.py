@@ -198,13 +198,18 @@ def _run_queues(ctx: Context, prog: drgn.Program, measures: list[Measure]) -> No
         return
     waiting = [item for state in facts.cpus for item in state.waiting]
     count, longest = len(waiting), max((item.wait_ns for item in waiting), default=0) / 1e9
-    said = f"{count} runnable tasks waited for one of {len(facts.cpus)} CPUs"
-    if count:
+    tasks = "task" if count == 1 else "tasks"
+    said = f"{count} runnable {tasks} waited for one of {len(facts.cpus)} CPUs"
+    if longest >= _SHOWN_SECONDS:
         said += f", the longest for {longest:.1f} s"
     over = count >= RUNNABLE_PER_CPU * len(facts.cpus) and longest >= RUNNABLE_SECONDS
     limit = f"{RUNNABLE_PER_CPU} a CPU, and one of them for {RUNNABLE_SECONDS:.1f} s"
     where = "task_struct.on_rq, sched_info.last_queued"
     measures.append(Measure("run queues", said, limit, over, where))
+
+
+_SHOWN_SECONDS = 0.05
+"""What is shorter would be told as 0.0 s."""
 
 
 def _load(ctx: Context, measures: list[Measure]) -> None:
