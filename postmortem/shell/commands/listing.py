@@ -47,7 +47,7 @@ def ps(session: Session, rest: str) -> Any:
     ps -m | grep UN    who sleeps uninterruptibly, and for how long
     ps -S              how many are in which state
 
-    help foreach and ps --drgn tell about drgn's command that answers.
+    drgn's own options are passed on: -k -u -G -A -s -p -c -t -l -m -a -g -r -S -C CPUS -H.
     """
     out = io.StringIO()
     result = crash.run(session.prog, "ps", rest, out)

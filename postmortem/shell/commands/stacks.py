@@ -58,7 +58,8 @@ def bt(
 ) -> Any:
     """Print kernel stacks: of the context, of PIDs or tasks, of all CPUs (-a).
 
-    drgn's own options (-a -c CPUS -p -f -F -l -V) are passed on; help of them: bt -a --drgn.
+    drgn's own options are passed on: -a all CPUs, -c CPUS, -p the panic's task, -f and -F the
+    frames' memory, -l lines, -V locals.
     """
     if check:
         return _check(session)
