@@ -31,6 +31,8 @@ def analyse(
     as_json: bool,
     output: str | None,
     verbose: bool,
+    as_markdown: bool = False,
+    redact: bool = False,
     pager: bool = True,
 ) -> int:
     """Analyse ``files``, or run one plugin on them, and write the answer; the exit status."""
@@ -58,8 +60,18 @@ def analyse(
             analysis = case.analyze(pictures=is_page(output) and not as_json)
         else:
             analysis = case.run(plugin, **(options or {}))
-    form = {"as_json": as_json, "verbose": verbose, "plugin": plugin is not None}
-    _show(analysis, output, form, paged=verbose and pager and output is None and not as_json)
+    if redact:
+        from postmortem.redact import redacted
+
+        analysis = redacted(analysis)
+    form = {
+        "as_json": as_json,
+        "as_markdown": as_markdown,
+        "verbose": verbose,
+        "plugin": plugin is not None,
+    }
+    paged = verbose and pager and output is None and not (as_json or as_markdown)
+    _show(analysis, output, form, paged=paged)
     return EXIT_LIMITED if analysis.problems else EXIT_OK
 
 

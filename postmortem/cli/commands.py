@@ -11,7 +11,13 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from postmortem.cli.analysing import analyse
-from postmortem.cli.options import FILE, architecture, input_options, output_options
+from postmortem.cli.options import (
+    FILE,
+    architecture,
+    input_options,
+    output_options,
+    redact_option,
+)
 from postmortem.cli.output import check_output, complain, open_output
 from postmortem.cli.plugins import plugin_files
 from postmortem.cli.supervisor import supervise
@@ -54,8 +60,11 @@ def analyze(
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=FILE)
 @click.option("--jsonl", "as_jsonl", is_flag=True, help="One JSON document a line, one an input.")
 @click.option("--full", is_flag=True, help="With --jsonl: frames, registers and text as well.")
+@redact_option
 @click.option("-o", "--output", metavar="FILE", type=FILE, help="Write to FILE.")
-def log(paths: tuple[str, ...], as_jsonl: bool, full: bool, output: str | None) -> int:
+def log(
+    paths: tuple[str, ...], as_jsonl: bool, full: bool, redact: bool, output: str | None
+) -> int:
     """List every kernel report in any number of logs.
 
     PATH is a log, a folder of logs (searched through), or - for standard input.
@@ -82,6 +91,10 @@ def log(paths: tuple[str, ...], as_jsonl: bool, full: bool, output: str | None) 
         for number, path in enumerate(files):
             progress(f"log {number + 1}")
             found = document(path, full)
+            if redact:
+                from postmortem.redact import redacted_document
+
+                found = redacted_document(found)
             show(found, file)
             if found["problems"]:
                 status = EXIT_LIMITED
@@ -94,6 +107,7 @@ def log(paths: tuple[str, ...], as_jsonl: bool, full: bool, output: str | None) 
 @click.option("-x", "--decode", "levels", is_flag=True, help="Name the level of each message.")
 @click.option("--caller", "callers", is_flag=True, help="Name the task or CPU that printed it.")
 @click.option("--json", "as_json", is_flag=True, help="As dmesg --json prints it.")
+@redact_option
 @click.option("-o", "--output", metavar="FILE", type=FILE, help="Write to FILE.")
 def dmesg(
     files: tuple[str, ...],
@@ -101,6 +115,7 @@ def dmesg(
     levels: bool,
     callers: bool,
     as_json: bool,
+    redact: bool,
     output: str | None,
 ) -> int:
     """Print the kernel's log that is in a dump, as dmesg does."""
@@ -120,6 +135,10 @@ def dmesg(
         if not records:
             raise UnreadableInputError(f"no message of a kernel could be read from {files[0]}")
         boot_time = _boot_time(case) if ctime else None
+        if redact:
+            from postmortem.redact import redacted_records
+
+            records = redacted_records(records)
         with open_output(output) as file:
             if as_json:
                 dump(dmesg_json(records), file)

@@ -59,12 +59,14 @@ def output_options(function: Command) -> Command:
     return _with(
         function,
         click.option("--json", "as_json", is_flag=True, help="One JSON document (docs/json.md)."),
+        click.option("--md", "as_markdown", is_flag=True, help="Markdown, for a bug tracker."),
+        redact_option,
         click.option(
             "-o",
             "--output",
             metavar="FILE",
             type=FILE,
-            help="Write to FILE; .json, .html, .csv choose the form, with some commands .svg.",
+            help="Write to FILE; .json, .html, .md, .csv choose the form, with some commands .svg.",
         ),
         click.option("-v", "--verbose", is_flag=True, help="Leave nothing out."),
         click.option(
@@ -73,6 +75,15 @@ def output_options(function: Command) -> Command:
             help="With -v on a terminal: show it in $PAGER (less), or print it all at once.",
         ),
     )
+
+
+def redact_option(function: Command) -> Command:
+    """For what leaves the house."""
+    return click.option(
+        "--redact",
+        is_flag=True,
+        help="Leave out what names machines, networks and people, and memory of processes.",
+    )(function)
 
 
 def _with(function: Command, *options: Callable[[Command], Command]) -> Command:

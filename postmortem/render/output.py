@@ -14,6 +14,7 @@ Writer = Callable[[IO[str]], object]
 
 _TEXT = ("", "txt", "text", "log")
 _PAGE = ("html", "htm")
+_MARKDOWN = ("md", "markdown")
 _SUFFIX = re.compile(r"\.([a-z][a-z0-9_-]{0,11})")
 """A suffix has a letter first: ``report.2026`` is a name of its own."""
 
@@ -23,6 +24,7 @@ def writer(
     name: str | None = None,
     *,
     as_json: bool = False,
+    as_markdown: bool = False,
     verbose: bool = False,
     plugin: bool = False,
 ) -> Writer:
@@ -33,8 +35,12 @@ def writer(
     :raises UsageError: nothing writes files of such a name.
     """
     suffix = _suffix(name)
+    if as_json and as_markdown:
+        raise UsageError("--json contradicts --md; choose one of them")
     if as_json and suffix not in (*_TEXT, "json"):
         raise UsageError(f"--json contradicts the name of {name}; choose one of them")
+    if as_markdown and suffix not in (*_TEXT, *_MARKDOWN):
+        raise UsageError(f"--md contradicts the name of {name}; choose one of them")
     if as_json or suffix == "json":
         from postmortem.render.json import print_json
 
@@ -43,6 +49,10 @@ def writer(
         from postmortem.render.html import print_html
 
         return lambda file: print_html(analysis, file, verbose=verbose, plugin=plugin)
+    if as_markdown or suffix in _MARKDOWN:
+        from postmortem.render.markdown import print_markdown
+
+        return lambda file: print_markdown(analysis, file, verbose=verbose, plugin=plugin)
     if suffix in _TEXT:
         return _text_writer(analysis, verbose=verbose, plugin=plugin)
     found = _data_writer(analysis, suffix)
@@ -64,7 +74,7 @@ def forms(analysis: Analysis) -> list[str]:
     from postmortem.render.csv import tables_of
 
     csv = ["csv"] if tables_of(analysis) else []
-    return ["txt", "json", "html", *csv, *dict.fromkeys(e.suffix for e in analysis.exports)]
+    return ["txt", "json", "html", "md", *csv, *dict.fromkeys(e.suffix for e in analysis.exports)]
 
 
 def _suffix(name: str | None) -> str:

@@ -93,7 +93,7 @@ def test_a_picture_says_which_machine_it_shows() -> None:
 
 @pytest.mark.parametrize("name", ["x.csv", "x.pdf", "x.png", "x.svgz"])
 def test_a_form_that_is_not_offered_is_an_error_that_names_the_others(name: str) -> None:
-    with pytest.raises(UsageError, match=r"may end in \.txt, \.json, \.html, \.svg, \.dot"):
+    with pytest.raises(UsageError, match=r"may end in \.txt, \.json, \.html, \.md, \.svg, \.dot"):
         writer(DRAWN, name)
 
 
