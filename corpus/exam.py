@@ -163,7 +163,8 @@ def main() -> int:
     parser.add_argument("--wrong", action="store_true", help="print only the wrong answers")
     options = parser.parse_args()
     extra = [word for folder in options.debug_dir for word in ("--debug-dir", folder)]
-    asked = right = 0
+    asked = 0
+    wrong: list[Answer] = []
     for folder in machines(options.cache, options.kernel, options.only):
         answers = list(examine(folder, extra))
         if options.recapture and any(answer.wrong for answer in answers):
@@ -175,11 +176,13 @@ def main() -> int:
             answers = list(examine(folder, extra))
         for answer in answers:
             asked += 1
-            right += not answer.wrong
+            wrong += [answer] if answer.wrong else []
             if answer.wrong or not options.wrong:
                 print(answer.row(), flush=True)
-    print(f"{right} of {asked} answers right")
-    return 0 if asked and right == asked else 1
+    for answer in wrong:
+        print(answer.row())  # once more where it is seen: the table is long
+    print(f"{asked - len(wrong)} of {asked} answers right")
+    return 0 if asked and not wrong else 1
 
 
 if __name__ == "__main__":

@@ -87,7 +87,7 @@ class Guest:
             file.write_bytes(b"")
         command = [
             machine.qemu, *machine.options,
-            "-smp", str(self.cpus), "-m", f"{self.memory_mib}M", *self._numa(),
+            "-smp", self._processors(), "-m", f"{self.memory_mib}M", *self._numa(),
             "-nodefaults", "-display", "none", "-no-reboot",
             "-chardev", f"file,id=console,path={self.console}", "-serial", "chardev:console",
             "-chardev", f"file,id=report,path={self.report}", *machine.report,
@@ -115,6 +115,13 @@ class Guest:
         trace: TracebackType | None,
     ) -> None:
         self._stop()
+
+    def _processors(self) -> str:
+        """A socket a node: the kernel warns of CPUs that share a cache across nodes."""
+        if self.numa_nodes == 1:
+            return str(self.cpus)
+        cores = self.cpus // self.numa_nodes
+        return f"{self.cpus},sockets={self.numa_nodes},cores={cores},threads=1"
 
     def _numa(self) -> list[str]:
         options: list[str] = []

@@ -39,6 +39,8 @@ _NUMBER = re.compile(
 _IDLE_WORKER = re.compile(r"Workqueue:  0x0 \(\S+\)$")
 _LETTERS = re.compile(r"(?<=kB )\([A-Z]+\) ")
 """Which lists the free blocks of an order are on: as their number."""
+_UNASKED = re.compile(r"INFO: NMI handler .* took too long")
+"""What the kernel says in between of itself."""
 _HEADER = "sysrq: "
 _HELP = "sysrq: HELP : "
 ANY = float("inf")
@@ -59,7 +61,8 @@ class Drift(NamedTuple):
 DRIFT: tuple[Drift, ...] = (
     Drift("m", r"^(Node|active_anon| )", r"(in)?active_(anon|file)", 2048, "pages faulted in"),
     Drift("m", r"^", r"free", 4096, "pages given out and back"),
-    Drift("m", r"^", r"(free|local)_pcp", 4096, "CPUs' own lists"),
+    Drift("m", r"^", r"free_pcp", 4096, "CPUs' own lists"),
+    Drift("m", r"^", r"local_pcp", 1 << 16, "of the CPU that prints: another one when dumped"),
     Drift("m", r"^( mapped|Node)", r"mapped|pagetables|shmem", 1024, "processes start and end"),
     Drift("m", r"^(Node| unevictable)", r"dirty|writeback|writepending", 64, "written"),
     Drift("m", r"slab_reclaimable", r"slab_(un)?reclaimable", 64, "objects come and go"),
@@ -90,6 +93,7 @@ DRIFT: tuple[Drift, ...] = (
     Drift("t", r"^  \.se->", r"#0", 1e7, "it runs"),
     Drift("lp", r"^[A-Z0-9]{2,4}:", r"[A-Z0-9]+|[0-9a-f:]+|knlGS|EFLAGS", ANY, "CPUs run"),
     Drift("p", r"PMC|ctrl|status|overflow|fixed", r"#.*", ANY, "no dump has it"),
+    Drift("t", r"^  pwq ", r"active|refcnt", 64, "work comes and is done"),
     Drift("q", r"^now at", r"#0", 5e9, "the clock"),
     Drift("q", r"^ # expires at", r"#[23]", 5e9, "the clock"),
     Drift("q", r"^  \.(expires_next|nr_events|nr_retries|last_tick) ", r"#0", 5e9, "timers fire"),
@@ -129,7 +133,7 @@ def sections(case: Case) -> dict[str, list[Record]]:
         elif record.text.startswith(_HEADER):
             key = by_action.get(record.text.removeprefix(_HEADER))
             current = found[key] = [] if key else None
-        if current is not None:
+        if current is not None and not _UNASKED.match(record.text):
             current.append(record)
     return found
 
@@ -159,7 +163,7 @@ def compare(case: Case, key: str, theirs: Sequence[Record]) -> Compared:
     default = default_level(case)
     ours = [
         (line.text, default if line.level is None else line.level)
-        for line in sysrq(case.prog, key)
+        for line in sysrq(case.prog, key, _pressed_on(theirs) if key == "p" else None)
         if not line.ours
     ]
     if theirs and not theirs[0].text.startswith(_HEADER):
@@ -179,6 +183,13 @@ def compare(case: Case, key: str, theirs: Sequence[Record]) -> Compared:
 
 
 # --- CPUs -------------------------------------------------------------------------
+
+
+def _pressed_on(theirs: Sequence[Record]) -> int | None:
+    """The CPU that printed its counters."""
+    told = (re.match(r"CPU#(\d+):", record.text) for record in theirs)
+    return next((int(cpu[1]) for cpu in told if cpu), None)
+
 
 _CPU = re.compile(r"NMI backtrace for cpu (\d+)")
 
@@ -223,8 +234,6 @@ def _by_cpu(lines: list[Shown]) -> dict[str, list[Shown]]:
         start = _CPU.match(line[0])
         if start is not None:
             cpu = start[1]
-        if line[0].startswith("INFO: NMI handler"):
-            continue  # how long it took
         if line[0].startswith(("Sending NMI", "sysrq: ")):
             if line[0].startswith("sysrq: "):
                 found[""].append(line)  # who is asked depends on who asks
@@ -293,7 +302,7 @@ _TASK = re.compile(r"task:.*? pid:\s*(?P<pid>\d+)")
 _ROW = re.compile(r"(?P<mark>>R| [RSDTtXZPI]) .{15,}? +(?P<pid>\d+) +-?\d+\.\d{6} ")
 _PART = re.compile(r"(cpu#\d+|cfs_rq\[|rt_rq\[|dl_rq\[|runnable tasks|Sched Debug|Showing )")
 _WORK = re.compile(r"workqueue |  pwq |    (pending|in-flight|inactive|delayed):|pool \d")
-_GROUP = re.compile(r"cfs_rq\[\d+\]:/.+")
+_GROUP = re.compile(r"cfs_rq\[\d+\]:/")
 _END = ("Sched Debug Version", "INFO: lockdep", "Showing ", "sysrq: ")
 
 
@@ -353,7 +362,7 @@ def _compare_tasks(found: Compared, theirs: list[Shown], ours: list[Shown], ran:
             continue
         for pair in aligned(one, other):
             work = [line for line in pair if line is not None and _WORK.match(line[0])]
-            if None in pair and work:
+            if work and (None in pair or _pools(work) > 1):
                 found.gone["work came or was done"] += 1
             else:
                 judge(found, *pair)
@@ -367,6 +376,12 @@ def _compare_tasks(found: Compared, theirs: list[Shown], ours: list[Shown], ran:
             found.moved["row of a task that ran"] += 1
         else:
             judge(found, (row, None), (own, None))
+
+
+def _pools(work: list[Shown]) -> int:
+    """How many pools of workers these lines are of."""
+    pools = (re.match(r"  pwq (\d+):|pool (\d+):", text) for text, _level in work)
+    return len({pool[0] for pool in pools if pool})
 
 
 def _blocks(lines: list[Shown]) -> tuple[dict[int, list[Shown]], list[Shown]]:

@@ -66,9 +66,9 @@ MAX_HEAD = 120
 _FEW = 2
 """Fewer frames are no stack."""
 _ABOUT = re.compile(
-    r"CPU: \d|Pid: \d|Hardware name:|Workqueue: |Tainted: \[|[RE]IP: |[RE]SP: |[RE]AX: |[RE][SD]I: "
-    r"|[RE]BP: |R\d\d: |FS: |CS: |CR\d: |DR\d: |PKRU: |Code: |pc : |lr : |sp : |x\d\d?: |pstate: "
-    r"|task: |Stack ?:|Modules linked|$"
+    r"CPU: \d|Pid: \d|Hardware name:|Workqueue: |Tainted: \[|[RE]IP: |[RE]SP: |[RE][A-D]X: "
+    r"|[RE][SD]I: |[RE]BP: |R\d\d: |FS: |CS: |CR\d: |DR\d: |PKRU: |Code: |pc : |lr : |sp : "
+    r"|x\d\d?: |pstate: |task: |Stack ?:|Modules linked|$"
 )
 """What is printed between a message and the stack that it comes with."""
 _NEAR = 8
@@ -546,7 +546,8 @@ class Splitter:
                 before = old
                 break
             own.insert(0, old)
-        if any(_LISTED.search(old.text) for old in recent[-_NEAR:]):
+        # Registers stand between the line that says what for and the stack.
+        if any(_LISTED.search(old.text) for old in recent[-len(own) - _NEAR :]):
             return  # somebody asked for the stacks of tasks or CPUs
         said = titled and before is not None and before.text.strip() != ""
         records = [*([before] if said and before else []), *own, record]

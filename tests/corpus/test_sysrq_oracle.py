@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import postmortem
+from corpus.exam import capture_again
 from corpus.sysrq_oracle import Compared, Shown, captured, compare, judge, oom_sections, sections
 from postmortem.printers.sysrq import SHOWN
 
@@ -51,13 +52,28 @@ def test_a_missing_line_is_unequal() -> None:
     assert found.unequal == [("<4>Mem-Info:", "(none)")]
 
 
-@pytest.mark.capture
-@pytest.mark.parametrize("path", captured(), ids=lambda path: "-".join(path.parts[-3:-1]))
-def test_captured_machines(path: Path) -> None:
-    """What the kernel printed, and what we print of the same machine a moment later."""
+def unequal(path: Path) -> list[tuple[str, str, str]]:
+    """Key, the kernel's line, ours."""
+    found = []
     with postmortem.open(path, debuginfod=False) as case:
         told = {**sections(case), **oom_sections(case)}
         assert {"m"} < set(told)
         for key, theirs in told.items():
             if key in ("f", "h") or key in SHOWN:
-                assert compare(case, key, theirs).unequal == []
+                found += [(key, *pair) for pair in compare(case, key, theirs).unequal]
+    return found
+
+
+@pytest.mark.capture
+@pytest.mark.parametrize("path", captured(), ids=lambda path: "-".join(path.parts[-3:-1]))
+def test_captured_machines(path: Path) -> None:
+    """What the kernel printed, and what we print of the same machine a moment later.
+
+    In that moment anything may happen: once more of a second machine, where a wrong line is
+    wrong again.
+    """
+    first = unequal(path)
+    if first:
+        print(path, first)
+        capture_again(path.parent, path.parents[2])
+        assert unequal(path) == []

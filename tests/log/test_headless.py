@@ -75,6 +75,8 @@ def test_stacks_that_somebody_asked_for_are_no_reports() -> None:
     listed = "task:heron state:D stack:0 pid:912 ppid:2\n" + STACK
     assert reports("sysrq: Show Blocked State\n" + listed * 3) == []
     assert reports("NMI backtrace for cpu 1\n" + CPU + STACK) == []
+    registers = "".join(f"R{n:02}: 0000000000000000\n" for n in range(8, 16)) + "RDX: 1 RSI: 0\n"
+    assert reports("NMI backtrace for cpu 1\n" + CPU + registers * 2 + STACK) == []
     assert reports("heron           S ffff8800b901f990     0   912      1\n" + STACK) == []
 
 
