@@ -1,4 +1,4 @@
-"""The commands that are no plugins: analyze, log, dmesg, sysrq, decode, shell, plugins."""
+"""The commands that are no plugins: analyze, known, log, dmesg, sysrq ..."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from postmortem.cli.analysing import analyse
+from postmortem.cli.known import known
 from postmortem.cli.options import (
     FILE,
     architecture,
@@ -322,4 +323,4 @@ def _described(item: Plugin) -> dict[str, Any]:
     }
 
 
-BUILT_IN = (analyze, log, dmesg, sysrq, decode, shell, plugins)
+BUILT_IN = (analyze, known, log, dmesg, sysrq, decode, shell, plugins)
