@@ -18,7 +18,8 @@ from collections.abc import Iterator
 
 import drgn
 
-from postmortem.dump.kallsyms import KallsymsTable, read_available
+from postmortem.dump.available import read_available
+from postmortem.dump.kallsyms_table import KallsymsTable
 
 _DIGITS = b"".join(b"%d\0" % digit for digit in range(10))
 """Tokens 0x30 to 0x39: digits stand for themselves in every kernel."""

@@ -303,18 +303,20 @@ class PageCheck(NamedTuple):
     empty_pages: int
     """Pages that were never written (a dump that ran out of space)."""
     bad_pages: tuple[tuple[int, int], ...]
-    """Half-open pfn ranges of pages whose data is not all in the file."""
+    """Half-open pfn ranges of pages whose data can't be where their descriptors say."""
 
 
 def check_pages(source: Source, header: KdumpHeader) -> PageCheck:
     """Check every page descriptor: libkdumpfile maps the file and trusts them.
 
     A page that crosses the end of the file would kill the process (SIGBUS),
-    one that claims 4 GiB would get them allocated.
+    one that claims 4 GiB would get them allocated, one that lies among the headers
+    would pass those off as memory.
     """
     pages = saved_pages(source, header)
     start = header.descriptors_offset
-    if start + pages * DESCRIPTOR.size > source.size:
+    data_start = start + pages * DESCRIPTOR.size
+    if data_start > source.size:
         raise BadKdumpError("it is cut off before its first page")
     lost = empty = 0
     bad: list[int] = []
@@ -323,15 +325,19 @@ def check_pages(source: Source, header: KdumpHeader) -> PageCheck:
         at = start + first * DESCRIPTOR.size
         if first >= MAX_CHECKED_PAGES and _ends_well(source, at, count):
             continue
-        words = _words(source.pread(count * DESCRIPTOR.size, at))
-        offsets = words[0::3]
-        empty += offsets.count(0)
-        if _are_inside(words, source.size):
+        raw = source.pread(count * DESCRIPTOR.size, at)
+        if not any(raw):
+            empty += count
             continue
-        for index, (offset, size) in enumerate(zip(offsets, words[1::3], strict=True)):
+        words = _words(raw)
+        if min(words[0::3]) >= data_start and _are_inside(words, source.size):
+            continue
+        for index, (offset, size) in enumerate(zip(words[0::3], words[1::3], strict=True)):
             size &= 0xFFFFFFFF
             end = offset + size
-            if end > source.size or size > header.block_size:
+            if not offset and not size:
+                empty += 1
+            elif end > source.size or size > header.block_size or offset < data_start:
                 bad.append(first + index)
                 if size <= header.block_size:
                     lost = max(lost, end - source.size)

@@ -16,15 +16,11 @@ from pathlib import Path
 
 import drgn
 
+from postmortem.dump.available import read_available
 from postmortem.dump.btf import STRUCT, UNION, Btf, BtfError, BtfTypes
 from postmortem.dump.damage import damage, tolerated
 from postmortem.dump.globals import ANY_MODULE, GlobalVariables, Variable, only_one
-from postmortem.dump.kallsyms import (
-    ModuleSymbols,
-    VmlinuxSymbols,
-    read_available,
-    vmlinux_symbols,
-)
+from postmortem.dump.kallsyms import ModuleSymbols, VmlinuxSymbols, vmlinux_symbols
 from postmortem.dump.stand_ins import register_stand_ins
 from postmortem.dump.without_tables import map_direct
 from postmortem.dump.xarray import idr_entries
@@ -152,10 +148,8 @@ def _find_symbols(
                 return told
         problems.append(Problem("symbols", f"the symbol table (kallsyms) can't be read: {exc}"))
         return None
-    if symbols.table.missing_bytes:
-        problems.append(
-            Problem("symbols", f"{symbols.table.missing_bytes} bytes of their names are missing")
-        )
+    if symbols.table.damage:
+        problems.append(Problem("symbols", symbols.table.damage))
     return symbols
 
 

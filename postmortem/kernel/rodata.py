@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import drgn
 
-from postmortem.dump.kallsyms import read_available
+from postmortem.dump.available import read_available
 from postmortem.kernel.memo import fact
 
 _MAX_BYTES = 256 << 20

@@ -156,3 +156,11 @@ def test_no_header_does_harm(changes: list[tuple[int, int]]) -> None:
 
 
 IMAGE = image()
+
+
+@pytest.mark.parametrize("offset", [0, 8, 4096])
+def test_a_page_that_lies_among_the_headers_is_bad(offset: int) -> None:
+    data = bytearray(image())
+    struct.pack_into("<QIIQ", data, descriptor(data, 2), offset, PAGE, 0, 0)
+    source = Bytes(bytes(data))
+    assert kdump.check_pages(source, kdump.read_header(source)).bad_pages == ((5, 6),)

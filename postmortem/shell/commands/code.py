@@ -96,7 +96,7 @@ def _place(session: Session, text: str) -> tuple[int, bool]:
 def _instructions(
     prog: drgn.Program, start: int, end: int, limit: int | None
 ) -> Iterator[Instruction]:
-    from postmortem.dump.kallsyms import read_available
+    from postmortem.dump.available import read_available
 
     size = min(end - start + _PAST, _MAX_BYTES, limit * _PAST if limit else _MAX_BYTES)
     data, skipped = read_available(prog, start, size)
