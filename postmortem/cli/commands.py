@@ -31,7 +31,7 @@ from postmortem.errors import (
     UnreadableInputError,
     UsageError,
 )
-from postmortem.render.clean import clean
+from postmortem.render.clean import clean_tabbed
 
 if TYPE_CHECKING:
     from postmortem.case import Case
@@ -147,7 +147,7 @@ def dmesg(
             shown = output is None and sys.stdout.isatty() and "NO_COLOR" not in os.environ
             lines = dmesg_lines(records, boot_time=boot_time, levels=levels, callers=callers)
             for record, line in zip(records, lines, strict=True):
-                text = clean(line)
+                text = clean_tabbed(line)
                 file.write((_coloured(text, record.level) if shown else text) + "\n")
     return EXIT_LIMITED if known else EXIT_OK
 
