@@ -31,7 +31,7 @@ from postmortem.errors import (
     UnreadableInputError,
     UsageError,
 )
-from postmortem.render.clean import clean_tabbed
+from postmortem.render.clean import clean
 
 if TYPE_CHECKING:
     from postmortem.case import Case
@@ -147,7 +147,7 @@ def dmesg(
             shown = output is None and sys.stdout.isatty() and "NO_COLOR" not in os.environ
             lines = dmesg_lines(records, boot_time=boot_time, levels=levels, callers=callers)
             for record, line in zip(records, lines, strict=True):
-                text = clean_tabbed(line)
+                text = clean(line)
                 file.write((_coloured(text, record.level) if shown else text) + "\n")
     return EXIT_LIMITED if known else EXIT_OK
 
@@ -214,15 +214,7 @@ def decode(file: str, arch: str | None, as_json: bool) -> int:
               help="Run LINE and leave (repeatable).")  # fmt: skip
 @click.option("-i", "--input", "script", metavar="FILE", help="Run the lines of FILE first.")
 @click.option("-s", "--silent", is_flag=True, help="No banner.")
-@click.option("--crashrc/--no-crashrc", " /--no_crashrc", default=True,
-              help="Run ~/.crashrc, or not.")  # fmt: skip
-@click.option("--minimal", is_flag=True,
-              help="Only log, dis, rd, sym, eval, set: without types, too.")  # fmt: skip
-@click.option("--mod", "modules", metavar="FOLDER", type=click.Path(path_type=Path),
-              help="Look for the modules' debug information here.")  # fmt: skip
-@click.option("--no-modules", "--no_modules", is_flag=True,
-              help="As crash's: nothing of modules is read ahead in any case.")  # fmt: skip
-@click.option("--no-scroll", "--no_scroll", is_flag=True, help="No pager.")
+@click.option("--crashrc/--no-crashrc", default=True, help="Run ~/.crashrc, or not.")
 @input_options
 @click.pass_context
 def shell(
@@ -233,23 +225,16 @@ def shell(
     script: str | None,
     silent: bool,
     crashrc: bool,
-    minimal: bool,
-    modules: Path | None,
-    no_modules: bool,
-    no_scroll: bool,
     **options: Any,
 ) -> int:
     """A crash-style shell: crash's commands, the diagnosis, Python (docs/shell.md).
 
     Lines come from the terminal, from -c or -i, or from standard input.
     """
-    from postmortem.shell.start import Start, start
+    from postmortem.shell.start import start
 
-    if modules is not None:
-        options["debug_dirs"] = (*options.get("debug_dirs", ()), modules)
-    how = Start(tuple(lines), script, silent, crashrc, minimal, scroll=not no_scroll)
     with _opened(ctx, files, options) as case:
-        return start(case, how)
+        return start(case, lines=lines, script=script, silent=silent, rc=crashrc)
 
 
 def _opened(ctx: click.Context, files: tuple[str, ...], options: dict[str, Any]) -> Case:

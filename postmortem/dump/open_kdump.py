@@ -27,7 +27,6 @@ from postmortem.dump.opened import (
     cut_off_sentence,
     excluded_pages,
     mib,
-    platform_of,
     read_notes,
     require_architecture,
     set_core,
@@ -47,7 +46,7 @@ def open_kdump(
     _require_pages(described.pages, name)
     # Given in advance because QEMU leaves the utsname empty but for the machine,
     # from which libkdumpfile does not make out the architecture.
-    platform = platform_of(described.arch)
+    platform = drgn.Platform(drgn.Architecture.X86_64)
     pages = _pages_program(platform, source)
     _block_pages(pages, described.pages.bad_pages, header.block_size)
     saved = KdumpMemory(pages, [(image, header)])
@@ -260,7 +259,7 @@ def open_split(given: Input, progress: Progress | None = None) -> Core:
         header = kdump.read_header(image)
         contents.append(_describe_kdump(header, image, name))
         images.append((image, header))
-    platform = platform_of(contents[0].arch)
+    platform = drgn.Platform(drgn.Architecture.X86_64)
     pages = kdump.PageCheck(
         pages=sum(part.pages.pages for part in contents),
         lost_bytes=sum(part.pages.lost_bytes for part in contents),

@@ -230,7 +230,10 @@ def module_regions(module: drgn.Object) -> list[tuple[int, int]]:
 
 
 def _add_unwind_range(prog: drgn.Program, module: drgn.Object) -> None:
-    entry = prog.linux_kernel_loadable_module(module, create=True)
+    try:
+        entry = prog.linux_kernel_loadable_module(module, create=True)
+    except MemoryError as exc:  # drgn takes the size of the module's notes as it is
+        raise LookupError("the size of a note of it is absurd") from exc
     if not entry.address_ranges:
         entry.address_ranges = module_regions(module)
 

@@ -44,6 +44,7 @@ from postmortem.model.findings import (
 from postmortem.model.frame import Frame
 from postmortem.model.report import Report
 from postmortem.plugin import Context
+from postmortem.rules.blame import is_machinery
 from postmortem.rules.kinds import next_steps
 
 _MAX_EDGES = 6
@@ -309,7 +310,8 @@ def _signature(node: Node) -> Signature:
 def _confidence(graph: Graph, trouble: Trouble, reports: list[Report]) -> Confidence:
     """As sure as the least sure step from the longest wait to the root."""
     if graph.nodes[trouble.root].kind is NodeKind.UNKNOWN and reports:
-        return confidence_of(reports[0])
+        # That it hangs is certain; behind what is not seen.
+        return max(confidence_of(reports[0]), Confidence.LIKELY, key=list(Confidence).index)
     edges = trouble.cycle or _path(graph, trouble)
     steps = [edge.confidence for edge in edges] or [Confidence.LIKELY]
     if graph.nodes[trouble.root].kind in (NodeKind.EVENT, NodeKind.LOCK) and not trouble.cycle:
@@ -349,12 +351,22 @@ def _culprit(facts: Facts, trouble: Trouble, reports: list[Report]) -> Culprit:
         return Culprit()  # who waits for a disk is its victim
     if root.kind is not NodeKind.TASK:
         # Nobody is known who could end the wait: who waits is all there is to blame.
-        waiter = _last_waiter(facts.graph, trouble)
-        return Culprit(waiter.function, waiter.module, task=_ref(waiter))
+        return _who_waits(_last_waiter(facts.graph, trouble), reports)
     held = facts.holding.get(root.id)
     if held is not None and not trouble.cycle:
         return Culprit(held.frame.function, held.frame.module, task=_ref(root))
     return Culprit(root.function, root.module, task=_ref(root))
+
+
+def _who_waits(waiter: Node, reports: list[Report]) -> Culprit:
+    """By the function it waits in, or that the log names where its stack shows only machinery."""
+    function, module = waiter.function, waiter.module
+    if function is not None and module is None and is_machinery(function):
+        own = [r for r in reports if r.task is not None and r.task.pid == waiter.pid]
+        named = [r for r in own if r.function is not None and not is_machinery(r.function)]
+        function = named[0].function if named else None
+        module = named[0].module if named else None
+    return Culprit(function, module, task=_ref(waiter))
 
 
 def _last_waiter(graph: Graph, trouble: Trouble) -> Node:

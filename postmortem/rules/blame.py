@@ -152,8 +152,37 @@ _RECURSION = 4
 """Calls of a function by itself, one after the other, that make a recursion."""
 
 
+_IMAGES = 0xFFFFFFFF80000000
+"""x86-64: code of the kernel and of its modules lies above."""
+
+
 def guilty_frame(frames: Sequence[Frame], kind: Kind) -> Frame | None:
-    """The frame to blame. ``frames`` start with the program counter, if there is one."""
+    """The frame to blame. ``frames`` start with the program counter, if there is one.
+
+    None if code without a name stands before it: that may be the one.
+    """
+    found = _guilty_of_named(frames, kind)
+    if found is None or all(frame.function for frame in frames):
+        return found
+    before = frames[: next(at for at, frame in enumerate(frames) if frame is found)]
+    if kind in _STALLS:
+        entered = [at for at, f in enumerate(before) if f.interrupted or _is_entry(f)]
+        before = before[entered[-1] :] if entered else before
+    else:
+        before = before[1:]  # a jump to where no code is: who jumped is to blame
+    return None if any(_is_unnamed(frame) for frame in before) else found
+
+
+def _is_unnamed(frame: Frame) -> bool:
+    code = frame.address is not None and frame.address >= _IMAGES
+    return code and frame.reliable and not frame.function
+
+
+def _is_entry(frame: Frame) -> bool:
+    return bool(frame.function and _pattern("INTERRUPT_ENTRY").fullmatch(plain(frame.function)))
+
+
+def _guilty_of_named(frames: Sequence[Frame], kind: Kind) -> Frame | None:
     candidates = [frame for frame in frames if frame.reliable and frame.function]
     if kind in _STALLS:
         loop = _after_fault(stalled(candidates))

@@ -47,7 +47,7 @@ PARTLY: dict[str, str] = {
         _*rcu_(?:read|is|dynticks|barrier|preempt)\w* _*call_(?:s?rcu|rcu_\w+) k(?:v|vm)?free_(?:call_)?rcu\w* debug_lockdep_rcu_\w+
     """,
     "scheduler": r"""
-        _*(?:do_|preempt_)?schedule(?:_(?!tail)\w+)? context_switch io_schedule\w* _*preempt_\w+ _*might_\w+ __cant_\w+ _*cond_resched\w*
+        _*(?:do_|preempt_)?schedule(?:_(?!tail)\w+)? rt_mutex_(?:pre_|post_)?schedule context_switch io_schedule\w* _*preempt_\w+ _*might_\w+ __cant_\w+ _*cond_resched\w*
         _*wake_up(?:_(?!new_task)\w+)? wake_q_\w+ try_to_wake_up (?:autoremove|default|woken)_wake_\w+ complete(?:_\w+)? swake_\w+
         _*wait_for_(?:common|completion)\w* do_wait_for_common _*task_rq_lock raw_spin_rq_\w+ rt_mutex_setprio _*switch_to\w*
     """,

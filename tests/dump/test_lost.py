@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from drgn.helpers.linux.mm import follow_phys
 
 import postmortem
 from postmortem.case import Case
 from postmortem.dump import vmcoreinfo
+from postmortem.dump.selfdescribe import each_module
 from postmortem.dump.vmcoreinfo import START_KERNEL_MAP
 from tests.conftest import Machine, machine_named
 from tests.fuzz.dumps.image import PAGE, Image, unpack
@@ -145,3 +147,13 @@ def test_no_vmcoreinfo_is_left(image: Image, whole: Machine) -> None:
 def physical(machine: Machine, address: int) -> int:
     values = machine.case.dump.vmcoreinfo or {}  # type: ignore[union-attr]
     return address - START_KERNEL_MAP + int(values["NUMBER(phys_base)"], 0)
+
+
+def test_a_module_whose_note_has_an_absurd_size(image: Image, whole: Machine) -> None:
+    module = next(each_module(whole.prog))
+    size = module.notes_attrs.attrs[0].member_("size").address_
+    assert size is not None
+    place = follow_phys(whole.prog["init_mm"].address_of_(), size).value_()
+    image.poke(place, struct.pack("<Q", 1 << 62))
+    case = assert_tells_all(image.path, whole)
+    assert any("size of a note" in problem.why for problem in case.problems)

@@ -11,6 +11,7 @@ from postmortem.judge.hangs import Facts, hangs, troubles
 from postmortem.model.findings import Confidence, Finding, Kind, TaskRef
 from postmortem.model.result import Input
 from postmortem.plugin import Context
+from tests.judge import made
 
 CERTAIN, LIKELY = Confidence.CERTAIN, Confidence.LIKELY
 
@@ -201,3 +202,39 @@ def test_a_lock_that_is_kept_long_is_why_a_crash_was_asked_for(seconds: int, cou
 def test_who_asks_says_what_a_hang_is(seconds: float | None, count: int) -> None:
     found = graph(task("slow", 3.0), task("owner", 0.0), lock("m"), waits="slow>m>owner")
     assert len(troubles(Facts(found), seconds=seconds)) == count
+
+
+HUNG = made.log(
+    "INFO: task zorbd:5 blocked for more than 120 seconds.",
+    "      Not tainted 6.9.0 #1",
+    "task:zorbd           state:D stack:0     pid:5     ppid:2      flags:0x00004000",
+    "Call Trace:",
+    " <TASK>",
+    " __schedule+0x3e0/0x9a0",
+    " schedule+0x5a/0xd0",
+    " zorb_wait+0x40/0x90 [zorb]",
+    " kthread+0xe5/0x120",
+    " </TASK>",
+)
+
+
+@pytest.mark.parametrize(
+    ("function", "module", "culprit"),
+    [
+        ("zorb_other", "zorb", ("zorb_other", "zorb")),
+        ("schedule", None, ("zorb_wait", "zorb")),  # all that is left of its stack in memory
+        ("rt_mutex_schedule", None, ("zorb_wait", "zorb")),
+    ],
+)
+def test_machinery_that_a_task_waits_in_is_not_blamed(
+    function: str, module: str | None, culprit: tuple[str, str]
+) -> None:
+    waiter = Node("waiter", NodeKind.TASK, "zorbd (5)", "D", 130.0, 5, "zorbd", function, module,
+                  stack=(function,), hung=True)  # fmt: skip
+    found = Graph()
+    found.add(waiter)
+    found.add(Node("dark", NodeKind.UNKNOWN, "unknown", "no word of it is on its stack"))
+    found.link(Edge("waiter", "dark", EdgeKind.WAITS, Confidence.POSSIBLE))
+    (finding,) = hangs(made.context(HUNG), Facts(found, from_dump=True))
+    assert (finding.culprit.function, finding.culprit.module) == culprit
+    assert finding.confidence is not CERTAIN  # nobody saw what it waits for

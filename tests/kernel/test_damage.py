@@ -12,6 +12,7 @@ from postmortem.graph.model import cycles, roots
 from postmortem.graph.tree import tree
 from postmortem.kernel.locking.blocking import blocking
 from postmortem.kernel.locking.waits import waits
+from postmortem.kernel.tasks.unwind import sleeping_stacks
 from tests.kernel.locking.test_waiters import fresh
 
 SEEDS = range(6)
@@ -69,3 +70,15 @@ def test_excluded_stack_pages_are_named(monkeypatch: pytest.MonkeyPatch) -> None
     found = blocking(lacking)
     assert found.waits.waits == []
     assert any("Excluded page" in problem.why for problem in found.problems)
+
+
+def test_stacks_that_break_off_are_counted() -> None:
+    """Where the unwind tables are zeroes, a stack ends at once: no task came in that way."""
+    whole = sleeping_stacks(fresh("6.1-oops-then-sysrq"))
+    assert not whole.problems
+    prog = fresh("6.1-oops-then-sysrq")
+    start = prog.symbol("__start_orc_unwind").address
+    size = prog.symbol("__stop_orc_unwind").address - start
+    prog.add_memory_segment(start, size, lambda _at, count, _offset, _physical: bytes(count))
+    (problem,) = sleeping_stacks(prog).problems
+    assert problem.why.startswith(f"{len(whole.by_task)} break off before their end")

@@ -108,3 +108,28 @@ def test_faces_of_one_bug_share_the_coarse_level() -> None:
         == signature(Kind.GENERAL_PROTECTION, "a", frames("a")).coarse
         == "bad-access:a"
     )
+
+
+MODULE = 0xFFFFFFFFC0384000
+
+
+@pytest.mark.parametrize(
+    ("kind", "stack", "guilty"),
+    [
+        # Code without a name stands before the first that has one.
+        (Kind.HARD_LOCKUP, [MODULE, MODULE + 9, "acme_write", "vfs_write"], None),
+        (Kind.SOFT_LOCKUP, ["watchdog_timer_fn", "asm_sysvec_apic_timer_interrupt", MODULE, "acme_write"], None),
+        (Kind.NULL_DEREFERENCE, ["memcpy", MODULE, "acme_write"], None),
+        (Kind.NULL_DEREFERENCE, ["acme_read", MODULE, "acme_write"], "acme_read"),
+        # It jumped to where no code is: who jumped is to blame. Small numbers are no code.
+        (Kind.BAD_EXECUTION, [MODULE, "acme_write"], "acme_write"),
+        (Kind.NULL_DEREFERENCE, ["memcpy", 0x400123, "acme_write"], "acme_write"),
+        (Kind.SOFT_LOCKUP, [MODULE, "watchdog_timer_fn", "asm_sysvec_apic_timer_interrupt", "acme_write"], "acme_write"),
+    ],
+)  # fmt: skip
+def test_no_frame_without_a_name_is_stepped_over(
+    kind: Kind, stack: list[str | int], guilty: str | None
+) -> None:
+    seen = [Frame(at) if isinstance(at, str) else Frame(None, address=at) for at in stack]
+    found = guilty_frame(seen, kind)
+    assert (found and found.function) == guilty

@@ -24,6 +24,8 @@ from postmortem.model.findings import Problem
 from postmortem.model.frame import Frame
 
 _MAX_STACK = 1 << 16
+_ABOVE_REGISTERS = 64
+"""What lies above the registers with which a task came into the kernel, and a little more."""
 _WORD = struct.Struct("<Q")
 
 
@@ -59,6 +61,11 @@ class SleepingStack:
     shape: Shape
     data: bytes = field(repr=False)
     """The stack from ``sp`` up to its base."""
+
+    @property
+    def unread(self) -> int:
+        """Bytes of the stack above its outermost frame."""
+        return len(self.data) - (self.shape.offsets[-1] if self.shape.offsets else 0)
 
     def word(self, offset: int) -> int | None:
         """The eight bytes ``offset`` bytes above the saved stack pointer."""
@@ -115,6 +122,11 @@ def sleeping_stacks(prog: drgn.Program) -> SleepingStacks:
             found.by_task[task.address] = unwinder.unwind(task, base)
         except damage() as exc:
             found.unreadable[task.address] = str(exc)
+    entered = drgn.sizeof(prog.type("struct pt_regs")) + _ABOVE_REGISTERS
+    short = sum(stack.unread > entered for stack in found.by_task.values())
+    if short:
+        why = "the unwind tables or the stacks are damaged"
+        found.problems.append(Problem("stacks", f"{short} break off before their end: {why}"))
     if found.unreadable:
         why = next(iter(found.unreadable.values()))
         count = len(found.unreadable)
