@@ -4,6 +4,7 @@
 # make wheelhouse  all that an installation without network needs, in one folder
 # make captures  boot and break real kernels in QEMU (needs the packages of CONTRIBUTING.md)
 # make test-captures  tests of dump formats on them
+# make test-slow  triages that are killed, PostgreSQL, Dask, S3
 # make test-pages  reports in a browser: width, contrast, hostile names (needs chromium)
 # make exam      analyse all captures, compare with the truth about each
 # make live      boot a guest and analyse its /proc/kcore inside it
@@ -35,7 +36,7 @@ export POSTMORTEM_CACHE
 bin := $(VENV)/bin
 pip := $(bin)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-captures test-pages wheelhouse lint captures exam live sysrq-oracle drgn-tests fuzz fuzz-dump mutation bench clean
+.PHONY: demo test test-slow test-captures test-pages wheelhouse lint captures exam live sysrq-oracle drgn-tests fuzz fuzz-dump mutation bench clean
 
 demo: $(VENV)/.installed
 	$(bin)/postmortem analyze $(DEMO)
@@ -62,6 +63,11 @@ captures: $(VENV)/.installed-dev
 # Tests that need captures: a dump in every form that makedumpfile writes, cut anywhere.
 test-captures: $(VENV)/.installed-dev
 	$(bin)/python -m pytest -m capture -rs  # one process: they share makedumpfile and its folder
+
+# Triages that are killed, on a real PostgreSQL, on a Dask cluster of several processes.
+test-slow: $(VENV)/.installed-dev
+	$(pip) install -e '.[postgresql,dask,remote,s3]' 'moto[server]>=5'
+	$(bin)/python -m pytest -m slow -rs -n 0
 
 # Reports in headless Chromium, judged by axe-core. No part of the dev extra: 120 MB of them.
 test-pages: $(VENV)/.installed-dev

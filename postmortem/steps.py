@@ -57,8 +57,9 @@ class Page:
     _HEAD = struct.Struct("<Q??dH")
     _NAMES_BYTES = 2048
 
-    def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, mmap.PAGESIZE)
+    def __init__(self, fd: int = -1) -> None:
+        """:param fd: a file of that size, where the other process is no fork of this one."""
+        self._memory = mmap.mmap(fd, mmap.PAGESIZE)
 
     def put(self, state: State) -> None:
         names = "\n".join(state.names).encode("utf-8", "replace")[-self._NAMES_BYTES :]

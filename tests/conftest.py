@@ -69,3 +69,13 @@ def machine_named(name: str) -> Machine:
 def machine(request: pytest.FixtureRequest) -> Machine:
     """Each committed machine in turn."""
     return machine_named(request.param)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Slow tests run only where they are asked for: ``-m slow``."""
+    if "slow" in str(config.option.markexpr):
+        return
+    slow = [item for item in items if item.get_closest_marker("slow") is not None]
+    if slow:
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in slow]

@@ -19,6 +19,7 @@ from postmortem.cli.options import FILE
 from postmortem.cli.output import ReaderLeft, complain, silence_stdout
 from postmortem.cli.plugins import plugin_command, plugin_files
 from postmortem.cli.shipped import SHIPPED
+from postmortem.cli.triage import TRIAGE
 from postmortem.errors import EXIT_OK, EXIT_UNREADABLE, EXIT_USAGE, PostmortemError
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def cli(plugin: tuple[str, ...]) -> None:
     """
 
 
-for _command in (*BUILT_IN, *SHIPPED):
+for _command in (*BUILT_IN, *SHIPPED, *TRIAGE):
     cli.add_command(_command)
 
 

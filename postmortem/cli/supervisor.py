@@ -152,7 +152,7 @@ class _Child:
             return None
         if pid == 0:
             os.close(write)
-            _die_with(parent, read)
+            die_with(parent, read)
             return _Child(0, page, signals, read)
         os.close(read)
         return _Child(pid, page, signals, write)
@@ -182,7 +182,7 @@ class _Child:
         if self._told is not None:
             return 128 + self._told
         if not self.why:
-            self.why, self.advice = _explained(-(code or signal.SIGKILL))
+            self.why, self.advice = explained(-(code or signal.SIGKILL))
         return None
 
     def _ended(self) -> int | None:
@@ -258,7 +258,7 @@ def _cpu_seconds(pid: int) -> float:
         return 0.0
 
 
-def _explained(number: int) -> tuple[str, str]:
+def explained(number: int) -> tuple[str, str]:
     """What a signal that ended the process means, and what to do."""
     name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
     if number == signal.SIGBUS:
@@ -271,7 +271,7 @@ def _explained(number: int) -> tuple[str, str]:
     return f"a library crashed ({name})", _REPORT
 
 
-def _die_with(parent: int, alive: int) -> None:
+def die_with(parent: int, alive: int) -> None:
     """Let this process be killed when the other one, which holds the pipe's end, is gone.
 
     As prctl(PR_SET_PDEATHSIG) would do, which Python can reach only through ctypes.

@@ -42,5 +42,10 @@ def _cell(value: Cell, column: Column) -> Cell:
     """The value itself; absent is empty."""
     if not isinstance(value, str):
         return cells.value(value, column)
+    return plain_cell(value)
+
+
+def plain_cell(value: str) -> str:
+    """Text that no spreadsheet runs."""
     text = clean(value)
     return f"'{text}" if text.startswith(_FORMULA) else text

@@ -36,6 +36,7 @@ from postmortem.triage import schema as t
 from postmortem.triage.books import Books
 from postmortem.triage.grouping import GROUPING_VERSION, VERSIONS, Action, Decision, Grouping, Place
 from postmortem.triage.model import Outcome
+from postmortem.triage.store_document import unpacked
 
 BUSY_SECONDS = 60
 """How long a writer waits for its turn."""
@@ -194,6 +195,14 @@ class Store:
             engine.dispose()
             raise
         return store
+
+    @property
+    def file(self) -> str | None:
+        """The absolute path of an SQLite file."""
+        url = self.engine.url
+        if "sqlite" not in url.drivername or not url.database:
+            return None
+        return os.path.abspath(url.database)  # noqa: PTH100 - links stay
 
     def close(self) -> None:
         self.engine.dispose()
@@ -485,6 +494,15 @@ class Store:
         with self.reading() as connection:
             return [_read(Bucket, row) for row in connection.execute(query)]
 
+    def news(self, since: int) -> tuple[int, int]:
+        """How many buckets are new since a run, and how many others got crashes."""
+        b = t.bucket.c
+        count = sa.select(sa.func.count()).select_from(t.bucket)
+        with self.reading() as connection:
+            new = connection.execute(count.where(b.created_run > since)).scalar_one()
+            seen = connection.execute(count.where(b.seen_run > since)).scalar_one()
+        return new, seen - new
+
     def bucket(self, name: str) -> Bucket:
         """
         :param name: its id, or the beginning of it.
@@ -635,22 +653,6 @@ class Store:
 
 
 # --- helpers --------------------------------------------------------------------------
-
-
-def pack(document: Mapping[str, Any]) -> bytes:
-    """A document as it is stored."""
-    import zstandard
-
-    text = json.dumps(document, separators=(",", ":"), allow_nan=False)
-    return zstandard.ZstdCompressor(level=3).compress(text.encode())
-
-
-def unpacked(data: bytes) -> dict[str, Any]:
-    """The document again."""
-    import zstandard
-
-    found: dict[str, Any] = json.loads(zstandard.ZstdDecompressor().decompress(data))
-    return found
 
 
 def name_id(name: str) -> str:
