@@ -1,4 +1,4 @@
-"""The commands that are no plugins: analyze, known, log, dmesg, sysrq ..."""
+"""The commands that are no plugins: analyze, known, log, dmesg, sysrq, trace ..."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from postmortem.cli.output import check_output, complain, open_output
 from postmortem.cli.plugins import plugin_files
 from postmortem.cli.supervisor import supervise
 from postmortem.cli.sysrq import sysrq
+from postmortem.cli.trace import trace
 from postmortem.errors import (
     EXIT_LIMITED,
     EXIT_OK,
@@ -323,4 +324,4 @@ def _described(item: Plugin) -> dict[str, Any]:
     }
 
 
-BUILT_IN = (analyze, known, log, dmesg, sysrq, decode, shell, plugins)
+BUILT_IN = (analyze, known, log, dmesg, sysrq, trace, decode, shell, plugins)

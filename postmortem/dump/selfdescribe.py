@@ -112,6 +112,20 @@ def names_of_symbols(prog: drgn.Program) -> list[str]:
     return types.names_of_symbols() if isinstance(types, DumpTypes) else []
 
 
+def kallsyms_lines(prog: drgn.Program) -> Iterator[str]:
+    """``/proc/kallsyms``: address, letter, name and ``[module]`` of every symbol."""
+    types = prog.cache.get(_CACHE)
+    if not isinstance(types, DumpTypes):
+        return
+    yield from types.kallsyms_lines()
+    if types.modules is None:
+        return
+    for module in list(types.modules.modules()):
+        with tolerated():
+            for symbol in types.modules.all_of(module):
+                yield f"{symbol.address:016x} t {symbol.name}\t[{module}]\n"
+
+
 def symbols_of_module(prog: drgn.Program, name: str) -> list[drgn.Symbol]:
     """All symbols of a loaded module."""
     types = prog.cache.get(_CACHE)
@@ -276,6 +290,14 @@ class DumpTypes:
             types = module.types_if(name, self._vmlinux)
             if types is not None:
                 yield types
+
+    def kallsyms_lines(self) -> Iterator[str]:
+        """Of the kernel proper: address, letter and name."""
+        if isinstance(self._symbols, VmlinuxSymbols):
+            table = self._symbols.table
+            address = table.address
+            for index, text in table.names():
+                yield f"{address(index):016x} {text[:1]} {text[1:]}\n"
 
     def names_of_symbols(self) -> list[str]:
         """Of the kernel proper, without those that compilers made (``foo.cold``)."""
