@@ -63,8 +63,6 @@ def compare(case: Case, files: dict[str, list[str]]) -> Iterator[Compared]:
     """Every file of the guest that we can print."""
     for array in trace_arrays(case.prog):
         name = array.name or "main"
-        if array.tracer == "function_graph":
-            continue  # of which there is no printer yet
         if f"trace_{name}" in files:
             yield _compared(name, files[f"trace_{name}"], Trace(case.prog, array).lines())
         yield from _stats(array, name, files)
@@ -163,7 +161,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for path in options.paths or captured():
         with postmortem.open(path, debuginfod=False) as case:
             results = list(compare(case, told(path)))
-            if options.dat:
+            if options.dat and "functions" not in path.parts[-2]:
                 results += [compare_dat(case, version) for version in (6, 7)]
         for found in results:
             where = "/".join(path.parts[-3:-1])

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 ENTRY_POINT_GROUP = "postmortem.plugins"
 FIRST_PARTY = "postmortem_plugins"
 COMMANDS = (
-    *("analyze", "known", "log", "dmesg", "sysrq", "decode", "shell", "plugins"),
+    *("analyze", "known", "log", "dmesg", "sysrq", "trace", "decode", "shell", "plugins"),
     *("guide", "completion", "man"),
 )
 """Names that no plugin can have: ``postmortem NAME`` is something else."""

@@ -1,4 +1,4 @@
-"""``ftrace_dump()``: what sysrq z prints. So far only of a buffer that holds nothing."""
+"""``ftrace_dump()``: what sysrq z prints."""
 
 from __future__ import annotations
 
@@ -6,47 +6,40 @@ from collections.abc import Iterator
 
 import drgn
 
-from postmortem.dump.damage import damage, integer, member
-from postmortem.kernel.rodata import rodata
+from postmortem.dump.damage import damage
+from postmortem.kernel.rodata import Format, rodata
 from postmortem.printers.lines import Line, lines, note
+from postmortem.trace.buffers import trace_arrays
+from postmortem.trace.text import Trace
+
+_RULE = "---------------------------------\n"
+_EMPTY = "   (ftrace buffer empty)\n"
+_EMERGENCY = 0
 
 
 def ftrace_dump(prog: drgn.Program) -> Iterator[Line]:
-    """What sysrq z prints after its header."""
+    """What sysrq z prints after its header: the main buffer, which it would take out."""
     try:
-        entries = _entries(prog)
+        trace = Trace(prog, trace_arrays(prog)[0])
+        holds = any(True for cpu in trace.buffer.cpus for _ in cpu.batches())
     except damage() as exc:
         yield note(f"the ftrace buffer can't be read: {exc}")
         return
-    if entries:
-        yield note(
-            f"the ftrace buffer holds {entries} entries, which the trace reader would print:"
-            " it does not exist yet"
-        )
+    head = _format(prog, "Dumping ftrace buffer:\n")
+    yield from lines(head.text, head.level)
+    if not holds:
+        empty = _format(prog, _EMPTY)
+        yield from lines(empty.text, empty.level)
         return
-    for text in ("Dumping ftrace buffer:\n", "   (ftrace buffer empty)\n"):
-        found = rodata(prog).starting(text)
-        if found is not None:
-            yield from lines(found.text, found.level)
+    rule = _format(prog, _RULE)
+    yield from lines(rule.text, rule.level)
+    for piece in trace.dumped():
+        yield from lines(piece, head.level)
+    yield from lines(rule.text, rule.level)
+    for problem in trace.problems():
+        yield note(problem)
 
 
-def _entries(prog: drgn.Program) -> int:
-    """How many entries all CPUs' buffers hold that nobody has read.
-
-    :raises LookupError: this kernel has no ring buffer that is known.
-    """
-    from drgn.helpers.linux.cpumask import for_each_online_cpu
-
-    buffer = member(prog["global_trace"], "array_buffer", "trace_buffer").buffer
-    total = 0
-    for cpu in for_each_online_cpu(prog):
-        own = buffer.buffers[cpu]
-        if own:
-            gone = _local(own.overrun) + int(own.read.value_())
-            total += max(0, _local(own.entries) - gone)
-    return total
-
-
-def _local(counter: drgn.Object) -> int:
-    """``local_t``"""
-    return integer(counter.a)
+def _format(prog: drgn.Program, text: str) -> Format:
+    found = rodata(prog).starting(text)
+    return found if found is not None else Format(text, _EMERGENCY)

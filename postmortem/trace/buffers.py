@@ -204,6 +204,19 @@ class CpuBuffer:
         stamp, commit = struct.unpack_from("<QQ", raw)
         return raw[start:], commit & COMMIT_MASK, stamp
 
+    def lost_events(self) -> tuple[int, int]:
+        """What a reader that takes events out would be told it has lost, and before which event.
+
+        The kernel tells when it puts the reader's page into the ring: ``rb_get_reader_page()``.
+        """
+        reader = int(self._obj.reader_page.value_())
+        lost = _local(self._obj.overrun) - integer(self._obj.last_overrun)
+        if reader == self._obj.commit_page.value_():
+            return 0, 0
+        page = self._page(reader)
+        data, commit, stamp = self._read(page)
+        return lost, len(decode(data, commit, stamp, page.read).events)
+
     def uncommitted_bytes(self) -> int:
         """What was reserved on the last page and not yet valid when the machine died."""
         page = self._page(int(self._obj.commit_page.value_()))

@@ -30,6 +30,11 @@ Printer = Callable[[bytes], str]
 _MASK = (1 << 64) - 1
 _LONG = struct.Struct("<Q")
 _USER_STACK_ENTRIES = 8
+_MARKS = (
+    (1_000_000_000, "$"), (100_000_000, "@"), (10_000_000, "*"), (1_000_000, "#"),
+    (100_000, "!"), (10_000, "+"),
+)  # fmt: skip
+"""Nanoseconds, and the sign of a longer delay: ``trace_find_mark()``."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +120,11 @@ class Printers:
         if text.startswith("0x"):
             text = f"0x{address:08x}" if not wanted else text
         return f"{text} <{address:016x}>" if self.options.sym_addr else text
+
+
+def mark(delay: int) -> str:
+    """The sign of a long time in nanoseconds: ``trace_find_mark()``."""
+    return next((sign for limit, sign in _MARKS if delay > limit), " ")
 
 
 def _offset(format: EventFormat, name: str) -> int:

@@ -16,13 +16,11 @@ from postmortem.trace.buffers import Buffer, TraceArray
 from postmortem.trace.environment import Cmdlines, DumpEnvironment, cmdlines
 from postmortem.trace.events import Event, Wanted, events, skipped
 from postmortem.trace.formats import event_formats
-from postmortem.trace.printers import Options, Printers
+from postmortem.trace.graph import Graph
+from postmortem.trace.printers import Options, Printers, mark
 
-_MARKS = (
-    (1_000_000_000, "$"), (100_000_000, "@"), (10_000_000, "*"), (1_000_000, "#"),
-    (100_000, "!"), (10_000, "+"),
-)  # fmt: skip
-"""Nanoseconds, and the sign of a longer delay: ``trace_find_mark()``."""
+_MOST_PRINTED = 1000
+"""``TRACE_MAX_PRINT``: bytes of an entry that get into the log."""
 
 
 class Flags:
@@ -115,6 +113,7 @@ class Trace:
         self.formats = event_formats(prog)
         self.printers = Printers(self.formats, self.env, options)
         self.flags = Flags(prog)
+        self._graph = Graph(self) if array.tracer == "function_graph" else None
 
     # --- the whole
 
@@ -122,7 +121,9 @@ class Trace:
         """The text; each piece ends with a line feed, unless an event has none."""
         if header:
             yield from self.header(wanted)
-        if self.latency:
+        if self._graph is not None:
+            yield from self._graph.lines(wanted or Wanted())
+        elif self.latency:
             yield from self._latency_lines(wanted or Wanted())
         else:
             yield from self._lines(wanted or Wanted())
@@ -182,6 +183,19 @@ class Trace:
                 when = f" {time:12}: "
             yield f"{begin}{task}{cpus[cpu]}{flags(flag) if with_flags else ''}{when}{text}"
 
+    def plain(self, event: Event) -> str:
+        """One event with its context, not in the latency format."""
+        micro = (event.time + 500) // 1000
+        when = (
+            f" {micro // 1000000:5}.{micro % 1000000:06}"
+            if self.array.in_ns
+            else f" {event.time:12}"
+        )
+        flags = self.flags.text(event.flags) if self.array.option("irq-info") else ""
+        comm = self.cmdlines.comm(event.pid)
+        text = self.printers.text(event.type, event.data)
+        return f"{comm:>16}-{event.pid:<7} [{event.cpu:03}] {flags}{when}: {text}"
+
     def _latency_lines(self, wanted: Wanted) -> Iterator[str]:
         annotate, started = self._annotated()
         in_ns, verbose = self.array.in_ns, self.array.option("verbose")
@@ -207,7 +221,7 @@ class Trace:
                 lead += self.flags.text(event.flags)
                 if in_ns:
                     delay = (until + 500) // 1000 * 1000
-                    when = f" {(since + 500) // 1000:4}us{_mark(delay)}: "
+                    when = f" {(since + 500) // 1000:4}us{mark(delay)}: "
                 else:
                     when = f" {since:4}: "
             yield f"{begin}{lead}{when}{self.printers.text(event.type, event.data)}"
@@ -215,6 +229,34 @@ class Trace:
     def _wide(self) -> bool:
         """Whether pids have seven places, since v5.9 (795d6379a47b), or five."""
         return bool(readable(lambda: rodata(self.prog).has("%16s-%-7d ")))
+
+    def dumped(self) -> Iterator[str]:
+        """The entries as ``ftrace_dump()`` prints them: for SysRq z and ftrace_dump_on_oops."""
+        if self._graph is not None:
+            yield from self._graph.lines(Wanted())
+            return
+        width = 7 if self._wide() else 5
+        start, in_ns = self.buffer.time_start, self.array.in_ns
+        lost = {
+            cpu.cpu: found
+            for cpu in self.buffer.cpus
+            if (found := readable(cpu.lost_events)) is not None and found[0]
+        }
+        seen: dict[int, int] = {}
+        for event in events(self.buffer):
+            count = seen[event.cpu] = seen.get(event.cpu, -1) + 1
+            gone, before = lost.get(event.cpu, (0, -1))
+            begin = f"CPU:{event.cpu} [LOST {gone} EVENTS]\n" if count == before else ""
+            comm = self.cmdlines.comm(event.pid)[:8]
+            # The next entry is still this one, so no delay has a sign.
+            when = (
+                f"{(event.time - start + 500) // 1000:4}us " if in_ns else f"{event.time - start:4}"
+            )
+            yield (
+                f"{begin}{comm:>8}-{event.pid:<{width}} {event.cpu:3}"
+                f"{self.flags.text(event.flags)} {when}: "
+                f"{self.printers.text(event.type, event.data)}"
+            )[:_MOST_PRINTED]
 
     # --- the header
 
@@ -228,8 +270,12 @@ class Trace:
             if not sum(self._totals()):
                 return
             yield from self._latency_header()
-            if not verbose:
+            if self._graph is not None:
+                yield from self._graph.header()
+            elif not verbose:
                 yield from self._latency_help()
+        elif self._graph is not None:
+            yield from self._graph.header()
         elif not verbose:
             yield from self._help()
 
@@ -331,10 +377,6 @@ def _with_next(found: Iterator[Event]) -> Iterator[tuple[Event, int]]:
         last = event
     if last is not None:
         yield last, last.time
-
-
-def _mark(delay: int) -> str:
-    return next((sign for limit, sign in _MARKS if delay > limit), " ")
 
 
 def _verbose_time(time: int, since: int, until: int, in_ns: bool) -> str:

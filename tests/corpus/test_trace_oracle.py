@@ -18,6 +18,7 @@ def test_captured_machines(path: Path) -> None:
     with postmortem.open(path, debuginfod=False) as case:
         results = list(compare(case, told(path)))
         assert results
-        if shutil.which("trace-cmd"):
+        # trace-cmd puts a call and its return into one line of its own.
+        if shutil.which("trace-cmd") and path.parts[-2] != "trace-functions":
             results += [compare_dat(case, version) for version in (6, 7)]
     assert [(one.name, one.unequal[:3]) for one in results if one.unequal] == []
