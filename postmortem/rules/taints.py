@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+# Words that are as true of the failure that set the letter as of a later one: a dump's
+# memory holds what this very crash set, the line of a report what was set before it.
 LETTERS = {
     "P": "proprietary module",
     "F": "module was force loaded",
@@ -10,14 +12,14 @@ LETTERS = {
     "M": "machine check happened",
     "B": "bad page seen",
     "U": "user asked for it",
-    "D": "an oops or BUG came before",
+    "D": "an oops or BUG happened",
     "A": "ACPI table overridden",
-    "W": "a warning came before",
+    "W": "a warning happened",
     "C": "staging driver",
     "I": "firmware bug worked around",
     "O": "out-of-tree module",
     "E": "unsigned module",
-    "L": "soft lockup came before",
+    "L": "a soft lockup happened",
     "K": "live patched",
     "X": "auxiliary (distribution)",
     "T": "built with struct randomization",
