@@ -107,16 +107,11 @@ def _memory(ctx: Context, prog: drgn.Program, measures: list[Measure]) -> Findin
     # Files in tmpfs are counted among the page cache and can't be dropped.
     cache = max(0, totals.file - (totals.shmem or 0))
     available = totals.free + cache + (totals.slab_reclaimable or 0)
-    found = (
-        f"{_mib(available)} of {_mib(totals.total)} free or reclaimable ({_mib(totals.free)} free)"
-    )
-    over = available < totals.total * AVAILABLE_SHARE
-    limit = f"less than {AVAILABLE_SHARE:.0%} available"
-    where = "vm_zone_stat, vm_node_stat"
-    measures.append(Measure("memory", found, limit, over, where))
-    if not over:
+    measure = of_memory(totals.total, available, totals.free)
+    measures.append(measure)
+    if not measure.over:
         return None
-    evidence = [Evidence(found, where, Strength.PROOF)]
+    evidence = [Evidence(measure.found, measure.where, Strength.PROOF)]
     waiting = ctx.attempt("tasks that reclaim", lambda: _reclaiming(ctx))
     if waiting:
         said = f"{waiting} tasks were in direct reclaim, freeing memory before they get any"
@@ -127,12 +122,20 @@ def _memory(ctx: Context, prog: drgn.Program, measures: list[Measure]) -> Findin
         severity=Severity.ERROR,
         confidence=Confidence.LIKELY,
         title="memory exhausted",
-        explanation=f"Memory was all but used up: {found}.",
+        explanation=f"Memory was all but used up: {measure.found}.",
         evidence=tuple(evidence),
         next_steps=next_steps(Kind.OOM),
     )
     prog = ctx.prog
     return finding if prog is None else with_holders(ctx, prog, finding)
+
+
+def of_memory(total: int, available: int, free: int) -> Measure:
+    """Bytes in all, bytes that are free or can be had without waiting, bytes that are free."""
+    found = f"{_mib(available)} of {_mib(total)} free or reclaimable ({_mib(free)} free)"
+    limit = f"less than {AVAILABLE_SHARE:.0%} available"
+    over = available < total * AVAILABLE_SHARE
+    return Measure("memory", found, limit, over, "vm_zone_stat, vm_node_stat")
 
 
 def _reclaiming(ctx: Context) -> int:
@@ -153,13 +156,10 @@ def _disks(ctx: Context, prog: drgn.Program, measures: list[Measure]) -> Finding
 
     facts = read_facts(ctx)
     found = ctx.attempt("disks", lambda: devices(prog, facts.now))
-    slow = [disk for disk in (found or {}).values() if _does_not_move(disk)]
-    slow.sort(key=lambda disk: -disk.oldest)
-    count = sum(len(disk.requests) for disk in (found or {}).values())
-    oldest = max((disk.oldest for disk in (found or {}).values()), default=0.0)
-    said = f"{count} requests in flight" + (f", the oldest for {oldest:.1f} s" if count else "")
-    limit = f"a request older than {REQUEST_SECONDS:.0f} s"
-    measures.append(Measure("disks", said, limit, bool(slow), "tags of each blk-mq queue"))
+    disks = list((found or {}).values())
+    slow = sorted(filter(_does_not_move, disks), key=lambda disk: -disk.oldest)
+    count = sum(len(disk.requests) for disk in disks)
+    measures.append(of_disks(count, max((disk.oldest for disk in disks), default=0.0)))
     # A disk that tasks are seen to wait for is told with them.
     roots = (facts.graph.nodes[trouble.root] for trouble in troubles(facts, asked=True))
     told = {node.address for node in roots}
@@ -186,6 +186,15 @@ def _disks(ctx: Context, prog: drgn.Program, measures: list[Measure]) -> Finding
     )
 
 
+def of_disks(requests: int, oldest: float) -> Measure:
+    """Requests in flight on all disks, and seconds since the oldest was given to its driver."""
+    said = f"{requests} requests in flight"
+    said += f", the oldest for {oldest:.1f} s" if requests else ""
+    limit = f"a request older than {REQUEST_SECONDS:.0f} s"
+    over = oldest >= REQUEST_SECONDS
+    return Measure("disks", said, limit, over, "tags of each blk-mq queue")
+
+
 def _does_not_move(disk: Device) -> bool:
     return disk.oldest >= REQUEST_SECONDS
 
@@ -196,16 +205,21 @@ def _run_queues(ctx: Context, prog: drgn.Program, measures: list[Measure]) -> No
     facts = read_cpus(ctx, prog)
     if facts is None or not facts.cpus:
         return
-    waiting = [item for state in facts.cpus for item in state.waiting]
-    count, longest = len(waiting), max((item.wait_ns for item in waiting), default=0) / 1e9
+    waiting = [item.wait_ns / 1e9 for state in facts.cpus for item in state.waiting]
+    measures.append(of_run_queues(waiting, len(facts.cpus)))
+
+
+def of_run_queues(waiting: Sequence[float], cpus: int) -> Measure:
+    """Seconds that each runnable task has waited for a CPU, and how many CPUs there are."""
+    count, longest = len(waiting), max(waiting, default=0.0)
     tasks = "task" if count == 1 else "tasks"
-    said = f"{count} runnable {tasks} waited for one of {len(facts.cpus)} CPUs"
+    said = f"{count} runnable {tasks} waited for one of {cpus} CPUs"
     if longest >= _SHOWN_SECONDS:
         said += f", the longest for {longest:.1f} s"
-    over = count >= RUNNABLE_PER_CPU * len(facts.cpus) and longest >= RUNNABLE_SECONDS
+    over = count >= RUNNABLE_PER_CPU * cpus and longest >= RUNNABLE_SECONDS
     limit = f"{RUNNABLE_PER_CPU} a CPU, and one of them for {RUNNABLE_SECONDS:.1f} s"
     where = "task_struct.on_rq, sched_info.last_queued"
-    measures.append(Measure("run queues", said, limit, over, where))
+    return Measure("run queues", said, limit, over, where)
 
 
 _SHOWN_SECONDS = 0.05
@@ -214,12 +228,16 @@ _SHOWN_SECONDS = 0.05
 
 def _load(ctx: Context, measures: list[Measure]) -> None:
     load, cpus = ctx.system.load_average, ctx.system.cpus
-    if load is None or not cpus:
-        return
+    if load is not None and cpus:
+        measures.append(of_load(load, cpus))
+
+
+def of_load(load: Sequence[float], cpus: int) -> Measure:
+    """The averages of 1, 5 and 15 minutes: what went on for a quarter of an hour is a habit."""
     said = f"load average {load[0]:.2f}, {load[1]:.2f}, {load[2]:.2f} on {cpus} CPUs"
     over = max(load[:2]) >= LOAD_PER_CPU * cpus
     limit = f"{LOAD_PER_CPU:.0f} a CPU"
-    measures.append(Measure("load", said, limit, over, "avenrun"))
+    return Measure("load", said, limit, over, "avenrun")
 
 
 def _mib(size: int) -> str:

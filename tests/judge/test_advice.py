@@ -131,3 +131,18 @@ def test_the_largest_task_is_named_when_memory_ran_out() -> None:
 
     step = advised(finding_of(ctx, ctx.reports[0]), ctx)[0]
     assert "quern (10), the largest task with 30 MiB" in step
+
+
+def test_an_order_is_told_in_memory() -> None:
+    ctx, _report, finding = first(
+        log(
+            "zorbd: page allocation failure: order:5, mode:0xcc0(GFP_KERNEL), nodemask=(null)",
+            "CPU: 0 PID: 9 Comm: zorbd Not tainted 6.9.0 #1",
+            "Call Trace:",
+            " warn_alloc+0x12c/0x1b0",
+            " __alloc_pages_slowpath.constprop.0+0xb5f/0xc90",
+            " zorb_map+0x2b/0x70 [zorb]",
+            " zorb_open+0x2b/0x70 [zorb]",
+        )
+    )
+    assert "zorb_map() needs order 5 (128 KiB in one piece of memory)" in advised(finding, ctx)[0]

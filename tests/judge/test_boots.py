@@ -24,6 +24,19 @@ def oops(function: str, at: int = 10) -> str:
     )
 
 
+def warning(function: str) -> str:
+    return (
+        "[    9.000000] ------------[ cut here ]------------\n"
+        f"[    9.000001] WARNING: CPU: 1 PID: 77 at drivers/acme/core.c:7"
+        f" {function}+0x2/0x8 [acme]\n"
+        "[    9.000002] CPU: 1 PID: 77 Comm: acmed Not tainted 6.6.1 #1\n"
+        f"[    9.000003] RIP: 0010:{function}+0x2/0x8 [acme]\n"
+        "[    9.000004] Call Trace:\n"
+        "[    9.000005]  acme_ioctl+0x33/0x70 [acme]\n"
+        "[    9.000006] ---[ end trace 0000000000000000 ]---\n"
+    )
+
+
 def verdict(tmp_path: Path, text: str) -> Verdict:
     import postmortem
 
@@ -42,6 +55,12 @@ def test_a_warning_of_the_last_boot_does_not_hide_the_failure_before_it(tmp_path
     disk = "[   30.000000] Buffer I/O error on dev sdq2, logical block 0, async page read\n"
     found = verdict(tmp_path, BANNER + oops("acme_old") + BANNER + disk)
     assert found.culprit.function == "acme_old"
+
+
+def test_of_boots_without_a_failure_the_last_is_shown(tmp_path: Path) -> None:
+    once = "[   30.000000] mce: [Hardware Error]: Machine check events logged\n"
+    found = verdict(tmp_path, BANNER + warning("acme_old") + BANNER + warning("acme_new") + once)
+    assert found.culprit.function == "acme_new"
 
 
 def test_what_a_crash_kernel_meets_is_not_the_verdict(tmp_path: Path) -> None:

@@ -104,6 +104,10 @@ def test_stall_right_after_its_timeout_is_no_standstill() -> None:
     assert standstill(context(log(*IDLE[:5], *body)).reports) == {}
 
 
+def test_one_watchdog_that_is_late_tells_of_one_cpu() -> None:
+    assert standstill(context(log(*idle_lockup(1))).reports) == {}
+
+
 def idle_lockup(cpu: int, seconds: int = 311) -> list[str]:
     return [
         f"watchdog: BUG: soft lockup - CPU#{cpu} stuck for {seconds}s! [swapper/{cpu}:0]",

@@ -575,3 +575,11 @@ def test_how_often_a_line_was_said_is_not_how_often_it_failed() -> None:
     (report,) = scan_bytes("".join(f"{line}\n" for line in lines).encode()).reports
     sentence = explain_message(report)
     assert sentence is not None and sentence.endswith("Said 2 times.")
+
+
+def test_how_often_and_in_what_time_a_line_was_said() -> None:
+    line = "nfs: server 192.0.2.7 not responding, still trying"
+    data = f"[   10.000000] {line}\n[   12.000000] {line}\n[   40.400000] {line}\n".encode()
+    (report,) = scan_bytes(data).reports
+    sentence = explain_message(report)
+    assert sentence is not None and "Said 3 times in 30 s." in sentence
