@@ -68,12 +68,13 @@ def examine(folder: Path, extra: list[str]) -> Iterator[Answer]:
     """Analyse every dump of a machine, then its console log."""
     truth = json.loads((folder / "truth.json").read_text())["truth"]
     reference: dict[str, Any] | None = None
-    # Dumps of other machines than x86_64 are not read yet; their consoles are.
+    # Of dumps of other machines than x86_64 the log is read, and nothing else yet.
     foreign = folder.parent.name.endswith("-arm64")
-    for dump in [] if foreign else sorted(folder.glob("vmcore*")):
+    known = (truth.get("log") or {}) if foreign else {}
+    for dump in sorted(folder.glob("vmcore*")):
         answer = ask(folder, dump, extra)
-        answer.truth = truth
-        answer.wrong += faults(truth, answer.verdict, names=True)
+        answer.truth = {**truth, **known}
+        answer.wrong += faults(answer.truth, answer.verdict, names=not foreign)
         reference = reference or answer.verdict
         yield answer
     console = folder / "console.log"

@@ -178,9 +178,6 @@ class Guest:
         except subprocess.TimeoutExpired:
             raise GuestError(f"the guest still runs after {seconds:g} s") from None
 
-    def inject_nmi(self) -> None:
-        self.qmp.run("inject-nmi")
-
     def dump_formats(self) -> set[str]:
         """What this build of QEMU can write: "elf", "kdump-zlib", ..."""
         return set(self.qmp.run("query-dump-guest-memory-capability")["formats"])

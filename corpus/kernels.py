@@ -229,16 +229,6 @@ def busybox(kernel: Kernel, cache: Path) -> Path:
     return root / "bin" / "busybox"
 
 
-def fetch_debug(tree: Tree, cache: Path) -> Path:
-    """Give the kernel's vmlinux with DWARF, several hundred megabytes."""
-    vmlinux = tree.root / "usr" / "lib" / "debug" / "boot" / f"vmlinux-{tree.release}"
-    if not vmlinux.exists():
-        kernel = tree.kernel
-        apt = Apt(kernel.suite, kernel.debian_arch, cache / "apt" / f"{kernel.suite}-{kernel.arch}")
-        apt.unpack([f"linux-image-{tree.release}-dbg"], tree.root)
-    return vmlinux
-
-
 def _with_parts(apt: Apt, packages: list[str]) -> list[str]:
     """*packages* and the packages that a kernel was split into."""
     wanted = list(packages)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from postmortem.errors import UsageError
 from postmortem.model.findings import Block, Column, Export, Table, Unit
 from postmortem.plugin import DumpContext, option, plugin
 
@@ -29,6 +30,7 @@ _MAX_NAMES = 6
         ),
         option("--module", help="Only stacks with a function of this module.", metavar="NAME"),
         option("--state", help="Only tasks in these states: D, or DR.", metavar="LETTERS"),
+        option("--pid", help="Only these tasks: 1, or 1,7,9.", metavar="PIDS"),
     ),
 )
 def stacks(
@@ -37,6 +39,7 @@ def stacks(
     function: str | None = None,
     module: str | None = None,
     state: str | None = None,
+    pid: str | None = None,
 ) -> Iterator[Table | Block | Export]:
     """List the kernel stacks of all tasks, equal ones together, the most frequent first.
 
@@ -54,8 +57,16 @@ def stacks(
         return
     ctx.problems.extend(found.problems)
     groups = found.groups
-    if state:
-        groups = grouped([item for item in found.tasks if item.task.state in state])
+    pids = _pids(pid)
+    if state or pids is not None:
+        groups = grouped(
+            [
+                item
+                for item in found.tasks
+                if (not state or item.task.state in state)
+                and (pids is None or item.task.pid in pids)
+            ]
+        )
     groups = [group for group in groups if _wanted(group, function, module)]
     yield _table(groups, sum(group.count for group in groups))
     for group in groups:
@@ -64,6 +75,16 @@ def stacks(
         drawn = folded(groups, ctx.attempt("CPU of the panic", lambda: panic_task(prog)))
         yield Export("Stacks of all tasks", "svg", drawn)
         yield Export("Stacks of all tasks", "folded", drawn)
+
+
+def _pids(text: str | None) -> frozenset[int] | None:
+    """Those that were asked for; ``None``: all."""
+    if text is None:
+        return None
+    words = text.split(",")
+    if not all(word.isdecimal() and len(word) < 11 for word in words):
+        raise UsageError(f"--pid {text}: numbers with commas between them are wanted")
+    return frozenset(map(int, words))
 
 
 def _wanted(group: StackGroup, function: str | None, module: str | None) -> bool:

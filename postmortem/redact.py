@@ -59,7 +59,8 @@ _KEPT: dict[type[Any], frozenset[str]] = {
     TaskStack: frozenset({"state"}),
     Verdict: frozenset({"finding"}),
 }
-"""Fields with words of the kernel or of ours: names of functions, releases, ids, closed lists."""
+"""Fields with words of the kernel or of ours: names of functions, releases, ids, closed lists.
+Other dataclasses say it themselves: ``field(metadata={"kept": True})``."""
 _KEPT_KEYS = frozenset(
     {"kind", "type", "form", "arch", "release", "taint", "guilty", "function", "module", "modules"}
     | {"signature", "signatures"}
@@ -261,7 +262,7 @@ class Redactor:
         changed = {
             field.name: self._value(getattr(value, field.name))
             for field in fields(value)  # type: ignore[arg-type]
-            if field.init and field.name not in kept
+            if field.init and field.name not in kept and not field.metadata.get("kept")
         }
         return replace(value, **changed)  # type: ignore[type-var]
 

@@ -79,6 +79,8 @@ class Arch:
     """Whether a value lies in the kernel's half of the address space."""
     is_canonical: Callable[[int], bool]
     """Whether the processor accepts a value as an address at all."""
+    return_on_stack: bool = False
+    """A call pushes its return address; elsewhere a register has it."""
     page_bits: tuple[tuple[int, str], ...] = ()
     """Bits of a page table entry and their names; empty where they are not known here."""
     page_frame: int = 0

@@ -93,6 +93,7 @@ ARCH = Arch(
     is_kernel=_is_kernel,
     is_canonical=_is_canonical,
     # arch/x86/include/asm/pgtable_types.h
+    return_on_stack=True,
     page_bits=(
         *((0, "PRESENT"), (1, "RW"), (2, "USER"), (3, "PWT"), (4, "PCD"), (5, "ACCESSED")),
         *((6, "DIRTY"), (7, "PSE"), (8, "GLOBAL"), (63, "NX")),

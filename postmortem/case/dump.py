@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from postmortem.arch import SUPPORTED
 from postmortem.case.attempt import attempt
 from postmortem.case.base import Case, Options
 from postmortem.dump.core import Core, open_input
@@ -239,7 +240,7 @@ class DumpCase(Case):
         return found
 
     def _typed(self) -> bool:
-        if not self.dump.has_types:
+        if not self.dump.has_types and self.dump.arch in SUPPORTED:
             self.problems.say("tasks, memory", f"{_UNTYPED}: {_WAY_OUT}")
         return self.dump.has_types
 

@@ -32,7 +32,7 @@ from postmortem.errors import (
     UnreadableInputError,
     UsageError,
 )
-from postmortem.render.clean import clean
+from postmortem.render.clean import clean_tabbed
 
 if TYPE_CHECKING:
     from postmortem.case import Case
@@ -148,7 +148,7 @@ def dmesg(
             shown = output is None and sys.stdout.isatty() and "NO_COLOR" not in os.environ
             lines = dmesg_lines(records, boot_time=boot_time, levels=levels, callers=callers)
             for record, line in zip(records, lines, strict=True):
-                text = clean(line)
+                text = clean_tabbed(line)
                 file.write((_coloured(text, record.level) if shown else text) + "\n")
     return EXIT_LIMITED if known else EXIT_OK
 
@@ -215,7 +215,15 @@ def decode(file: str, arch: str | None, as_json: bool) -> int:
               help="Run LINE and leave (repeatable).")  # fmt: skip
 @click.option("-i", "--input", "script", metavar="FILE", help="Run the lines of FILE first.")
 @click.option("-s", "--silent", is_flag=True, help="No banner.")
-@click.option("--crashrc/--no-crashrc", default=True, help="Run ~/.crashrc, or not.")
+@click.option("--crashrc/--no-crashrc", " /--no_crashrc", default=True,
+              help="Run ~/.crashrc, or not.")  # fmt: skip
+@click.option("--minimal", is_flag=True,
+              help="Only log, dis, rd, sym, eval, set: without types, too.")  # fmt: skip
+@click.option("--mod", "modules", metavar="FOLDER", type=click.Path(path_type=Path),
+              help="Look for the modules' debug information here.")  # fmt: skip
+@click.option("--no-modules", "--no_modules", is_flag=True,
+              help="As crash's: nothing of modules is read ahead in any case.")  # fmt: skip
+@click.option("--no-scroll", "--no_scroll", is_flag=True, help="No pager.")
 @input_options
 @click.pass_context
 def shell(
@@ -226,16 +234,23 @@ def shell(
     script: str | None,
     silent: bool,
     crashrc: bool,
+    minimal: bool,
+    modules: Path | None,
+    no_modules: bool,
+    no_scroll: bool,
     **options: Any,
 ) -> int:
     """A crash-style shell: crash's commands, the diagnosis, Python (docs/shell.md).
 
     Lines come from the terminal, from -c or -i, or from standard input.
     """
-    from postmortem.shell.start import start
+    from postmortem.shell.start import Start, start
 
+    if modules is not None:
+        options["debug_dirs"] = (*options.get("debug_dirs", ()), modules)
+    how = Start(tuple(lines), script, silent, crashrc, minimal, scroll=not no_scroll)
     with _opened(ctx, files, options) as case:
-        return start(case, lines=lines, script=script, silent=silent, rc=crashrc)
+        return start(case, how)
 
 
 def _opened(ctx: click.Context, files: tuple[str, ...], options: dict[str, Any]) -> Case:

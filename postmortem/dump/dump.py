@@ -10,6 +10,7 @@ from pathlib import Path
 
 import drgn
 
+from postmortem.arch import SUPPORTED
 from postmortem.dump.btf_file import check_types, read_btf_file
 from postmortem.dump.core import Core
 from postmortem.dump.debuginfo import DebugInfo, SourceLine, find_debug_info
@@ -87,6 +88,10 @@ def described(
     :raises postmortem.errors.UsageError: the given vmlinux or BTF is not of this kernel.
     """
     vmcoreinfo = dict(core.info.vmcoreinfo)
+    if core.info.arch not in SUPPORTED:
+        why = f"of a dump of {core.info.arch} only the log is read yet: drgn and crash read more"
+        dump = Dump(core.program, False, vmcoreinfo=vmcoreinfo, arch=core.info.arch)
+        return dump, (Problem("symbols, types", why),)
     given = None if btf is None else read_btf_file(btf, core)
     live = core.info.kind is InputKind.KCORE
     memory_end = 0 if live else core.info.memory_end

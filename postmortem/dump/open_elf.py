@@ -14,6 +14,7 @@ from types import MappingProxyType
 
 import drgn
 
+from postmortem.arch import SUPPORTED
 from postmortem.dump import elf, kdump, vmcoreinfo
 from postmortem.dump.linear import file_reader, map_linear
 from postmortem.dump.memory import ElfMemory
@@ -78,7 +79,8 @@ def open_elf(
         # dump-guest-memory without paging writes p_vaddr = p_paddr: drgn
         # would read physical memory through a NULL pointer.
         program.add_memory_segment(0, USER_SPACE_END, _unmapped)
-        map_linear(program, memory, source, vmcoreinfo.parse(text))
+        if header.machine in SUPPORTED:
+            map_linear(program, memory, source, vmcoreinfo.parse(text))
     lacks = []
     if memory.zero_filled_bytes:
         lacks.append(

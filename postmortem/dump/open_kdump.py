@@ -27,6 +27,7 @@ from postmortem.dump.opened import (
     cut_off_sentence,
     excluded_pages,
     mib,
+    platform_of,
     read_notes,
     require_architecture,
     set_core,
@@ -46,7 +47,7 @@ def open_kdump(
     _require_pages(described.pages, name)
     # Given in advance because QEMU leaves the utsname empty but for the machine,
     # from which libkdumpfile does not make out the architecture.
-    platform = drgn.Platform(drgn.Architecture.X86_64)
+    platform = platform_of(described.arch)
     pages = _pages_program(platform, source)
     _block_pages(pages, described.pages.bad_pages, header.block_size)
     saved = KdumpMemory(pages, [(image, header)])
@@ -259,7 +260,7 @@ def open_split(given: Input, progress: Progress | None = None) -> Core:
         header = kdump.read_header(image)
         contents.append(_describe_kdump(header, image, name))
         images.append((image, header))
-    platform = drgn.Platform(drgn.Architecture.X86_64)
+    platform = platform_of(contents[0].arch)
     pages = kdump.PageCheck(
         pages=sum(part.pages.pages for part in contents),
         lost_bytes=sum(part.pages.lost_bytes for part in contents),

@@ -175,8 +175,18 @@ def set_core(program: drgn.Program, source: PlainFile) -> None:
     program.set_core_dump(os.dup(source.fd))
 
 
+LOG_ONLY = ("aarch64",)
+"""Architectures of whose dumps the log is read and nothing else yet: VMCOREINFO says where the
+printk buffer is and how it is laid out, drgn walks the page tables."""
+
+
+def platform_of(arch: str) -> drgn.Platform:
+    """The platform of an architecture that :func:`require_architecture` let pass."""
+    return drgn.Platform(getattr(drgn.Architecture, arch.upper()))
+
+
 def require_architecture(arch: str, name: str) -> None:
-    if arch not in SUPPORTED:
+    if arch not in (*SUPPORTED, *LOG_ONLY):
         raise UnknownInputError(
             f"{name} is a dump of {shown(arch)}, which is not supported yet"
             f" (only {', '.join(SUPPORTED)} is): open it with drgn or crash"

@@ -468,7 +468,8 @@ def _lines(records: Iterable[PrintkRecord]) -> tuple[tuple[Record, ...], frozens
     open_line = False
     for record in records:
         parts = record.text.split("\n")
-        time = None if record.time_ns is None else record.time_ns / 1e9
+        # As the kernel prints it: microseconds, cut off and not rounded.
+        time = None if record.time_ns is None else record.time_ns // 1000 / 1e6
         joins, open_line = record.continues and open_line, not record.ends_line
         if joins and lines:
             last = lines[-1]

@@ -83,7 +83,6 @@ class FrameReader:
     def __init__(self, segment: str = "task") -> None:
         self.segment = segment
         self.frames: list[Frame] = []
-        self._arm_expects: str | None = None
 
     def feed(self, text: str) -> bool:
         """Take a line if it is part of a stack."""

@@ -14,7 +14,7 @@ from postmortem.log.body import Body, Trace
 from postmortem.log.headers import Form
 from postmortem.model.findings import Kind
 from postmortem.model.frame import Frame
-from postmortem.rules.blame import guilty_frame, is_anchor, is_machinery, plain
+from postmortem.rules.blame import is_anchor, is_machinery, plain
 
 _ABOUT_OTHERS = (
     "allocated",
@@ -217,8 +217,3 @@ def frames_of(form: Form, kind: Kind, body: Body, named: bool = True) -> list[Fr
         frames = _WAYS[form.find](body)
         return [f for f in frames if not f.function or not skip.fullmatch(plain(f.function))]
     return _WAYS.get(form.find, _nothing)(body)
-
-
-def find_guilty(form: Form, kind: Kind, body: Body) -> Frame | None:
-    """The guilty frame, or ``None``."""
-    return guilty_frame(frames_of(form, kind, body), kind)

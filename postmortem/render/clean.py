@@ -24,6 +24,11 @@ def clean(text: str) -> str:
     )
 
 
+def clean_tabbed(line: str) -> str:
+    """Like :func:`clean`, for lines that must stay what they are: tabs stay tabs."""
+    return "\t".join(map(clean, line.split("\t")))
+
+
 def clean_prose(text: str) -> str:
     """Like :func:`clean`, for text that is wrapped anyway: any white space is one space."""
     return clean(" ".join(text.split()))

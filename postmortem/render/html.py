@@ -11,6 +11,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
 from typing import IO, Any
 
 import jinja2
@@ -23,6 +26,15 @@ from postmortem.render import cells, words
 from postmortem.render.clean import clean, clean_prose
 from postmortem.render.sections import Section, of_plugin, sections
 
+
+@dataclass(frozen=True)
+class Crumb:
+    """A link to another page of ours; without ``href`` it is this one."""
+
+    text: str
+    href: str = field(default="", metadata={"kept": True})
+
+
 _PROLOGUE = re.compile(r"^<\?xml[^>]*\?>\s*")
 
 
@@ -33,16 +45,24 @@ def print_html(
     file.write(page(analysis, verbose=verbose, plugin=plugin))
 
 
-def page(analysis: Analysis, *, verbose: bool = False, plugin: bool = False) -> str:
+def page(
+    analysis: Analysis,
+    *,
+    verbose: bool = False,
+    plugin: bool = False,
+    crumbs: Sequence[Crumb] = (),
+) -> str:
     """The whole page.
 
     :param plugin: Only a plugin was asked by its name: its sections alone.
+    :param crumbs: Pages that this one belongs to.
     """
-    environment = _environment()
+    environment = environment_of_pages()
     found = of_plugin(analysis, verbose) if plugin else sections(analysis, verbose)
     script = _script(environment, analysis)
     return environment.get_template("page.html").render(
         analysis=analysis,
+        crumbs=crumbs,
         verdict=analysis.verdict,
         severity=_severity(analysis),
         sections=_placed(found),
@@ -50,13 +70,28 @@ def page(analysis: Analysis, *, verbose: bool = False, plugin: bool = False) -> 
         draw=lambda export: _drawn(export, analysis),
         style=Markup(_source(environment, "page.css")),
         script=Markup(script),
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        script_hash=_hash(script),
+    )
+
+
+def site_page(template: str, scripts: Sequence[str] = ("triage.js",), **values: Any) -> str:
+    """A page of several that lead to each other: an index, a bucket. Escaped like all."""
+    environment = environment_of_pages()
+    script = "\n".join(_source(environment, name) for name in scripts)
+    values["sections"] = _placed(values.get("sections", []))
+    return environment.get_template(template).render(
+        words=words,
+        draw=_left_out,
+        style=Markup(_source(environment, "page.css") + _source(environment, "triage.css")),
+        script=Markup(script),
+        script_hash=_hash(script),
+        **values,
     )
 
 
 def piece(title: str, found: list[Section]) -> str:
     """A title and sections without a page around them, for a notebook."""
-    template = _environment().get_template("piece.html")
+    template = environment_of_pages().get_template("piece.html")
     return template.render(title=title, sections=_placed(found), draw=_left_out)
 
 
@@ -65,7 +100,8 @@ def _left_out(_export: Export) -> str:
     return ""
 
 
-def _environment() -> jinja2.Environment:
+@cache
+def environment_of_pages() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("postmortem.render"),
         autoescape=True,
@@ -77,6 +113,10 @@ def _environment() -> jinja2.Environment:
     environment.filters.update(prose=clean_prose, cell=_cell, to_the_right=cells.is_to_the_right)
     environment.tests["of_type"] = lambda item, name: type(item).__name__ == name
     return environment
+
+
+def _hash(script: str) -> str:
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
 def _source(environment: jinja2.Environment, name: str) -> str:

@@ -13,7 +13,7 @@ from typing import IO
 
 from postmortem.model.findings import Cell, Column, Unit
 from postmortem.render import cells
-from postmortem.render.clean import clean, clean_prose
+from postmortem.render.clean import clean, clean_prose, clean_tabbed
 from postmortem.render.terminal import Span, styled, terminal, wrap
 
 MEASURE = 100
@@ -78,7 +78,7 @@ class Page:
 
     def verbatim(self, lines: Iterable[str]) -> None:
         """Lines as they are in a file; a terminal gets no control character but tabs."""
-        self._lines += map(_tabbed, lines) if self.is_terminal else lines
+        self._lines += map(clean_tabbed, lines) if self.is_terminal else lines
 
     def prose(self, *parts: Part, aside: str = "", first: Part = "", rest: str = "") -> None:
         """A paragraph, wrapped between words.
@@ -175,10 +175,6 @@ def _cut(parts: Iterable[Part], width: int) -> Iterator[Part]:
             return
         width -= len(string)
         yield string, style
-
-
-def _tabbed(line: str) -> str:
-    return "\t".join(map(clean, line.split("\t")))
 
 
 def _split(part: Part) -> tuple[str, str]:

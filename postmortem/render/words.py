@@ -181,11 +181,6 @@ def what_it_did(stack: TaskStack) -> tuple[Frame, ...]:
     return stack.frames
 
 
-def verdict_line(verdict: Verdict) -> str:
-    """``null-dereference, certain``."""
-    return f"{verdict.kind}, {verdict.confidence}"
-
-
 MAX_DEPTH = 8
 
 

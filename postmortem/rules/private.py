@@ -69,7 +69,7 @@ _DOMAINS = (
 """Ends of host names. Endings that are also those of files (``.so``, ``.rs``, ``.py``) are not
 among them."""
 
-_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?"
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,62}[a-z0-9_])?"
 _DOTTED = r"(?:\d{1,3}\.){3}\d{1,3}"
 
 SHAPES = (
@@ -89,7 +89,7 @@ SHAPES = (
     Shape("uuid", r"(?<![0-9a-f])[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}(?![0-9a-f])", _always),
     Shape(
         "host",
-        rf"(?<![\w.-])(?:{_LABEL}\.){{1,8}}(?:{_DOMAINS})(?![\w-])(?!\.\w)",
+        rf"(?<![\w-])(?<!\w\.)(?:{_LABEL}\.){{1,8}}(?:{_DOMAINS})(?![\w-])(?!\.\w)",
         _private_host,
     ),
 )

@@ -89,13 +89,18 @@ def _built_in() -> dict[str, Command]:
     # Each registers its own.
     from postmortem.shell.commands import (  # noqa: F401
         code,
+        collections,
+        facilities,
+        files,
         judging,
         listing,
         log,
         machine,
         memory,
+        network,
         own,
         search,
+        slabs,
         stacks,
         values,
     )

@@ -20,7 +20,7 @@ from drgn.commands import CommandError
 from postmortem.dump.damage import damage
 from postmortem.errors import PostmortemError, UsageError
 from postmortem.render.clean import clean
-from postmortem.shell import addresses, crash
+from postmortem.shell import addresses, crash, structured, typed
 from postmortem.shell.line import Line, expand, is_comment, parse
 
 if TYPE_CHECKING:
@@ -36,6 +36,10 @@ BUILT_IN_ALIASES = {
     "last": "ps -l", "size": "*",
 }  # fmt: skip
 """What crash(8) has from the start."""
+
+MINIMAL = frozenset({"log", "dis", "rd", "sym", "eval", "set", "exit", "help", "history", "alias",
+                     "source", "ascii"})  # fmt: skip
+"""As crash's ``--minimal`` has."""
 
 _MAX_NESTED = 8
 """Scripts that run scripts."""
@@ -69,6 +73,8 @@ class Session:
     """Where the running command writes."""
     failed: int = 0
     """Lines that ended in an error."""
+    minimal: bool = False
+    """Only :data:`MINIMAL` is there: what wants no types of the kernel's."""
     _nested: int = 0
 
     @property
@@ -187,6 +193,10 @@ class Session:
     # --- a command --------------------------------------------------------------------
 
     def _run(self, line: Line) -> None:
+        following = typed.following(line)
+        if following is not None:
+            self._feed(line, following)
+            return
         with self._output(line) as out:
             before, self.out = self.out, out
             try:
@@ -194,6 +204,50 @@ class Session:
                     self._dispatch(line.name, rest)
             finally:
                 self.out = before
+
+    def _feed(self, line: Line, following: Line) -> None:
+        """A pipe into a command of this shell: it runs on each thing that the first one names."""
+        out = io.StringIO()
+        before, self.out = self.out, out
+        try:
+            for rest in self._rests(line):
+                if line.name == "foreach" and not typed.has_command(rest):
+                    rest = f"{rest} set"
+                self._dispatch(line.name, rest)
+        finally:
+            self.out = before
+        self._feed_text(out.getvalue(), following)
+
+    def _feed_text(self, text: str, following: Line) -> None:
+        """As :meth:`_feed`, of what was printed already."""
+        things = typed.things(text)
+        if not things:
+            raise UsageError(f"nothing came out that {following.name} could take")
+        given = typed.arguments(self, following, things)
+        nested = typed.following(following)
+        if nested is not None:
+            middle = io.StringIO()
+            self._each(following.name, given, middle)
+            self._feed_text(middle.getvalue(), nested)
+            return
+        with self._output(following) as out:
+            self._each(following.name, given, out)
+
+    def _each(self, name: str, given: Sequence[str], out: IO[str]) -> None:
+        """Run a command once for each of its arguments; what fails is told."""
+        before, self.out = self.out, out
+        try:
+            for rest in given:
+                try:
+                    self._dispatch(name, rest)
+                except (UsageError, CommandError, LookupError, ValueError) as exc:
+                    self._complain(f"{name} {rest}: {_told(exc)}")
+                    self.failed += 1
+                except damage() as exc:
+                    self._complain(f"{name} {rest}: {_told(exc)}")
+                    self.failed += 1
+        finally:
+            self.out = before
 
     def _rests(self, line: Line) -> list[str]:
         """The arguments, once for every line of ``< FILE``."""
@@ -206,12 +260,18 @@ class Session:
         return [f"{line.rest} {given}".strip() for given in lines if not is_comment(given)]
 
     def _dispatch(self, name: str, rest: str) -> None:
+        if self.minimal and name not in MINIMAL:
+            raise UsageError(f"{name}: with --minimal there are {', '.join(sorted(MINIMAL))}")
         command = self.commands.get(name)
         if command is not None:
             self.last = command.run(self, rest)
         elif name in crash.names(self.prog):
             if name in addresses.COMMANDS:
                 rest = addresses.addressed(self.prog, name, rest)
+            plain = structured.without_flag(rest) if name in structured.LISTING else None
+            if plain is not None:
+                self.last = structured.run(self.prog, name, plain, self.out)
+                return
             self.last = crash.run(self.prog, name, rest, self.out)
         else:
             self._implied(name, rest)

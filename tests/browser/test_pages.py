@@ -6,22 +6,16 @@ judges it by WCAG 2.2 AA. ``make test-pages`` installs what it needs.
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 import postmortem
 from postmortem.render.html import page
 from postmortem.render.output import writer
+from tests.browser.seen import Seen, too_wide, violations
 from tests.render.hostile import poison
 from tests.render.samples import CRASH
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
 
 pytestmark = pytest.mark.chromium
 
@@ -50,45 +44,6 @@ Call Trace:
  {ATTACK}
 ---[ end trace 0000000000000000 ]---
 """
-WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
-SCREENS = [(width, scheme) for width in (1400, 400) for scheme in ("light", "dark")]
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What a browser met while it showed a page."""
-
-    page: Page
-    asked: list[str]
-    """Addresses that the page loaded."""
-    said: list[str]
-    """Dialogs, errors, and what the page's own policy refused."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    api = pytest.importorskip("playwright.sync_api", reason="make test-pages installs it")
-    found = shutil.which("chromium")
-    if found is None:
-        pytest.skip("no chromium on this machine (apt-get install chromium)")
-    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with api.sync_playwright() as running:
-        opened = running.chromium.launch(executable_path=found, args=flags)
-        yield opened
-        opened.close()
-
-
-@pytest.fixture(params=SCREENS, ids=lambda screen: f"{screen[0]}-{screen[1]}")
-def seen(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Seen]:
-    width, scheme = request.param
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    found = Seen(context.new_page(), [], [])
-    found.page.on("request", lambda item: found.asked.append(item.url))
-    found.page.on("pageerror", lambda item: found.said.append(str(item)))
-    found.page.on("console", lambda item: found.said.append(item.text))
-    found.page.on("dialog", lambda item: (found.said.append(item.message), item.dismiss()))
-    yield found
-    context.close()
 
 
 @pytest.fixture(scope="module")
@@ -144,10 +99,10 @@ def test_a_page_fits_its_window_and_can_be_read(
     seen.page.goto(address)
     # Nothing hides from the judge in what a reader opens with a click.
     seen.page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
-    assert _too_wide(seen) <= 0
+    assert too_wide(seen) <= 0
     assert seen.page.title() != "run"
     assert seen.page.locator("img, iframe, a, link, object").count() == 0
-    assert _violations(seen) == []
+    assert violations(seen) == []
     assert (seen.asked, seen.said) == ([address], [])
 
 
@@ -164,7 +119,7 @@ def test_a_hostile_name_is_shown_as_the_text_that_it_is(
 def test_a_picture_fits_its_window(seen: Seen, written: dict[str, Path], name: str) -> None:
     address = written[name].as_uri()
     seen.page.goto(address)
-    assert _too_wide(seen) <= 0
+    assert too_wide(seen) <= 0
     assert (seen.asked, seen.said) == ([address], [])
 
 
@@ -182,20 +137,3 @@ def test_the_signature_is_selected_to_be_copied(seen: Seen, written: dict[str, P
     seen.page.goto(written["null-dereference.html"].as_uri())
     seen.page.locator("button[data-copy]").click()
     assert seen.page.evaluate("String(getSelection())").startswith("null-dereference:")
-
-
-def _too_wide(seen: Seen) -> int:
-    """Pixels by which the document is wider than its window."""
-    found: int = seen.page.evaluate(
-        "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-    )
-    return found
-
-
-def _violations(seen: Seen) -> list[str]:
-    """What axe-core does not let pass, with the first element of each."""
-    from axe_playwright_python.sync_playwright import Axe
-
-    options = {"runOnly": {"type": "tag", "values": WCAG}, "resultTypes": ["violations"]}
-    found = Axe().run(seen.page, options=options).response["violations"]
-    return [f"{item['id']}: {item['nodes'][0]['html'][:200]}" for item in found]

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 
 PAGE = 4096
-EM_X86_64, EM_AARCH64 = 62, 183
+EM_X86_64, EM_AARCH64, EM_RISCV = 62, 183, 243
 KERNEL_MAP = 0xFFFFFFFF80000000
 RELEASE = "6.9.1-test"
 BUILD_ID = "0123456789abcdef0123456789abcdef01234567"

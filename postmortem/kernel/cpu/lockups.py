@@ -93,11 +93,6 @@ class PreemptCount:
         """Depth of NMIs."""
         return self.value >> 20 & 0xF
 
-    @property
-    def need_resched(self) -> bool:
-        """Somebody else should run (PREEMPT_NEED_RESCHED is inverted)."""
-        return not self.value >> 31 & 1
-
     def __str__(self) -> str:
         parts = [
             f"{name} {depth}"

@@ -110,12 +110,44 @@ def _instructions(
 
 def _line(instruction: Instruction, symbols: Symbolizer, base: int) -> str:
     place = _named(instruction.address, symbols, base)
-    text = instruction.text
+    text = as_binutils(instruction.text)
     if instruction.target is not None:
-        text = f"{instruction.mnemonic:<6} {instruction.target:#x}"
+        text = f"{_BARE.get(instruction.mnemonic, instruction.mnemonic):<6} {instruction.target:#x}"
         if named := _named(instruction.target, symbols, base):
             text += f" {named}"
     return clean(f"{instruction.address:#x} {place}:") + "\t" + clean(text)
+
+
+_SUFFIXED = frozenset({
+    "adc", "add", "and", "bsf", "bsr", "bswap", "bt", "btc", "btr", "bts", "cmp", "cmpxchg", "dec",
+    "div", "idiv", "imul", "inc", "lea", "mov", "movabs", "mul", "neg", "not", "or", "pop",
+    "popcnt", "push", "rcl", "rcr", "rol", "ror", "sar", "sbb", "shl", "shld", "shr", "shrd",
+    "sub", "test", "xadd", "xchg", "xor",
+})  # fmt: skip
+"""Instructions whose name may end in the size of what they work on."""
+_BARE = {"callq": "call", "jmpq": "jmp", "retq": "ret", "leaveq": "leave", "iretq": "iretq",
+         "pushfq": "pushf", "popfq": "popf"}  # fmt: skip
+
+
+def as_binutils(text: str) -> str:
+    """AT&T syntax as gdb and objdump write it: a size that a register tells has no letter.
+
+    capstone always writes the letter: ``pushq %r15``, ``movq %rdi, %r12``.
+    """
+    mnemonic, blank, operands = text.partition(" ")
+    if mnemonic in _BARE:
+        mnemonic = _BARE[mnemonic]
+    elif mnemonic[:-1] in _SUFFIXED and mnemonic[-1] in "bwlq":
+        has_register = any(word.startswith("%") and ":" not in word for word in _operands(operands))
+        immediate = operands.strip().startswith("$") and "," not in operands
+        if has_register or (immediate and mnemonic == "pushq"):
+            mnemonic = mnemonic[:-1]
+    return f"{mnemonic:<6} {operands.strip()}".rstrip() if blank else mnemonic
+
+
+def _operands(text: str) -> list[str]:
+    """Operands; a comma in brackets is part of one."""
+    return [word.strip() for word in re.split(r",(?![^(]*\))", text)]
 
 
 def _named(address: int, symbols: Symbolizer, base: int) -> str:

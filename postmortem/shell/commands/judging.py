@@ -112,6 +112,61 @@ def refs(session: Session, limit: int, address: str) -> None:
         session.out.write(clean(f"{at:#x}: {owner}") + "\n")
 
 
+_MAX_LINKS = 4
+"""How far ``context`` follows a pointer."""
+
+
+@command("context", "diagnosis")
+@click.option("-f", "number", type=click.IntRange(0, 1000), default=0, show_default=True,
+              help="The frame whose registers are meant (bt numbers them).")  # fmt: skip
+@click.argument("task", required=False, default="")
+def context(session: Session, number: int, task: str) -> None:
+    """Show what the registers of a frame hold, each pointer followed.
+
+    Without TASK that of the context is meant. Only registers that the unwinder knows in
+    that frame are shown.
+    """
+    from postmortem.arch import arch_of
+    from postmortem.shell.tasks import task_of
+
+    found = task_of(session, task)
+    trace = session.prog.stack_trace(found)
+    if number >= len(trace):
+        raise UsageError(f"context: the stack has {len(trace)} frames")
+    frame, arch = trace[number], arch_of(session.prog)
+    try:
+        registers = frame.registers()
+    except LookupError:
+        registers = {}
+    name = _known(session, int(frame.pc))
+    session.out.write(clean(f"#{number} {frame.pc:x} {'; '.join(name)}") + "\n")
+    for register in (*arch.general, arch.sp):
+        if register in registers:
+            for line in _links(session, int(registers[register])):
+                session.out.write(clean(f"{register:>5}: {line}") + "\n")
+                register = ""
+
+
+def _links(session: Session, value: int) -> Iterator[str]:
+    """A value and what is at it, as long as each is an address of the kernel's."""
+    from postmortem.arch import arch_of
+    from postmortem.dump.damage import damage
+
+    arch = arch_of(session.prog)
+    seen: set[int] = set()
+    for depth in range(_MAX_LINKS):
+        known = "; ".join(_known(session, value)) if arch.is_kernel(value) else ""
+        arrow = "-> " if depth else ""
+        yield f"{'   ' * depth}{arrow}{value:016x}  {known}".rstrip()
+        if not arch.is_kernel(value) or value in seen or value % 8:
+            return
+        seen.add(value)
+        try:
+            value = session.prog.read_u64(value)
+        except damage():
+            return
+
+
 def _known(session: Session, value: int) -> list[str]:
     from postmortem.kernel.identify import identify, slab_object
     from postmortem.kernel.tasks.stacks import Symbolizer

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from postmortem.shell import crash
+from postmortem.dump.damage import damage
+from postmortem.errors import UsageError
+from postmortem.shell import crash, structured, typed
 from postmortem.shell.command import command
+from postmortem.shell.commands.stacks import as_crash_places
 
 if TYPE_CHECKING:
     from postmortem.shell.session import Session
@@ -38,6 +41,15 @@ def two_letters(text: str) -> str:
     return _SUMMARY.sub(lambda match: named(match) + match[3], text)
 
 
+def _named(part: dict[str, Any]) -> dict[str, Any]:
+    """A table with crash's names of states."""
+    if "ST" not in part.get("columns", ()):
+        return part
+    at = part["columns"].index("ST")
+    rows = [[*row[:at], STATES.get(row[at], row[at]), *row[at + 1 :]] for row in part["rows"]]
+    return {**part, "rows": rows}
+
+
 @command("ps", "stacks", raw=True)
 @click.argument("rest", required=False, default="", type=click.UNPROCESSED)
 def ps(session: Session, rest: str) -> Any:
@@ -49,6 +61,11 @@ def ps(session: Session, rest: str) -> Any:
 
     drgn's own options are passed on: -k -u -G -A -s -p -c -t -l -m -a -g -r -S -C CPUS -H.
     """
+    plain = structured.without_flag(rest)
+    if plain is not None:
+        parts, result = structured.parts_of(session.prog, "ps", plain)
+        structured.write_document(session.out, f"ps {plain}".strip(), list(map(_named, parts)))
+        return result
     out = io.StringIO()
     result = crash.run(session.prog, "ps", rest, out)
     session.out.write(two_letters(out.getvalue()))
@@ -58,7 +75,7 @@ def ps(session: Session, rest: str) -> Any:
 @command("foreach", "stacks", raw=True)
 @click.argument("rest", required=False, default="", type=click.UNPROCESSED)
 def foreach(session: Session, rest: str) -> Any:
-    """Run bt, files, ps, set, sig, task, vm or vtop on many tasks.
+    """Run bt, files, net, ps, set, sig, task, vm or vtop on many tasks.
 
     \b
     foreach UN bt          those in a state: RU IN UN ST TR ZO DE PA ID WA
@@ -66,7 +83,29 @@ def foreach(session: Session, rest: str) -> Any:
     foreach kworker/0:1 bt, foreach 'kworker.*' bt, foreach 1 98 files
     """
     words = [_LETTERS.get(word, word) for word in rest.split(" ")]
+    for name in ("net", "vm"):
+        if name in words:
+            at = words.index(name)
+            return _each(session, words[:at], name, words[at + 1 :])
     out = io.StringIO()
     result = crash.run(session.prog, "foreach", " ".join(words), out)
-    session.out.write(two_letters(out.getvalue()))
+    text = two_letters(out.getvalue())
+    if "bt" in words:
+        text = as_crash_places(session.prog, text)
+    session.out.write(text)
     return result
+
+
+def _each(session: Session, chosen: list[str], name: str, options: list[str]) -> None:
+    """A command of ours on each task: drgn's ``foreach`` knows drgn's own only."""
+    text = io.StringIO()
+    crash.run(session.prog, "foreach", " ".join([*chosen, "set"]), text)
+    for number, task in enumerate(typed.things(text.getvalue())):
+        if number:
+            session.out.write("\n")
+        try:
+            session.commands[name].run(session, " ".join([*options, task]))
+        except damage() as exc:
+            session.out.write(f"{name} {task}: {' '.join(str(exc).split())}\n")
+        except UsageError as exc:
+            session.out.write(f"{name} {task}: {exc}\n")

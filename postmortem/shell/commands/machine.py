@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,23 +14,30 @@ from postmortem.dump.damage import damage
 from postmortem.errors import UsageError
 from postmortem.kernel.tasks.stacks import Symbolizer
 from postmortem.render.clean import clean
-from postmortem.shell import crash
+from postmortem.shell import crash, structured
 from postmortem.shell.command import PASSED_ON, command
 
 if TYPE_CHECKING:
     from postmortem.shell.session import Session
 
 _MAX_CALLS = 4096
+_MAX_RESOURCES = 65536
+_NT_VMCOREDD = 0x700
+_DUMP_NAME = 44
 
 
 @command("sys", "machine", settings=PASSED_ON)
 @click.option("-c", "calls", is_flag=True, help="The system calls; with a name or number, that.")
 @click.option("-t", "taint", is_flag=True, help="What has tainted the kernel.")
+@click.option("-i", "dmi", is_flag=True, help="What the firmware says of the hardware (DMI).")
 @click.argument("rest", nargs=-1, type=click.UNPROCESSED)
-def sys_(session: Session, calls: bool, taint: bool, rest: tuple[str, ...]) -> Any:
+def sys_(session: Session, calls: bool, taint: bool, dmi: bool, rest: tuple[str, ...]) -> Any:
     """Show what machine this is and when it broke; config shows the kernel's configuration."""
     if taint:
         _taint(session)
+        return None
+    if dmi:
+        _firmware(session)
         return None
     if calls:
         _calls(session, rest[0] if rest else None)
@@ -46,6 +55,24 @@ def _taint(session: Session) -> None:
         session.out.write("not tainted\n")
     for taint in taints:
         session.out.write(clean(str(taint)) + "\n")
+
+
+def _firmware(session: Session) -> None:
+    """``dmi_ident[]``, whose places ``enum dmi_field`` names."""
+    prog = session.prog
+    try:
+        strings = prog["dmi_ident"]
+        fields = prog.type("enum dmi_field").enumerators or ()
+    except LookupError:
+        raise UsageError("sys -i: this kernel keeps no DMI strings (CONFIG_DMI)") from None
+    for field in fields:
+        if not 0 <= field.value < (strings.type_.length or 0) or not strings[field.value]:
+            continue
+        try:
+            text = strings[field.value].string_().decode(errors="replace")
+        except damage():
+            text = "(not in the dump)"
+        session.out.write(clean(f"{field.name:>28}: {text}") + "\n")
 
 
 def _calls(session: Session, wanted: str | None) -> None:
@@ -111,21 +138,24 @@ def mach(session: Session, memory: bool) -> None:
     if memory:
         _memory_map(session)
         return
+    khz, tick = _number(prog, "cpu_khz"), _number(prog, "tick_nsec")
     rows: list[tuple[str, object]] = [
         ("MACHINE TYPE", system.arch),
         ("MEMORY SIZE", f"{(system.memory_bytes or 0) >> 20} MiB" if system.memory_bytes else None),
         ("CPUS", system.cpus),
-        ("HZ", _number(prog, "HZ")),
+        ("PROCESSOR SPEED", f"{(khz + 500) // 1000} Mhz" if khz else None),
+        # tick_nsec is a second's share.
+        ("HZ", round(1e9 / tick) if tick else None),
         ("PAGE SIZE", _number(prog, "PAGE_SIZE")),
-        ("KERNEL STACK SIZE", _number(prog, "THREAD_SIZE")),
+        ("KERNEL VIRTUAL BASE", _hex(_number(prog, "page_offset_base"))),
+        ("KERNEL VMALLOC BASE", _hex(_number(prog, "vmalloc_base"))),
+        ("KERNEL VMEMMAP BASE", _hex(_number(prog, "vmemmap_base"))),
         ("KERNEL TEXT", _symbol(prog, "_stext")),
-        ("DIRECT MAP", _hex(_number(prog, "page_offset_base"))),
-        ("VMALLOC", _hex(_number(prog, "vmalloc_base"))),
-        ("MEM_MAP", _hex(_number(prog, "vmemmap_base"))),
+        ("KERNEL STACK SIZE", _number(prog, "THREAD_SIZE")),
     ]
     for title, value in rows:
         if value is not None:
-            session.out.write(clean(f"{title:>18}: {value}") + "\n")
+            session.out.write(clean(f"{title:>22}: {value}") + "\n")
 
 
 def _memory_map(session: Session) -> None:
@@ -162,3 +192,123 @@ def _symbol(prog: drgn.Program, name: str) -> str | None:
 
 def _hex(value: int | None) -> str | None:
     return None if value is None else f"{value:x}"
+
+
+@command("dev", "machine", settings=PASSED_ON)
+@click.option("-i", "resources", is_flag=True, help="I/O ports and I/O memory.")
+@click.option("-V", "listed", is_flag=True, help="Dumps of devices that came with the vmcore.")
+@click.option("-v", "one", metavar="NUMBER", help="One of them; with FILE into a file.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document (docs/shell.md).")
+@click.argument("rest", nargs=-1, type=click.UNPROCESSED)
+def dev(
+    session: Session,
+    resources: bool,
+    listed: bool,
+    one: str | None,
+    as_json: bool,
+    rest: tuple[str, ...],
+) -> Any:
+    """List character and block devices; -p PCI, -d -D disks with their requests in flight."""
+    if listed or one is not None:
+        _device_dumps(session, one, rest)
+        return None
+    words = " ".join(("-i", *rest) if resources else rest)
+    if as_json:
+        return structured.run(session.prog, "dev", words, session.out)
+    result = crash.run(session.prog, "dev", words, session.out)
+    if resources:
+        session.out.write("\n    RESOURCE        RANGE    NAME\n")
+        for resource, depth in _resources(session.prog):
+            name = resource.name.string_().decode(errors="replace") if resource.name else ""
+            span = f"{int(resource.start):08x}-{int(resource.end):08x}"
+            line = f"{int(resource.value_()):x}  {span}  {'  ' * depth}{name}"
+            session.out.write(clean(line) + "\n")
+    return result
+
+
+def _resources(prog: drgn.Program) -> Iterator[tuple[drgn.Object, int]]:
+    """All of ``iomem_resource``, each with how deep it lies in others."""
+    seen: set[int] = set()
+    todo = [(prog["iomem_resource"].address_of_(), 0)]
+    while todo and len(seen) < _MAX_RESOURCES:
+        resource, depth = todo.pop()
+        if not resource or int(resource.value_()) in seen:
+            continue
+        seen.add(int(resource.value_()))
+        yield resource, depth
+        todo += [(resource.sibling, depth), (resource.child, depth + 1)]
+
+
+def _device_dumps(session: Session, one: str | None, rest: tuple[str, ...]) -> None:
+    """``NT_VMCOREDD`` notes: what drivers saved when the crash kernel started."""
+    found = list(_device_notes(session))
+    if not found:
+        raise UsageError("dev: no driver has left a dump of its device in this file")
+    if one is None:
+        session.out.write("INDEX  SIZE       NAME\n")
+        for number, (name, data) in enumerate(found):
+            session.out.write(clean(f"{number:5}  {len(data):#8x}   {name}") + "\n")
+        return
+    if not one.isdecimal() or int(one[:9]) >= len(found):
+        raise UsageError(f"dev -v {one}: there are 0 to {len(found) - 1}")
+    name, data = found[int(one)]
+    if rest:
+        Path(rest[0]).write_bytes(data)
+        session.out.write(clean(f"{len(data)} bytes of {name} written to {rest[0]}") + "\n")
+        return
+    for at in range(0, len(data), 16):
+        words = " ".join(data[at : at + 16][i : i + 4][::-1].hex() for i in range(0, 16, 4))
+        session.out.write(f"{at:8x}:  {words}\n")
+
+
+def _device_notes(session: Session) -> Iterator[tuple[str, bytes]]:
+    """include/uapi/linux/vmcore.h: ``char dump_name[44]`` behind the name, then the data."""
+    from postmortem.dump import elf
+    from postmortem.inputs.source import PlainFile
+
+    with contextlib.closing(PlainFile(Path(session.case.input.path))) as source:
+        try:
+            header = elf.read_elf(source)
+        except elf.BadElfError:  # another format, which keeps no notes of devices
+            return
+        for note in elf.read_notes(source, header):
+            if note.type == _NT_VMCOREDD:
+                name = note.desc[:_DUMP_NAME].split(b"\0")[0].decode(errors="replace")
+                yield name, note.desc[_DUMP_NAME:]
+
+
+@command("mod", "machine", settings=PASSED_ON)
+@click.option("-d", "forget", metavar="MODULE", help="Forget a module's debug information.")
+@click.option("-D", "forget_all", is_flag=True, help="Forget that of all modules.")
+@click.option("-r", "ahead", is_flag=True, help="With -s or -S: read all of it at once.")
+@click.option("-R", "again", is_flag=True, help="Read the list of modules again (running machine).")
+@click.option("-g", "sections", is_flag=True, help="With -s or -S: sections as symbols.")
+@click.option("-o", "old", is_flag=True, help="With -s or -S: crash's old way.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document (docs/shell.md).")
+@click.argument("rest", nargs=-1, type=click.UNPROCESSED)
+def mod(
+    session: Session,
+    forget: str | None,
+    forget_all: bool,
+    ahead: bool,
+    again: bool,
+    sections: bool,
+    old: bool,
+    as_json: bool,
+    rest: tuple[str, ...],
+) -> Any:
+    """List modules; -t those that taint, -s MODULE [FILE] and -S load debug information.
+
+    Symbols and types of modules are known without: they come from the dump itself.
+    """
+    if forget is not None or forget_all:
+        raise UsageError(
+            "mod -d: debug information stays once it is loaded; symbols come from the dump"
+        )
+    if again:
+        raise UsageError("mod -R: a dump's list of modules does not change")
+    # -r -g and -o say how crash's gdb reads a file: there is one way here.
+    words = " ".join(rest)
+    if as_json:
+        return structured.run(session.prog, "mod", words, session.out)
+    return crash.run(session.prog, "mod", words, session.out)

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import click
+import drgn
 
+from postmortem.dump.damage import damage
 from postmortem.errors import UsageError
 from postmortem.kernel.search import Range, kernel_ranges, search, word_pattern
-from postmortem.render.clean import clean
 from postmortem.shell.command import command
 from postmortem.shell.commands.values import address_of
-from postmortem.shell.tasks import task_of
+from postmortem.shell.tasks import header, task_of
 
 if TYPE_CHECKING:
     from postmortem.shell.session import Session
 
-_SHOWN_CHARS = 60
+_SHOWN_CHARS = 56
+"""As many as crash shows."""
 
 
 @command("search", "values")
@@ -29,6 +32,10 @@ _SHOWN_CHARS = 60
 @click.option("-V", "which", flag_value="V", help="Of it what vmalloc gave and modules only.")
 @click.option("-p", "which", flag_value="p", help="Physical memory.")
 @click.option("-t", "which", flag_value="t", help="The kernel stacks of all tasks.")
+@click.option("-T", "which", flag_value="T", help="The kernel stacks of what runs on CPUs.")
+@click.option("-u", "which", flag_value="u", help="Memory of the context's program.")
+@click.option("-x", "around", type=click.IntRange(0, 256), default=0, metavar="COUNT",
+              help="So many values before and behind each that is found.")  # fmt: skip
 @click.option("-m", "mask", metavar="MASK", help="Bits that may be anything (hexadecimal).")
 @click.option("-c", "as_text", is_flag=True, help="The values are strings.")
 @click.option("-w", "size", flag_value=4, type=int, help="The values have 32 bits.")
@@ -40,6 +47,7 @@ def find(
     end: str | None,
     length: str | None,
     which: str,
+    around: int,
     mask: str | None,
     as_text: bool,
     size: int | None,
@@ -63,15 +71,85 @@ def find(
         if any(number >> (8 * unit) for number in (*numbers, free)):
             raise UsageError(f"a value has more than {8 * unit} bits")
         pattern, longest = word_pattern(numbers, unit, free), unit
-    ranges = _ranges(session, which, start, end, length)
-    read = (lambda at, count: prog.read(at, count, True)) if which == "p" else None
-    for address, data in search(prog, ranges, pattern, unit=unit, longest=longest, read=read):
-        shown = _text(data) if as_text else f"{int.from_bytes(data, 'little'):x}"
-        session.out.write(f"{address:x}: {shown}\n")
+    names = {} if as_text else {address_of(prog, value): value for value in values
+                                if not _is_number(value)}  # fmt: skip
+    read = _reader(session, which)
+    for head, ranges in _places(session, which, start, end, length):
+        found = search(prog, ranges, pattern, unit=unit, longest=longest, read=read)
+        for number, (address, data) in enumerate(found):
+            if head and not number:
+                session.out.write(f"{head}\n")
+            value = int.from_bytes(data, "little")
+            name = f" ({names[value]})" if value in names else ""
+            shown = _text(_line(prog, address, data, read)) if as_text else f"{value:x}{name}"
+            if around and not as_text:
+                _around(session, address, unit, around, read)
+            else:
+                session.out.write(f"{address:x}: {shown}\n")
+
+
+def _reader(session: Session, which: str) -> Callable[[int, int], bytes] | None:
+    """How what is searched is read, if not as the kernel's memory."""
+    prog = session.prog
+    if which == "p":
+        return lambda at, count: prog.read(at, count, True)
+    if which == "u":
+        from drgn.helpers.linux.mm import access_process_vm
+
+        task = task_of(session)
+        return lambda at, count: access_process_vm(task, at, count)
+    return None
+
+
+def _line(
+    prog: drgn.Program, at: int, data: bytes, read: Callable[[int, int], bytes] | None
+) -> bytes:
+    """What was found with the bytes behind it, as far as they are there."""
+    try:
+        return (read or prog.read)(at, _SHOWN_CHARS)
+    except damage():
+        return data
+
+
+def _around(
+    session: Session,
+    address: int,
+    unit: int,
+    count: int,
+    read: Callable[[int, int], bytes] | None,
+) -> None:
+    start = address - unit * count
+    try:
+        data = (read or session.prog.read)(start, unit * (2 * count + 1))
+    except damage():  # a neighbour is not in the dump
+        start, data = address, (read or session.prog.read)(address, unit)
+    for at in range(0, len(data), unit):
+        value = int.from_bytes(data[at : at + unit], "little")
+        mark = "*" if start + at == address else " "
+        session.out.write(f"{mark} {start + at:x}: {value:0{2 * unit}x}\n")
+    session.out.write("\n")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        int(text, 16)
+    except ValueError:
+        return False
+    return True
+
+
+def _places(
+    session: Session, which: str, start: str | None, end: str | None, length: str | None
+) -> list[tuple[str, list[Range]]]:
+    """Ranges with what is written above what is found in them."""
+    if start is None and which in ("t", "T"):
+        return list(_stacks(session, active=which == "T"))
+    return [("", _ranges(session, which, start, end, length))]
 
 
 def _text(data: bytes) -> str:
-    return clean(data.decode(errors="replace")[:_SHOWN_CHARS])
+    """As crash shows it: what is not printable is a dot."""
+    return "".join(chr(byte) if 32 <= byte < 127 else "." for byte in data)
 
 
 def _number(text: str) -> int:
@@ -97,8 +175,15 @@ def _ranges(
         if last <= first:
             raise UsageError("the search ends before it starts: -e END or -l LENGTH")
         return [Range(first, last, "asked for")]
-    if which == "t":
-        return _stacks(session)
+    if which == "u":
+        from drgn.helpers.linux.mm import for_each_vma
+
+        task = task_of(session)
+        if not task.mm:
+            raise UsageError("search -u: the context is a kernel thread and has no such memory")
+        return [
+            Range(int(vma.vm_start), int(vma.vm_end), "program") for vma in for_each_vma(task.mm)
+        ]
     everything = kernel_ranges(prog)
     if which == "p":
         direct = [found for found in everything if found.kind == "direct map"]
@@ -110,11 +195,35 @@ def _ranges(
     return everything
 
 
-def _stacks(session: Session) -> list[Range]:
-    size = int(session.prog["THREAD_SIZE"].value_())
+def _stacks(session: Session, *, active: bool) -> Iterator[tuple[str, list[Range]]]:
+    """The stack of each task; those of idle tasks first."""
+    prog = session.prog
+    size = int(prog["THREAD_SIZE"].value_())
+    for task in _running(prog) if active else _all_tasks(session):
+        try:
+            low = int(task.stack.value_())
+            yield header(task), [Range(low, low + size, "stack")]
+        except damage():
+            continue
+
+
+def _running(prog: drgn.Program) -> Iterator[drgn.Object]:
+    from drgn.helpers.linux.sched import cpu_curr
+
+    from postmortem.kernel.system import present_cpus
+
+    for cpu in present_cpus(prog):
+        yield cpu_curr(prog, cpu)
+
+
+def _all_tasks(session: Session) -> Iterator[drgn.Object]:
+    from drgn.helpers.linux.sched import idle_task
+
+    from postmortem.kernel.system import present_cpus
+
+    for cpu in present_cpus(session.prog):
+        yield idle_task(session.prog, cpu)
     tasks = session.case.tasks
-    found: list[Range] = []
     for task in tasks.tasks if tasks is not None else ():
-        low = int(task_of(session, f"{task.address:x}").stack.value_())
-        found.append(Range(low, low + size, "stack"))
-    return found
+        if task.pid:
+            yield drgn.Object(session.prog, "struct task_struct *", task.address)

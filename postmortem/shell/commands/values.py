@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 import drgn
 
+from postmortem.dump.damage import damage
 from postmortem.errors import UsageError
 from postmortem.render.clean import clean
 from postmortem.shell import crash
@@ -98,8 +100,13 @@ def _printable(text: str) -> str:
 @command("struct", "values", raw=True)
 @click.option("-o", "offsets", is_flag=True, help="The offset of each member.")
 @click.option("-r", "raw", is_flag=True, help="The memory of the one at an address, as words.")
+@click.option("-p", "follow", is_flag=True, help="What members that are pointers point to.")
+@click.option("-u", "user", is_flag=True, help="The address is one of the context's program.")
+@click.option("-f", "file", is_flag=True, help="The address is a place in the dump's file.")
 @click.argument("rest")
-def struct(session: Session, offsets: bool, raw: bool, rest: str) -> Any:
+def struct(
+    session: Session, offsets: bool, raw: bool, follow: bool, user: bool, file: bool, rest: str
+) -> Any:
     """Show a struct: its declaration, or the one at an address.
 
     \b
@@ -112,7 +119,73 @@ def struct(session: Session, offsets: bool, raw: bool, rest: str) -> Any:
     """
     if raw:
         return _raw(session, rest)
+    if user or file:
+        return _copied(session, rest, from_file=file)
+    if follow:
+        return _followed(session, rest)
     return _struct(session, "struct", offsets, rest)
+
+
+def _copied(session: Session, rest: str, *, from_file: bool) -> drgn.Object:
+    """A struct whose bytes lie in a program's memory, or somewhere in the dump's file."""
+    type_, chosen, address = _one_struct(session, rest)
+    size = type_.size or 0
+    if from_file:
+        with Path(session.case.input.path).open("rb") as opened:
+            opened.seek(address)
+            data = opened.read(size)
+        if len(data) < size:
+            raise UsageError(f"struct -f: the file ends before {address + size:x}")
+    else:
+        from drgn.helpers.linux.mm import access_process_vm
+
+        from postmortem.shell.tasks import task_of
+
+        data = access_process_vm(task_of(session), address, size)
+    value = drgn.Object.from_bytes_(session.prog, type_, data)
+    _write_members(session, value, chosen)
+    return value
+
+
+def _followed(session: Session, rest: str) -> drgn.Object:
+    type_, chosen, address = _one_struct(session, rest)
+    value = drgn.Object(session.prog, type_, address=address)
+    for name in chosen or [member.name for member in type_.members or () if member.name]:
+        member = value.member_(name)
+        shown = member.format_(integer_base=session.radix, dereference=False)
+        session.out.write(_printable(f"{name} = {shown[:_MAX_CHARS]}") + "\n")
+        if member.type_.unaliased_kind() == drgn.TypeKind.POINTER and member:
+            try:
+                target = member[0].format_(integer_base=session.radix, dereference=False)
+            except damage() as exc:
+                target = f"(not in the dump: {exc})"
+            except TypeError:  # void, a function
+                continue
+            session.out.write(_printable(f"-> {target[:_MAX_CHARS]}") + "\n")
+    return value
+
+
+def _one_struct(session: Session, rest: str) -> tuple[drgn.Type, list[str], int]:
+    """The type, the members that were asked for, and the address."""
+    words = addressed(session.prog, "struct", rest).split()
+    if len(words) != 2:
+        raise UsageError("struct -p, -u and -f take a type and an address")
+    name, _, chosen = words[0].partition(".")
+    members = [member for member in chosen.split(",") if member]
+    type_ = _type(session.prog, "struct", name)
+    known = {member.name for member in type_.members or ()}
+    if missing := [member for member in members if "." not in member and member not in known]:
+        raise UsageError(f"struct {name} has no member {', '.join(missing)}")
+    return type_, members, address_of(session.prog, words[1])
+
+
+def _write_members(session: Session, value: drgn.Object, chosen: list[str]) -> None:
+    if not chosen:
+        shown = value.format_(integer_base=session.radix, dereference=False)
+        session.out.write(_printable(shown[:_MAX_CHARS]) + "\n")
+    for name in chosen:
+        shown = value.member_(name).format_(integer_base=session.radix, dereference=False)
+        session.out.write(_printable(f"{name} = {shown[:_MAX_CHARS]}") + "\n")
 
 
 def _raw(session: Session, rest: str) -> Any:
@@ -139,6 +212,9 @@ def whatis(
         return None
     if offsets:
         return _struct(session, "struct", True, " ".join(rest))
+    if rest and rest[0] in ("struct", "union") and len(rest) == 2:
+        # As drgn takes it: one word.
+        return crash.run(session.prog, rest[0], rest[1], session.out)
     return crash.run(session.prog, "whatis", " ".join(rest), session.out)
 
 
