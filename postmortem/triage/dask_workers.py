@@ -42,11 +42,11 @@ class DaskWorkers:
             import distributed
         except ImportError:
             raise UsageError("--dask needs Dask: pip install 'postmortem[dask]'") from None
-        self._dask = distributed
+        self._dask: Any = distributed
         self._limits = limits
         self._jobs: dict[Any, tuple[Work, tuple[Item, ...]]] = {}
         try:
-            self._client = distributed.Client(
+            self._client: Any = self._dask.Client(
                 address, timeout=_CONNECT_SECONDS, set_as_default=False
             )
         except (OSError, ValueError, TimeoutError) as error:
@@ -68,8 +68,9 @@ class DaskWorkers:
     def answers(self, timeout: float) -> Iterator[Answer]:
         if not self._jobs:
             return
-        with contextlib.suppress(TimeoutError):
-            self._dask.wait(list(self._jobs), timeout=timeout, return_when="FIRST_COMPLETED")
+        with contextlib.suppress(TimeoutError), self._client.as_current():
+            some = list(self._jobs)
+            self._dask.wait(some, timeout=timeout, return_when="FIRST_COMPLETED")
         for future in [future for future in self._jobs if future.done()]:
             work, items = self._jobs.pop(future)
             if future.status == "finished":

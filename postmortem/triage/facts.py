@@ -39,16 +39,21 @@ _DEAD = (Severity.FATAL, Severity.ERROR)
 
 
 def outcome(
-    analysis: Analysis, content: str, names: Sequence[str], document: bytes | None
+    analysis: Analysis,
+    content: str,
+    names: Sequence[str],
+    document: bytes | None,
+    last: Record | None = None,
 ) -> Outcome:
     """All that the store keeps of an analysis.
 
     :param content: the id of what was analysed.
     :param names: of its files.
+    :param last: the last message in its log.
     """
     origin = _Origin.of(analysis, names)
     by_line = {report.line: report for report in analysis.reports}
-    cases = [_main_case(analysis, origin, by_line)]
+    cases = [_main_case(analysis, origin, by_line, last)]
     for finding, report in _other_boots(analysis, by_line):
         cases.append(_case_of_boot(finding, report, analysis, origin))
     return Outcome(
@@ -107,7 +112,9 @@ class _Origin:
         return _Origin(None if host is None else storable(host, 100), time, origin)
 
 
-def _main_case(analysis: Analysis, origin: _Origin, by_line: Mapping[int, Report]) -> CaseRow:
+def _main_case(
+    analysis: Analysis, origin: _Origin, by_line: Mapping[int, Report], last: Record | None
+) -> CaseRow:
     verdict = analysis.verdict
     root = next((found for found in analysis.findings if found.id == verdict.finding), None)
     report = by_line.get(root.log_line or 0) if root is not None else None
@@ -131,7 +138,7 @@ def _main_case(analysis: Analysis, origin: _Origin, by_line: Mapping[int, Report
         signature=verdict.signature,
         line=None if root is None else root.log_line,
         evidence=len(verdict.evidence),
-        incident=_incident(analysis, report) if state is not CaseState.CALM else None,
+        incident=_incident(analysis, report) or _last_words(analysis, last),
     )
 
 
@@ -285,6 +292,20 @@ def _incident(analysis: Analysis, report: Report | None) -> str | None:
     last = [r for r in analysis.reports if r.boot == boot and "boot_of" not in r.detail]
     fatal = [r for r in last if r.is_panic] or last
     return _incident_of(fatal[-1], analysis.reports) if fatal else None
+
+
+def _last_words(analysis: Analysis, last: Record | None) -> str | None:
+    """Of a crash that the log does not tell: what it ends with, to the microsecond.
+
+    A hang is often seen in the dump alone; the log that goes with it ends the same.
+    """
+    own = [report for report in analysis.reports if "boot_of" not in report.detail]
+    if own or last is None or not last.time:
+        return None
+    system = analysis.system
+    words = (system.release or "", system.version or "", f"{last.time:.6f}", last.text.strip())
+    text = "\n".join(words).encode("utf-8", "replace")
+    return hashlib.blake2b(text, digest_size=12).hexdigest()
 
 
 def _last_boot(reports: Sequence[Report]) -> int:

@@ -14,12 +14,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
-from postmortem.model.findings import Signature
+from postmortem.model.findings import Kind, Signature
 
 GROUPING_VERSION = 1
 """Of the keys in new stores; an old store keeps its own until ``postmortem triage regroup``."""
 
 _UNKNOWN = ":unknown:"
+_ASKED = str(Kind.USER_REQUESTED)
 
 
 class Action(str, Enum):
@@ -82,9 +83,10 @@ _DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
 def usable(signature: Signature | None) -> bool:
     """Whether a signature tells one bug from another: it names a function or has a stack.
 
-    What has neither is not sorted at all: a bucket of such would be a mixed bag.
+    What has neither is not sorted at all: a bucket of such would be a mixed bag. So would be one
+    of crashes that somebody asked for: their stack is that of the asking.
     """
-    if signature is None:
+    if signature is None or signature.frames.startswith(_ASKED):
         return False
     return _UNKNOWN not in signature.frames or not signature.frames.endswith(_NOTHING)
 

@@ -15,6 +15,7 @@ from typing import IO, Any
 
 from postmortem.render.clean import clean, clean_prose
 from postmortem.render.csv import plain_cell
+from postmortem.triage.similar import Likeness
 from postmortem.triage.store import Bucket, Store, StoredCase, StoredInput, Totals
 from postmortem.triage.tasks import Counted
 
@@ -87,7 +88,7 @@ def print_summary(
         )
     file.write(
         f"{_many(totals.buckets, 'bug')} in {_many(totals.cases, 'case')}"
-        f" ({new} new, {grown} with new crashes since the last run),"
+        f" ({new} new, {grown} with new crashes),"
         f" {totals.unsorted} unsorted, {totals.calm} calm\n\n"
     )
 
@@ -103,7 +104,8 @@ def print_unsorted(totals: Totals, file: IO[str]) -> None:
 
 
 def _many(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+    plural = "es" if what.endswith("sh") else "s"
+    return f"{count} {what}" if count == 1 else f"{count} {what}{plural}"
 
 
 def print_cases(cases: Iterable[StoredCase], file: IO[str]) -> None:
@@ -123,6 +125,23 @@ def print_inputs(inputs: Iterable[StoredInput], file: IO[str]) -> None:
             file.write(line + "\n")
         for line in _wrapped(item.reason or "", indent="  "):
             file.write(line + "\n")
+
+
+def print_similar(
+    title: str, same: Bucket | None, found: Sequence[Likeness], file: IO[str]
+) -> None:
+    """Where it is, then what is alike."""
+    for line in _wrapped(title, indent=""):
+        file.write(line + "\n")
+    if same is not None:
+        file.write(f"is in bucket {same.id}, with {_many(same.crashes, 'crash')}")
+        file.write(f", {_fixed(same)}\n" if _fixed(same) else "\n")
+    file.write("\nPerhaps the same:\n" if found else "\nNothing else in the store is like it.\n")
+    for item in found:
+        file.write(f"{item.score:>5.0%}  {item.bucket.id}  {_many(item.bucket.crashes, 'crash')}\n")
+        for text in (item.bucket.shown, "both: " + ", ".join(item.shared) if item.shared else ""):
+            for line in _wrapped(text, indent=" " * 7):
+                file.write(line + "\n")
 
 
 def print_bucket(bucket: Bucket, store: Store, file: IO[str]) -> None:

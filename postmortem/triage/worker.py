@@ -174,10 +174,11 @@ def analyse(item: Item) -> Outcome:
 
     with postmortem.open(item.opened) as case:
         analysis = case.analyze()
+        last = case.log_end
     # Where it lies for the moment, and how long it took, is no part of the answer.
     about = replace(analysis.input, path=storable(item.names[0]))
     data = pack(document(replace(analysis, input=about, timings={})))
-    return outcome(analysis, item.content or unread_id(item), item.names, data)
+    return outcome(analysis, item.content or unread_id(item), item.names, data, last)
 
 
 def whole(item: Item) -> Probed | Outcome:
