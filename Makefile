@@ -43,7 +43,7 @@ demo: $(VENV)/.installed
 	$(bin)/postmortem analyze $(DEMO)
 
 test: $(VENV)/.installed-dev
-	$(bin)/python -m pytest -n auto -m "not capture and not chromium" -rs  # -rs: what is skipped, and why
+	$(bin)/python -m pytest -n auto -m "not capture and not chromium and not slow" -rs  # -rs: what is skipped, and why
 
 # For a machine without network: copy the folder there, then in a venv
 #   pip install --no-index --find-links wheelhouse postmortem
