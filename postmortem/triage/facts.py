@@ -303,7 +303,7 @@ def _last_words(analysis: Analysis, last: Record | None) -> str | None:
     if own or last is None or not last.time:
         return None
     system = analysis.system
-    words = (system.release or "", system.version or "", f"{last.time:.6f}", last.text.strip())
+    words = (system.release or "", f"{last.time:.6f}", last.text.strip())
     text = "\n".join(words).encode("utf-8", "replace")
     return hashlib.blake2b(text, digest_size=12).hexdigest()
 

@@ -91,7 +91,9 @@ def in_folder(top: str, depth: int = 0) -> Iterator[Found]:
             yield refused(entry.path, f"it can't be read: {error.strerror or error}")
     for entry in found:
         if entry.is_symlink():
-            if not _leads_inside(entry.path, top):
+            if not os.path.exists(entry.path):  # noqa: PTH110
+                yield refused(entry.path, "it is a link to nothing")
+            elif not _leads_inside(entry.path, top):
                 yield refused(entry.path, "it is a link out of its folder: name what it points to")
         elif not (entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False)):
             yield refused(entry.path, "it is not a regular file")

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
 import tarfile
-import time
 import zipfile
 from collections.abc import Iterator
 from io import BytesIO
@@ -18,8 +14,8 @@ import pytest
 from postmortem.triage.store import Store
 from postmortem.triage.tasks import Limits
 from postmortem.triage.worker import content_hash
+from tests.triage.kills import killed_and_finished, many_logs
 from tests.triage.piles import oops, triage
-from tests.triage.stores import content
 
 
 @pytest.fixture
@@ -246,35 +242,13 @@ def _with_deadly_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("PYTHONPATH", str(site))
 
 
-_TRIAGE = [sys.executable, "-c", "from postmortem.cli import main; main()", "triage", "--jsonl"]
-
-
-def _killed_and_finished(tmp_path: Path, pile: Path, delays: list[float]) -> None:
-    """Kill runs in the middle, let one finish, and compare with a run that nobody killed."""
-    with Store.open(tmp_path / "whole.db") as whole, Store.open(tmp_path / "killed.db") as killed:
-        triage(whole, pile, jobs=2)
-        command = [*_TRIAGE, "--store", str(tmp_path / "killed.db"), str(pile)]
-        for delay in delays:
-            process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-            time.sleep(delay)
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-        triage(killed, pile, jobs=2)
-        assert content(killed) == content(whole)
-
-
-def _many_logs(pile: Path, count: int) -> None:
-    for number in range(count):
-        text = oops(f"acme_f{number % 9}", seconds=number + 1, release=f"6.{number % 4}.1")
-        (pile / f"{number:04}.log").write_text(text)
-
-
 def test_a_killed_run_loses_nothing_and_doubles_nothing(tmp_path: Path, pile: Path) -> None:
-    _many_logs(pile, 60)
-    _killed_and_finished(tmp_path, pile, [0.8, 1.2])
+    many_logs(pile, 60)
+    assert killed_and_finished(tmp_path, pile, [0.8, 1.2])
 
 
 @pytest.mark.slow
 def test_twenty_killed_runs(tmp_path: Path, pile: Path) -> None:
-    _many_logs(pile, 1500)
-    _killed_and_finished(tmp_path, pile, [0.5 + 0.11 * number for number in range(20)])
+    many_logs(pile, 1500)
+    delays = [0.5 + 0.11 * number for number in range(20)]
+    assert killed_and_finished(tmp_path, pile, delays)
