@@ -24,6 +24,8 @@ _DUMP = re.compile(r"(?:vmcore|dump)(?:[.\-_\d]|$)(?!.*dmesg)")
 _LOG = re.compile(r"(?!kexec-dmesg).*dmesg")
 _ASIDE = re.compile(r"kexec-dmesg|README|vmlinu[xz]|System\.map|config-|.*\.(?:ko|debug|btf)$")
 """What the dump tools put beside a dump, and is no crash."""
+_FUZZED = re.compile(r"(log|report)(\d{1,6})")
+"""What syzkaller keeps of each crash in workdir/crashes/ID: the console, and the report in it."""
 MAX_DEPTH = 64
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+://")
 
@@ -84,6 +86,7 @@ def in_folder(top: str, depth: int = 0) -> Iterator[Found]:
     if together is not None:
         yield together
         files = []
+    files = _of_fuzzer(files)
     for entry in files:
         try:
             yield _of_file(entry.path, entry.stat(follow_symlinks=False))
@@ -102,6 +105,19 @@ def in_folder(top: str, depth: int = 0) -> Iterator[Found]:
             yield refused(entry.path, f"it lies more than {MAX_DEPTH} folders deep")
         else:
             yield from in_folder(entry.path, depth + 1)
+
+
+def _of_fuzzer(files: list[os.DirEntry[str]]) -> list[os.DirEntry[str]]:
+    """Of a folder of syzkaller each crash once: its console, else its report, and its dump."""
+    kept = {
+        (match[1], match[2]): entry
+        for entry in files
+        if (match := _FUZZED.fullmatch(entry.name)) is not None
+    }
+    if not kept or not any(entry.name == "description" for entry in files):
+        return files
+    crashes = [e for (kind, n), e in kept.items() if kind == "log" or ("log", n) not in kept]
+    return [*crashes, *(entry for entry in files if _DUMP.match(entry.name))]
 
 
 def _leads_inside(link: str, top: str) -> bool:

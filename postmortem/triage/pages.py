@@ -30,6 +30,7 @@ from postmortem.render.sections import Section, main_stack, of_verdict
 from postmortem.render.timeline import Timeline, svg, timeline
 from postmortem.triage import schema as t
 from postmortem.triage.folder import Folder
+from postmortem.triage.hosts import hosts
 from postmortem.triage.special import Special, special
 from postmortem.triage.store import Bucket, Store, StoredCase
 
@@ -43,6 +44,7 @@ BUCKET_PAGES = 1000
 """Buckets with a page of their own, by crashes; those that are new have one too."""
 CASES = 100
 """Crashes in the table of a bucket."""
+MAX_HOSTS = 1000
 CASE_PAGES = 4
 """Pages for the cases of a bucket: the best example and the newest."""
 _ID = re.compile(r"[0-9a-z][0-9a-z.]{0,40}")
@@ -95,7 +97,7 @@ class BucketRow:
     kind: str
     module: str
     crashes: int
-    hosts: int
+    hosts: str
     kernels: str
     first: str
     last: str
@@ -215,6 +217,8 @@ class _Site:
         self._options = options
         self._redactor = Redactor() if options.redact else None
         self._all = store.tallies("", limit=100_000)
+        self._days = _of_buckets(store, "day")
+        self._hosts_seen = _of_buckets(store, "host")
         self._crashes = _all_crashes(store)
         runs = store.runs(1)
         self._before = store.last_complete_run(before=runs[0].id if runs else None)
@@ -241,6 +245,7 @@ class _Site:
             self._index(name, order, totals)
         if totals.buckets > ROWS:
             self._whole_list(totals)
+        self._hosts()
         self._unsorted()
         self._failed()
 
@@ -283,7 +288,7 @@ class _Site:
                 search="function, module, kernel ...",
                 sorted="crashes" if order == "crashes" else "last seen",
                 rows=tuple(self._rows(found)),
-                timeline=self._timeline(self._all) if number == 1 else None,
+                timeline=timeline(self._days, self._today) if number == 1 else None,
             )
             crumbs = self._crumbs(name, number, pages, totals)
             self._put("triage_index.html", _numbered(name, number), "Crashes", view, crumbs)
@@ -295,13 +300,13 @@ class _Site:
         return by if count == total else f"{first} to {first + count - 1} of {total}, {by}"
 
     def _facts(self, totals: Any) -> tuple[Fact, ...]:
-        hosts = len(self._all.get("host", {}))
+        count = len(self._hosts_seen)
         return (
             Fact(totals.buckets, "bug" if totals.buckets == 1 else "bugs"),
             Fact(totals.cases - totals.calm, "crashes told of"),
-            Fact(hosts, "host" if hosts == 1 else "hosts"),
+            *([Fact(count, "host" if count == 1 else "hosts", "hosts.html")] if count else ()),
             *([Fact(totals.unsorted, "unsorted", "unsorted.html")] if totals.unsorted else ()),
-            *([Fact(totals.calm, "without a failure")] if totals.calm else ()),
+            *([Fact(totals.calm, "cases without a failure")] if totals.calm else ()),
             *([Fact(totals.failed, "not analysed", "failed.html")] if totals.failed else ()),
         )
 
@@ -345,7 +350,7 @@ class _Site:
                 kind=bucket.kind,
                 module=bucket.module or "",
                 crashes=bucket.crashes,
-                hosts=bucket.hosts,
+                hosts=str(bucket.hosts or "-"),  # none of them may have said its name
                 kernels=_few(kernels.get(bucket.id, {})),
                 first=_day(bucket.first),
                 last=_day(bucket.last),
@@ -503,6 +508,38 @@ class _Site:
 
     # --- what is in no bucket -----------------------------------------------------------
 
+    def _hosts(self) -> None:
+        found = hosts(self._store, MAX_HOSTS)
+        if not found:
+            return
+        view = TableView(
+            notes=(
+                "Machines with the most crashes, those whose own hardware is suspected first: many"
+                " unlike bugs, machine checks, single flipped bits.",
+            ),
+            columns=(
+                ("host", ""),
+                ("crashes", "number"),
+                ("bugs", "number"),
+                ("last seen", "extra"),
+                ("suspect, because", ""),
+            ),
+            wide=4,
+            sorted="",
+            rows=tuple(
+                (
+                    Cell(host.name),
+                    Cell(str(host.crashes)),
+                    Cell(str(host.bugs)),
+                    Cell(_day(host.last)),
+                    Cell(", ".join(host.suspicion) or "-"),
+                )
+                for host in found
+            ),
+        )
+        crumbs = [Crumb("all bugs", "index.html")]
+        self._put("triage_table.html", "hosts.html", "Hosts", view, crumbs)
+
     def _unsorted(self) -> None:
         cases = self._store.cases(state="unsorted", limit=500)
         if not cases:
@@ -618,6 +655,18 @@ def _all_crashes(store: Store) -> int:
         return int(connection.execute(query).scalar() or 0)
 
 
+def _of_buckets(store: Store, name: str) -> dict[str, int]:
+    """What the crashes in buckets have: of all cases together those that are calm count, too."""
+    c = t.tally.c
+    query = (
+        sa.select(c.value, sa.func.sum(c.count))
+        .where(c.name == name, c.bucket_id != "")
+        .group_by(c.value)
+    )
+    with store.reading() as connection:
+        return {row[0]: int(row[1]) for row in connection.execute(query)}
+
+
 def _example(analysis: Analysis | None) -> list[Section]:
     if analysis is None:
         return []
@@ -628,7 +677,7 @@ def _example(analysis: Analysis | None) -> list[Section]:
 def _bucket_facts(bucket: Bucket) -> tuple[Fact, ...]:
     return (
         Fact(bucket.crashes, "crash" if bucket.crashes == 1 else "crashes"),
-        Fact(bucket.hosts, "host" if bucket.hosts == 1 else "hosts"),
+        *([Fact(bucket.hosts, "host" if bucket.hosts == 1 else "hosts")] if bucket.hosts else ()),
         Fact(bucket.cases, "file tells of it" if bucket.cases == 1 else "files tell of it"),
     )
 

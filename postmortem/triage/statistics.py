@@ -101,13 +101,48 @@ def rate_is_higher(count: int, exposure: float, before: int, exposure_before: fl
 
     Given all events of both together, those of one part are binomial in its share of the time.
     """
+    if exposure <= 0 or exposure_before <= 0:
+        return 1.0
+    return _binomial_tail(count, count + before, exposure / (exposure + exposure_before))
+
+
+def ratio_interval(
+    count: int, exposure: float, before: int, exposure_before: float, confidence: float = 0.95
+) -> tuple[float, float]:
+    """Between which factors lies the rate, in rates of before (Clopper and Pearson's interval)."""
     total = count + before
-    if exposure <= 0 or exposure_before <= 0 or not count:
+    if exposure <= 0 or exposure_before <= 0 or not total:
+        return 0.0, math.inf
+    tail = (1 - confidence) / 2
+    low = 0.0 if not count else _share(lambda p: _binomial_tail(count, total, p), tail)
+    high = 1.0 if not before else _share(lambda p: _binomial_tail(count + 1, total, p), 1 - tail)
+    scale = exposure_before / exposure
+    return scale * low / (1 - low), scale * high / (1 - high) if high < 1 else math.inf
+
+
+def _share(rising: Callable[[float], float], wanted: float) -> float:
+    """Where a function that rises with a share of 0 to 1 reaches ``wanted``; by halving."""
+    low, high = 0.0, 1.0
+    for _ in range(100):
+        middle = (low + high) / 2
+        if middle in (low, high):
+            break
+        low, high = (middle, high) if rising(middle) < wanted else (low, middle)
+    return (low + high) / 2
+
+
+def _binomial_tail(count: int, total: int, share: float) -> float:
+    """The chance of ``count`` or more of ``total``, each with the same share of 0 to 1."""
+    if count <= 0:
         return 1.0
-    share = exposure / (exposure + exposure_before)
-    if count <= total * share:
+    if count > total or share <= 0:
+        return 0.0
+    if share >= 1:
         return 1.0
-    log = _log_choose(total, count) + count * math.log(share) + (total - count) * math.log1p(-share)
+    if count <= total * share:  # the tail below is the small one, seen from the other side
+        return 1.0 - _binomial_tail(total - count + 1, total, 1 - share)
+    log = _log_choose(total, count)
+    log += count * math.log(share) + (total - count) * math.log1p(-share)
     term = found = math.exp(log)
     for k in range(count, total):
         term *= (total - k) / (k + 1) * share / (1 - share)

@@ -37,7 +37,13 @@ def test_an_index_leads_to_buckets_and_they_to_cases(store: Store, tmp_path: Pat
 def test_the_index_counts(store: Store, tmp_path: Path) -> None:
     write_pages(store, tmp_path)
     text = (tmp_path / "index.html").read_text()
-    for fact in ("<b>3</b>bugs", "<b>51</b>crashes", "<b>7</b>hosts", "unsorted", "not analysed"):
+    for fact in (
+        "<b>3</b>bugs",
+        "<b>51</b>crashes",
+        '<b>7</b><a href="hosts.html">hosts',
+        "unsorted",
+        "not analysed",
+    ):
         assert fact in text
     titles = re.findall(r'html">(kernel BUG in \w+)</a>', text)
     assert titles == [f"kernel BUG in {name}" for name in ("foo_read", "bar_write", "new_one")]
@@ -66,6 +72,17 @@ def test_what_came_back_leads_to_what_was_fixed(store: Store, tmp_path: Path) ->
     assert f'After its fix came <a href="../bucket/{back[0].id}.html">' in old
     assert f'It came back: <a href="../bucket/{bucket.id}.html">' in new
     assert "came back" in (tmp_path / "index.html").read_text()
+
+
+def test_hosts_have_a_page(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "x.db")
+    told = [
+        outcome(str(n), case(f"f{n}", host="ill", features=(("host", "ill"),))) for n in range(3)
+    ]
+    store.add(store.begin_run([]), told)
+    write_pages(store, tmp_path / "pages")
+    text = (tmp_path / "pages" / "hosts.html").read_text()
+    assert "3 unlike bugs" in text
 
 
 def test_a_known_issue_is_said(store: Store, tmp_path: Path) -> None:

@@ -6,7 +6,13 @@ import math
 
 import pytest
 
-from postmortem.triage.statistics import fisher_greater, holm, poisson_interval, rate_is_higher
+from postmortem.triage.statistics import (
+    fisher_greater,
+    holm,
+    poisson_interval,
+    rate_is_higher,
+    ratio_interval,
+)
 
 
 @pytest.mark.parametrize(
@@ -74,3 +80,18 @@ def test_a_rate_that_is_higher_than_before() -> None:
     assert rate_is_higher(2, 1.0, 1, 1.0) == pytest.approx(0.5)
     assert rate_is_higher(0, 1.0, 5, 1.0) == 1.0
     assert rate_is_higher(5, 0.0, 5, 1.0) == 1.0
+
+
+def test_between_which_factors_a_rate_lies() -> None:
+    # Clopper-Pearson of 5 of 10: 0.1871 to 0.8129, equal time.
+    low, high = ratio_interval(5, 1.0, 5, 1.0)
+    assert low == pytest.approx(0.1871 / 0.8129, rel=1e-3)
+    assert high == pytest.approx(0.8129 / 0.1871, rel=1e-3)
+    # 0 of 10: 0 to 0.3085
+    low, high = ratio_interval(0, 1.0, 10, 1.0)
+    assert (low, high) == (0.0, pytest.approx(0.3085 / 0.6915, rel=1e-3))
+    assert ratio_interval(10, 1.0, 0, 1.0)[1] == math.inf
+    assert ratio_interval(0, 1.0, 0, 1.0) == (0.0, math.inf)
+    # Ten times the time, ten times the events.
+    low, high = ratio_interval(1000, 10.0, 100, 1.0)
+    assert low < 1 < high
