@@ -10,13 +10,14 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from postmortem.cli.options import FILE
+from postmortem.cli import triage_fleet
+from postmortem.cli.options import FILE, FOLDER
 from postmortem.cli.output import complain, open_output
 from postmortem.errors import EXIT_LIMITED, EXIT_OK, EXIT_UNREADABLE, UnknownInputError, UsageError
 
 if TYPE_CHECKING:
     from postmortem.triage.model import Outcome
-    from postmortem.triage.store import Store
+    from postmortem.triage.store import Bucket, Store
     from postmortem.triage.tasks import Counted, Limits
     from postmortem.triage.workers import Workers
 
@@ -76,21 +77,43 @@ def triage() -> None:
     """
 
 
+def _worker_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What workers may take, and where they are."""
+    for option in (
+        click.option("--dask", metavar="ADDRESS", help="Use the workers of this Dask scheduler."),
+        click.option(
+            "--memory-limit", metavar="MIB", type=click.IntRange(64), default=4096,
+            help="What one worker may take beside the dump (4096).",
+        ),
+        click.option(
+            "--time-limit", metavar="SECONDS", type=click.FloatRange(1), default=600.0,
+            help="What one input may take (600).",
+        ),
+        click.option("-j", "--jobs", metavar="N", type=click.IntRange(1, 1024), help="Processes."),
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
+def _report_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What is written for people after each run, and who is told."""
+    for option in (
+        click.option("--redact", is_flag=True, help="No names of hosts and users on the pages."),
+        click.option("--html", metavar="DIR", type=FOLDER, help="Write pages below DIR."),
+    ):
+        function = option(function)
+    told: Callable[..., Any] = triage_fleet.notify_options(function)
+    return told
+
+
 @triage.command()
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=FILE)
 @store_option
-@click.option("-j", "--jobs", metavar="N", type=click.IntRange(1, 1024), help="Processes.")
-@click.option(
-    "--time-limit", metavar="SECONDS", type=click.FloatRange(1), default=600.0,
-    help="What one input may take (600).",
-)  # fmt: skip
-@click.option(
-    "--memory-limit", metavar="MIB", type=click.IntRange(64), default=4096,
-    help="What one worker may take beside the dump (4096).",
-)  # fmt: skip
+@_worker_options
 @click.option("--retry", is_flag=True, help="Analyse again what failed.")
 @click.option("--again", is_flag=True, help="Analyse everything again.")
-@click.option("--dask", metavar="ADDRESS", help="Use the workers of this Dask scheduler.")
+@_report_options
+@click.option("--exit-new", is_flag=True, help="Exit status 6 if there is a new bug.")
 @limit_option
 @jsonl_option
 @csv_option
@@ -104,49 +127,117 @@ def run(
     retry: bool,
     again: bool,
     dask: str | None,
+    html: str | None,
+    redact: bool,
+    command: str | None,
+    webhook: str | None,
+    exit_new: bool,
     limit: int,
     as_jsonl: bool,
     as_csv: bool,
     output: str | None,
 ) -> int:
     """Analyse what is new below the paths, and list the bugs (the default)."""
-    from postmortem.triage.run import Triage, absolute
+    triage_fleet.check_notices(command, webhook)
     from postmortem.triage.tasks import Limits
 
-    wanted = [absolute(path) for path in _paths(paths)]
     limits = Limits(time_limit, memory_limit << 20)
-    quiet = as_jsonl or as_csv
+    how = {"again": again, "retry": retry, "quiet": as_jsonl or as_csv}
+    wanted = list(_paths(paths))
     with _opened(store) as opened:
-        number = opened.begin_run(paths)
-        before = opened.last_complete_run(number)
-        complete, counted = False, None
-        refusals: list[str] = []
         workers = _workers(jobs, limits, dask)
-        progress = _Progress(sys.stderr, wanted=not quiet)
-        told = _named_refusals(wanted, refusals)
-        work = Triage(opened, workers, number, again=again, retry=retry, watch=progress, told=told)
-        try:
-            counted = work.run(wanted)
-            complete = True
-        finally:
-            progress.end()
-            workers.close()
-            done = work.counted
-            opened.end_run(
-                number,
-                complete=complete,
-                found=done.found,
-                known=done.known,
-                analysed=done.analysed,
-                failed=done.failed + done.refused,
-            )
+        counted, before, refusals = _triaged(opened, wanted, workers, **how)
         for sentence in refusals:
             complain(sentence)
         with open_output(output) as file:
             _print(opened, counted, before, limit, as_jsonl, as_csv, file)
+        new = opened.buckets(limit=1000, new_since=before)
+        limited = triage_fleet.report(opened, new, html, command, webhook, redact=redact)
     if len(refusals) == len(wanted):
         return EXIT_UNREADABLE
-    return EXIT_LIMITED if counted.failed or refusals else EXIT_OK
+    if exit_new and new:
+        return triage_fleet.EXIT_NEW
+    return EXIT_LIMITED if counted.failed or refusals or limited else EXIT_OK
+
+
+def _triaged(
+    store: Store, paths: Sequence[str], workers: Workers, *, again: bool, retry: bool, quiet: bool
+) -> tuple[Counted, int, list[str]]:
+    """One run: what it counted, the run before it, and what of the paths was refused."""
+    from postmortem.triage.run import Triage, absolute
+
+    wanted = [absolute(path) for path in paths]
+    number = store.begin_run(paths)
+    before = store.last_complete_run(number)
+    complete = False
+    refusals: list[str] = []
+    progress = _Progress(sys.stderr, wanted=not quiet)
+    told = _named_refusals(wanted, refusals)
+    work = Triage(store, workers, number, again=again, retry=retry, watch=progress, told=told)
+    try:
+        counted = work.run(wanted)
+        complete = True
+    finally:
+        progress.end()
+        workers.close()
+        done = work.counted
+        store.end_run(
+            number,
+            complete=complete,
+            found=done.found,
+            known=done.known,
+            analysed=done.analysed,
+            failed=done.failed + done.refused,
+        )
+    return counted, before, refusals
+
+
+@triage.command()
+@click.argument("folders", metavar="DIR...", nargs=-1, required=True, type=FOLDER)
+@store_option
+@_worker_options
+@_report_options
+@click.option(
+    "--settle", metavar="SECONDS", type=click.FloatRange(0), default=5.0,
+    help="What is saved must have been left alone for so long (5).",
+)  # fmt: skip
+@click.option("--polling", is_flag=True, help="List again and again: network file systems.")
+def watch(
+    folders: tuple[str, ...],
+    store: str | None,
+    jobs: int | None,
+    time_limit: float,
+    memory_limit: int,
+    dask: str | None,
+    html: str | None,
+    redact: bool,
+    command: str | None,
+    webhook: str | None,
+    settle: float,
+    polling: bool,
+) -> int:
+    """Triage DIR now, and whenever something new is saved there, until a signal comes.
+
+    contrib/ has a unit for systemd.
+    """
+    from postmortem.triage.tasks import Limits
+
+    triage_fleet.check_notices(command, webhook)
+    limits = Limits(time_limit, memory_limit << 20)
+
+    def look() -> Sequence[Bucket]:
+        with _opened(store) as opened:
+            workers = _workers(jobs, limits, dask)
+            counted, before, _ = _triaged(
+                opened, folders, workers, again=False, retry=False, quiet=True
+            )
+            new = opened.buckets(limit=1000, new_since=before)
+            if counted.analysed or counted.failed or counted.refused:
+                triage_fleet.report(opened, new, html, command, webhook, redact=redact)
+        return new
+
+    triage_fleet.watching(folders, look, settle=settle, polling=polling)
+    return EXIT_OK
 
 
 def _named_refusals(wanted: Sequence[str], refusals: list[str]) -> Callable[[Outcome], None]:
@@ -487,5 +578,8 @@ def move(case: str, other: str, note: str, store: str | None) -> int:
     """Say that a case belongs to BUCKET."""
     return _decide(store, "move", case=case, other=other, note=note)
 
+
+for _command in triage_fleet.COMMANDS:
+    triage.add_command(_command)
 
 TRIAGE = (triage, bucket)

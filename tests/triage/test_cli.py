@@ -114,3 +114,49 @@ def test_analyze_does_not_pay_for_the_store(pile: Path) -> None:
         check=True,
     )
     assert found.stderr == ""
+
+
+def test_pages_and_a_notice_and_an_exit_status(pile: Path, tmp_path: Path) -> None:
+    store, told = tmp_path / "s.db", tmp_path / "told"
+    script = tmp_path / "tell"
+    script.write_text(f"#!/bin/sh\ncat >>{told}\n")
+    script.chmod(0o755)
+    how = ("--store", store, "--html", tmp_path / "pages", "--command", script, "--exit-new")
+    assert _run("triage", pile, *how).returncode == 6
+    assert told.read_text().count('"event": "new-bug"') == 2
+    assert "acme_read" in (tmp_path / "pages" / "index.html").read_text()
+    again = _run("triage", pile, *how, "--jsonl")
+    assert again.returncode == 0
+    assert all(json.loads(line)["id"] for line in again.stdout.splitlines())
+    assert told.read_text().count('"event"') == 2
+
+
+def test_a_notice_that_can_not_be_sent_is_said_before_the_work(pile: Path, tmp_path: Path) -> None:
+    found = _run("triage", pile, "--store", tmp_path / "s.db", "--webhook", "gopher://x")
+    assert found.returncode == 2
+    assert not (tmp_path / "s.db").exists()
+
+
+def test_a_folder_is_watched_until_a_signal(pile: Path, tmp_path: Path) -> None:
+    command = ["triage", "watch", str(pile), "--store", str(tmp_path / "s.db"), "--settle", "0.1"]
+    with subprocess.Popen([*_PROGRAM, *command], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert "2 new bugs" in process.stderr.readline()
+        (pile / "new.log").write_text(oops("other_function", seconds=9))
+        assert "1 new bugs" in process.stderr.readline()
+        process.terminate()
+        assert process.wait(30) == 0
+
+
+def test_a_fuzzer_s_folder_has_each_crash_once(tmp_path: Path) -> None:
+    folder = tmp_path / "crashes" / "0123abcd"
+    folder.mkdir(parents=True)
+    (folder / "description").write_text("BUG: something in acme_read\n")
+    for number in range(2):
+        (folder / f"log{number}").write_text(oops("acme_read", seconds=number + 3))
+        (folder / f"report{number}").write_text(oops("acme_read", seconds=number + 3))
+        (folder / f"machineInfo{number}").write_text("x")
+    (folder / "report7").write_text(oops("acme_read", seconds=70))
+    lines = _run("triage", "--jsonl", "--store", tmp_path / "s.db", tmp_path / "crashes").stdout
+    (found,) = map(json.loads, lines.splitlines())
+    assert (found["cases"], found["crashes"]) == (3, 3)
