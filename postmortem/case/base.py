@@ -118,6 +118,10 @@ class Case(Shown):
         """The kernel's messages, one by one."""
         return self._log
 
+    def mentions(self, phrase: str) -> bool:
+        """Whether the log has a phrase, cheaply: of large or packed logs that is not looked up."""
+        return any(phrase in record.text for record in self.log)
+
     @property
     def reports(self) -> tuple[Report, ...]:
         """The kernel's own reports in the log, parsed, the first one first."""

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import cached_property
+from pathlib import Path
 from typing import overload
 
 from postmortem.model.report import Record
+
+_CHUNK = 1 << 20
+_SEARCHED = 64 << 20
 
 
 class LogLines(Sequence[Record]):
@@ -22,6 +27,19 @@ class LogLines(Sequence[Record]):
         from postmortem.log.blocked import records_of
 
         return records_of(self._path)
+
+    def mention(self, phrase: bytes) -> bool:
+        """Whether the file as it lies there has these bytes, in its first 64 MiB."""
+        kept = b""
+        with suppress(OSError), Path(self._path).open("rb") as file:
+            for _ in range(_SEARCHED // _CHUNK):
+                data = file.read(_CHUNK)
+                if not data:
+                    break
+                if phrase in kept + data:
+                    return True
+                kept = data[-len(phrase) :]
+        return False
 
     @cached_property
     def _all(self) -> tuple[Record, ...]:

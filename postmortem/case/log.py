@@ -83,6 +83,9 @@ class LogCase(Case):
         self.problems.say("single log messages", why)
         return ()
 
+    def mentions(self, phrase: str) -> bool:
+        return self._pipe is None and LogLines(self._path).mention(phrase.encode())
+
     @cached_property
     def complaints(self) -> tuple[Complaint, ...]:
         """Of a pipe there are none: it can be read only once."""

@@ -7,7 +7,7 @@ latency tracers; its time counts from when the buffer was last cleared.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from postmortem.model.report import Record
@@ -22,6 +22,7 @@ _ENTRY = re.compile(
 )
 _LOST = re.compile(r"CPU:(\d{1,5}) \[LOST (\d{1,20} )?EVENTS\]$")
 _MAX_EVENTS = 1 << 20
+_MAX_STRANGE = 200
 
 
 @dataclass(frozen=True)
@@ -58,48 +59,66 @@ class LoggedBuffer:
     """The line that ends it is there."""
 
 
-def logged_buffers(records: Sequence[Record]) -> Iterator[LoggedBuffer]:
+def logged_buffers(records: Iterable[Record]) -> Iterator[LoggedBuffer]:
     """Every buffer in the log that is not empty, in the order of the log."""
-    at = 0
-    while at < len(records):
-        text = records[at].text
-        found = _INSTANCE.match(text) if text.startswith("Dumping ftrace instance ") else None
-        if text == _BEGIN or found is not None:
-            buffer, at = _buffer(records, at, found[1] if found is not None else "")
-            if buffer.events:
-                yield buffer
-        else:
-            at += 1
+    current: _Buffer | None = None
+    for record in records:
+        text = record.text
+        if text.startswith("Dumping ftrace "):
+            found = _INSTANCE.match(text)
+            if text == _BEGIN or found is not None:
+                if current is not None and current.events:
+                    yield current.finished()
+                current = _Buffer(record.line, found[1] if found is not None else "")
+                continue
+        if current is None:
+            continue
+        if current.take(record):
+            continue
+        if current.events:
+            yield current.finished()
+        current = None
+    if current is not None and current.events:
+        yield current.finished()
 
 
-def _buffer(records: Sequence[Record], start: int, instance: str) -> tuple[LoggedBuffer, int]:
-    events: list[LoggedEvent] = []
-    lost: dict[int, int] = {}
-    at, begun, whole = start + 1, False, False
-    while at < len(records) and len(events) < _MAX_EVENTS:
-        record = records[at]
-        if record.text == _BEGIN or record.text.startswith("Dumping ftrace instance "):
-            break
-        at += 1
-        if _RULE.match(record.text):
-            if begun:
-                whole = True
-                break
-            begun = True
-            continue
-        if not begun:
-            if record.text.strip() == _EMPTY:
-                whole = True
-                break
-            continue
-        gone = _LOST.match(record.text)
+class _Buffer:
+    """A buffer that is being read."""
+
+    def __init__(self, line: int, instance: str) -> None:
+        self._line, self._instance = line, instance
+        self.events: list[LoggedEvent] = []
+        self._lost: dict[int, int] = {}
+        self._begun = self._whole = False
+        self._strange = 0
+
+    def take(self, record: Record) -> bool:
+        """Whether the buffer goes on behind this message."""
+        text = record.text
+        if _RULE.match(text):
+            self._whole = self._begun
+            self._begun = True
+            return not self._whole
+        if not self._begun:
+            return text.strip() != _EMPTY and self._other()
+        gone = _LOST.match(text)
         if gone is not None:
-            lost[int(gone[1])] = int(gone[2] or 0)
-            continue
-        entry = _ENTRY.match(record.text)
-        if entry is not None:
-            events.append(_event(record.line, instance, entry))
-    return LoggedBuffer(records[start].line, instance, tuple(events), lost, whole), at
+            self._lost[int(gone[1])] = int(gone[2] or 0)
+            return True
+        entry = _ENTRY.match(text)
+        if entry is None:
+            return self._other()
+        self._strange = 0
+        self.events.append(_event(record.line, self._instance, entry))
+        return len(self.events) < _MAX_EVENTS
+
+    def _other(self) -> bool:
+        """A message of something else; many in a row, and the rest of the buffer never came."""
+        self._strange += 1
+        return self._strange < _MAX_STRANGE
+
+    def finished(self) -> LoggedBuffer:
+        return LoggedBuffer(self._line, self._instance, tuple(self.events), self._lost, self._whole)
 
 
 _NAME = re.compile(r"([A-Za-z_]\w*)[:(]|(\w+) ->")
