@@ -90,15 +90,26 @@ def opened(store: str | None) -> Store:
 @rules_option
 @redact_option
 @click.option(
+    "--pictures",
+    is_flag=True,
+    help="Flame graphs and waits of the best examples, read from their dumps again (1 s each).",
+)
+@click.option(
     "--bucket-pages", metavar="N", type=click.IntRange(1), default=1000,
     help="Bugs that get a page of their own (1000); new ones always do.",
 )  # fmt: skip
 def pages(
-    folder: str, store: str | None, rules: tuple[str, ...], redact: bool, bucket_pages: int
+    folder: str,
+    store: str | None,
+    rules: tuple[str, ...],
+    redact: bool,
+    pictures: bool,
+    bucket_pages: int,
 ) -> int:
     """Write the bugs and their best examples as pages below DIR, for a browser."""
     with opened(store) as found:
-        written = write(found, folder, rules, redact=redact, bucket_pages=bucket_pages)
+        how = {"redact": redact, "pictures": pictures}
+        written = write(found, folder, rules, bucket_pages=bucket_pages, **how)
     return EXIT_LIMITED if written else EXIT_OK
 
 
@@ -108,6 +119,7 @@ def write(
     rules: Sequence[str] = (),
     *,
     redact: bool = False,
+    pictures: bool = False,
     bucket_pages: int = 1000,
     quiet: bool = False,
 ) -> bool:
@@ -119,6 +131,7 @@ def write(
     with Progress(sys.stderr) as progress:
         options = Options(
             redact=redact,
+            pictures=pictures,
             bucket_pages=bucket_pages,
             rules=own_rules(rules),
             progress=lambda done, total: progress("pages", done, total),

@@ -25,12 +25,14 @@ from postmortem.model.findings import Confidence, Culprit, Finding, Kind, Severi
 from postmortem.model.result import Analysis
 from postmortem.redact import Redactor, redacted
 from postmortem.render import words
+from postmortem.render.clean import clean_prose
 from postmortem.render.html import Crumb, page, site_page
 from postmortem.render.sections import Section, main_stack, of_verdict
 from postmortem.render.timeline import Timeline, svg, timeline
 from postmortem.triage import schema as t
 from postmortem.triage.folder import Folder
 from postmortem.triage.hosts import hosts
+from postmortem.triage.pictures import drawn_page
 from postmortem.triage.special import Special, special
 from postmortem.triage.store import Bucket, Store, StoredCase
 
@@ -56,6 +58,8 @@ class Options:
     """What may be said about the pages."""
 
     redact: bool = False
+    pictures: bool = False
+    """Draw flame graphs and waits of the best examples, from the dumps that are still there."""
     bucket_pages: int = BUCKET_PAGES
     case_pages: int = CASE_PAGES
     rules: Sequence[Rule] = ()
@@ -491,7 +495,11 @@ class _Site:
             return False
         title = self._redactor.text(bucket.shown) if self._redactor is not None else bucket.shown
         crumbs = [Crumb("all bugs", "../index.html"), Crumb(title, f"../bucket/{bucket.id}.html")]
-        self._folder.write(f"case/{case.id}.html", page(found, crumbs=crumbs))
+        text = None
+        if self._options.pictures and case.id == bucket.best_case and case.source == "vmcore":
+            clean_crumbs = [Crumb(clean_prose(crumb.text), crumb.href) for crumb in crumbs]
+            text = drawn_page(self._store, case.input_id, clean_crumbs, redact=self._options.redact)
+        self._folder.write(f"case/{case.id}.html", text or page(found, crumbs=crumbs))
         return True
 
     def _analysis(self, case: StoredCase) -> Analysis | None:
