@@ -327,10 +327,9 @@ def _incident_of(report: Report, reports: Sequence[Report]) -> str | None:
 
 
 def _told_by(report: Report) -> list[str]:
-    """Printk's time to the microsecond, the kernel, the task, the registers."""
+    """Printk's time to the microsecond, the title, the task, the registers."""
     return [
         f"{report.time or 0:.6f}",
-        report.release or "",
         report.title,
         "" if report.task is None else f"{report.task.pid} {report.task.comm}",
         "" if report.fault_address is None else f"{report.fault_address:x}",

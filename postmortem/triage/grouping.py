@@ -217,14 +217,19 @@ def release_order(release: str) -> tuple[int, ...]:
     return tuple(found)
 
 
+def _padded(order: tuple[int, ...]) -> tuple[int, ...]:
+    """So long that 6.13.0 sorts behind its release candidates."""
+    return (*order, *([0] * (8 - len(order)))) if order else ()
+
+
 def comes_after(release: str | None, fixed_in: Iterable[str]) -> bool:
     """Whether a kernel has a fix, as far as the releases tell that are said to have it.
 
     A release of a series that has one of its own is held against that; a newer series than all
     has it, too, since fixes go into the newest first. Of any other nothing is known: ``False``.
     """
-    mine = release_order(release or "")
-    fixes = [order for order in map(release_order, fixed_in) if order]
+    mine = _padded(release_order(release or ""))
+    fixes = [_padded(order) for order in map(release_order, fixed_in) if order]
     if not mine or not fixes:
         return False
     own = [fix for fix in fixes if fix[:_SERIES] == mine[:_SERIES]]

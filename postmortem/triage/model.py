@@ -129,8 +129,11 @@ class Outcome:
 
 
 def case_id(input_id: str, part: int) -> str:
-    """16 characters of the content's hash, and the part if there are several."""
-    return f"{input_id[:16]}.{part}" if part else input_id[:16]
+    """24 characters of the content's hash, and the part if there are several.
+
+    So many that nobody can make two inputs whose ids are equal.
+    """
+    return f"{input_id[:24]}.{part}" if part else input_id[:24]
 
 
 def content_id(parts: Iterable[str]) -> str:

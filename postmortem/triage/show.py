@@ -112,7 +112,7 @@ def print_cases(cases: Iterable[StoredCase], file: IO[str]) -> None:
     """Two lines for each."""
     for case in cases:
         host = case.host or "-"
-        about = f"{case.id:<19} {day(case.time):<10}  {clean(host)}  {clean(case.release or '-')}"
+        about = f"{case.id:<27} {day(case.time):<10}  {clean(host)}  {clean(case.release or '-')}"
         file.write(about[:WIDTH].rstrip() + "\n")
         for line in _wrapped(case.shown, indent="  "):
             file.write(line + "\n")

@@ -13,8 +13,10 @@ import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
+from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from postmortem.errors import PostmortemError, UnknownInputError
 from postmortem.steps import Page, supervised
@@ -23,6 +25,10 @@ from postmortem.triage.tasks import Item, Job, Probed, Work
 
 READY = "ready"
 """Said once everything is imported: that is no input's time."""
+if TYPE_CHECKING:
+    from postmortem.model.findings import Problem
+    from postmortem.plugin import Plugin
+
 _BLOCK = 1 << 20
 _ZEROS = bytes(_BLOCK)
 _GROWN_BYTES = 384 << 20
@@ -165,6 +171,15 @@ def _next_data(fd: int, at: int, size: int) -> int:
         return size if error.errno == errno.ENXIO else at
 
 
+@cache
+def plugins() -> tuple[tuple[Plugin, ...], list[Problem]]:
+    """Looked for once: that takes as long as a fifth of a small log."""
+    from postmortem.plugin.discovery import discover
+
+    found, problems = discover(())
+    return tuple(found), problems
+
+
 def analyse(item: Item) -> Outcome:
     """Analyse it."""
     import postmortem
@@ -173,6 +188,8 @@ def analyse(item: Item) -> Outcome:
     from postmortem.triage.store_document import pack
 
     with postmortem.open(item.opened) as case:
+        case.plugins, problems = plugins()
+        case.problems.extend(problems)
         analysis = case.analyze()
         last = case.log_end
     # Where it lies for the moment, and how long it took, is no part of the answer.

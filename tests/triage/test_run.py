@@ -252,3 +252,13 @@ def test_twenty_killed_runs(tmp_path: Path, pile: Path) -> None:
     many_logs(pile, 1500)
     delays = [0.5 + 0.11 * number for number in range(20)]
     assert killed_and_finished(tmp_path, pile, delays)
+
+
+def test_a_dump_and_the_console_of_its_machine_are_one_crash(store: Store, pile: Path) -> None:
+    dumps = Path(__file__).parents[2] / "corpus/dumps"
+    for name in ("vmcore.zst", "console.log"):
+        (pile / name).write_bytes((dumps / f"6.12-null-chain.{name}").read_bytes())
+    triage(store, pile)
+    (bucket,) = store.buckets()
+    assert (bucket.cases, bucket.crashes, bucket.function) == (2, 1, "pm_peer_port")
+    assert store.case(bucket.best_case).source == "vmcore"
