@@ -17,6 +17,7 @@ from postmortem.errors import EXIT_OK, UsageError
 if TYPE_CHECKING:
     from postmortem.known.rules import Rule
     from postmortem.model.result import Analysis
+    from postmortem.triage.store import Bucket
 
 EXIT_NOT_KNOWN = 5
 """It was analysed, and no rule knows it."""
@@ -31,6 +32,11 @@ EXIT_NOT_KNOWN = 5
     multiple=True,
     help="Rules of your own: a folder of .yaml files, or one of them (repeatable).",
 )
+@click.option(
+    "--store",
+    metavar="FILE|URL",
+    help="Also the bugs of a triage: known is what it has a bucket of.",
+)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.option(
     "--check",
@@ -39,7 +45,12 @@ EXIT_NOT_KNOWN = 5
 )
 @input_options
 def known(
-    files: tuple[str, ...], rules: tuple[str, ...], as_json: bool, check: bool, **options: Any
+    files: tuple[str, ...],
+    rules: tuple[str, ...],
+    store: str | None,
+    as_json: bool,
+    check: bool,
+    **options: Any,
 ) -> int:
     """Say whether a failure is a known issue, and in which kernel it is fixed.
 
@@ -54,7 +65,8 @@ def known(
     status = supervise(files, None)
     if status is not None:
         return status
-    return _answer(_analysed(files, options), found_rules, as_json)
+    analysis = _analysed(files, options)
+    return _answer(analysis, found_rules, _bucket(analysis, store) if store else None, as_json)
 
 
 def own_rules(paths: Sequence[str]) -> list[Rule]:
@@ -82,13 +94,33 @@ def _analysed(files: Sequence[str], options: dict[str, Any]) -> Analysis:
         return case.analyze()
 
 
-def _answer(analysis: Analysis, rules: list[Rule], as_json: bool) -> int:
+def _bucket(analysis: Analysis, store: str) -> Bucket | None:
+    """The bucket that the failure would go to: none if its kernel has what was said to fix it."""
+    from postmortem.cli.triage_fleet import opened
+    from postmortem.triage.grouping import VERSIONS, usable
+
+    signature = analysis.verdict.signature
+    if signature is None or not usable(signature) or analysis.verdict.is_calm:
+        return None
+    with opened(store) as found:
+        key = getattr(signature, VERSIONS[found.grouping_version()])
+        return found.bucket_of_key(key, analysis.system.release)
+
+
+def _of_bucket(bucket: Bucket) -> str:
+    """One sentence."""
+    crashes = "1 crash" if bucket.crashes == 1 else f"{bucket.crashes} crashes"
+    fixed = f"fixed in {', '.join(bucket.fixed_in)}" if bucket.fixed_in else "not said to be fixed"
+    return f"Known: bucket {bucket.id}: {bucket.shown}, {crashes}; {fixed}"
+
+
+def _answer(analysis: Analysis, rules: list[Rule], bucket: Bucket | None, as_json: bool) -> int:
     from postmortem.known.match import known as held_against
     from postmortem.known.match import sentence
     from postmortem.render.clean import clean
 
     found = held_against(analysis, rules)
-    is_known = any(item.is_known for item in found)
+    is_known = bucket is not None or any(item.is_known for item in found)
     with open_output() as file:
         if as_json:
             from postmortem.render.json import dump
@@ -105,13 +137,17 @@ def _answer(analysis: Analysis, rules: list[Rule], as_json: bool) -> int:
                 }
                 for item in found
             ]
-            dump({"title": analysis.verdict.title, "known": is_known, "rules": listed}, file)
+            same = {} if bucket is None else {"bucket": bucket.id, "fixed_in": bucket.fixed_in}
+            told = {"title": analysis.verdict.title, "known": is_known, "rules": listed}
+            dump({**told, **({"store": same} if same else {})}, file)
         else:
             for item in found:
                 file.write(clean(sentence(item)) + "\n")
                 if item.is_known and item.rule.advice:
                     file.write(clean(f"  {item.rule.advice}") + "\n")
-            if not found:
+            if bucket is not None:
+                file.write(clean(_of_bucket(bucket)) + "\n")
+            if not found and bucket is None:
                 file.write(clean(f"Not known: {analysis.verdict.readable}") + "\n")
     return EXIT_OK if is_known else EXIT_NOT_KNOWN
 

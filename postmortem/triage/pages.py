@@ -33,6 +33,7 @@ from postmortem.triage import schema as t
 from postmortem.triage.folder import Folder
 from postmortem.triage.hosts import hosts
 from postmortem.triage.pictures import drawn_page
+from postmortem.triage.similar import similar
 from postmortem.triage.special import Special, special
 from postmortem.triage.store import Bucket, Store, StoredCase
 
@@ -47,6 +48,9 @@ BUCKET_PAGES = 1000
 CASES = 100
 """Crashes in the table of a bucket."""
 MAX_HOSTS = 1000
+ALIKE = 5
+"""Bugs that are perhaps the same as one."""
+MIN_ALIKE = 0.2
 CASE_PAGES = 4
 """Pages for the cases of a bucket: the best example and the newest."""
 _ID = re.compile(r"[0-9a-z][0-9a-z.]{0,40}")
@@ -184,6 +188,8 @@ class BucketView:
     special: tuple[SpecialRow, ...]
     nothing_special: str
     groups: tuple[Group, ...]
+    alike: tuple[tuple[str, Cell, str], ...]
+    """What is perhaps the same: how alike from 0 to 1, the bug, functions that both have."""
     example: Cell
     cases: tuple[CaseRow, ...]
     cases_aside: str
@@ -424,6 +430,7 @@ class _Site:
             special=tuple(self._special(bucket, tallies)),
             nothing_special=_nothing_special(bucket),
             groups=tuple(self._groups(tallies)),
+            alike=tuple(self._alike(bucket, best)),
             example=Cell(_where(best), _case_href(best.id) if best.id in paged else ""),
             cases=tuple(_case_row(case, paged) for case in cases),
             cases_aside=f"the newest {len(cases)} of {bucket.cases}"
@@ -449,6 +456,12 @@ class _Site:
         for item in found[:3]:
             self._known.setdefault(bucket.id, item.rule.id)
             yield sentence(item)
+
+    def _alike(self, bucket: Bucket, best: StoredCase) -> Iterator[tuple[str, Cell, str]]:
+        for item in similar(self._store, best.terms, but=bucket.id, time=best.time, limit=ALIKE):
+            if item.score >= MIN_ALIKE:
+                other = Cell(item.bucket.shown, self._href(item.bucket, "../"))
+                yield f"{item.score:.2f}", other, ", ".join(item.shared)
 
     def _before_it(self, bucket: Bucket) -> Cell | None:
         if not bucket.successor_of:

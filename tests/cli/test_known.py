@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -98,3 +99,24 @@ def test_mistakes_are_one_sentence(
     first, *rest = capsys.readouterr().err.splitlines()
     assert first.startswith("postmortem: ")
     assert len(rest) <= 1  # try --help
+
+
+def test_a_bug_of_a_triage_is_known_until_its_fix(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = tmp_path / "s.db"
+    older = LOG.replace("6.12", "6.1")
+    assert run(["triage", older, "--store", str(store)]) == 0
+    capsys.readouterr()
+    assert run(["known", LOG, "--store", str(store)]) == 0
+    said = capsys.readouterr().out
+    assert re.fullmatch(r"Known: bucket \w{10}: BUG: .*, 1 crash; not said to be fixed\n", said)
+    bucket = said.split()[2].rstrip(":")
+    assert run(["bucket", "fixed", bucket, "--in", "6.12.200", "--store", str(store)]) == 0
+    capsys.readouterr()
+    assert run(["known", LOG, "--store", str(store), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["store"]["fixed_in"] == ["6.12.200"]
+    assert run(["bucket", "fixed", bucket, "--in", "6.12.100", "--store", str(store)]) == 0
+    assert run(["known", older, "--store", str(store)]) == 0
+    assert run(["known", LOG, "--store", str(store)]) == EXIT_NOT_KNOWN  # it has the fix
+    assert run(["known", LOG, "--store", str(tmp_path / "none.db")]) == 4

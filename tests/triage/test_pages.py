@@ -74,6 +74,21 @@ def test_what_came_back_leads_to_what_was_fixed(store: Store, tmp_path: Path) ->
     assert "came back" in (tmp_path / "index.html").read_text()
 
 
+def test_what_is_perhaps_the_same_is_shown_and_not_joined(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "x.db")
+    words = (("f:acme_poll", 1.0), ("f:acme_work", 0.8))
+    told = [outcome(name, case(name, terms=words)) for name in ("one", "two")]
+    far = outcome("far", case("far", terms=(("f:other", 1.0),)))
+    store.add(store.begin_run([]), [*told, far])
+    write_pages(store, tmp_path / "pages")
+    one = next(bucket for bucket in store.buckets() if bucket.function == "one")
+    text = (tmp_path / "pages" / "bucket" / f"{one.id}.html").read_text()
+    (row,) = re.findall(
+        r'<td class="number">(1\.00)</td><td><a [^>]*>([^<]*)</a></td><td>(.*?)</td>', text
+    )
+    assert row == ("1.00", "kernel BUG in two", "acme_poll, acme_work")
+
+
 def test_hosts_have_a_page(tmp_path: Path) -> None:
     store = Store.open(tmp_path / "x.db")
     told = [
