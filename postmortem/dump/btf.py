@@ -18,10 +18,13 @@ from __future__ import annotations
 import re
 import struct
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import drgn
+
+from postmortem.dump.btf_gaps import Behind
 
 MAGIC = 0xEB9F
 
@@ -45,14 +48,15 @@ _MAX_NAME = 1024
 _MAX_SAME_STRINGS = 16
 """BTF has each string once; this is what a damaged one may have."""
 _POINTER_BYTES = 8
-_MAX_GAPS = 8
+_MAX_GAPS = 400
 """Damaged places behind which types are looked for again."""
-_MAX_GAP = 1 << 11
+_MAX_GAP = 1 << 13
 """Words that one of them may take."""
-_SAMPLED = 1500
+_SAMPLED = 3000
 _MIN_SOUND = 64
 """So many types in a row that make sense are types."""
-_MIN_FUNCTIONS = 8
+_UNUSED = 0x60FF0000
+"""Bits of a type's second word that mean nothing."""
 
 
 class BtfError(LookupError):
@@ -109,10 +113,13 @@ class Btf:
     :param data: The section's bytes.
     :param base: What a split (module) BTF continues: its ids and string
         offsets start where those of the base end.
+    :param holes: what of the bytes is missing, and zero instead.
     :raises BtfError: it is no BTF, or its header contradicts its size.
     """
 
-    def __init__(self, data: bytes, base: Btf | None = None) -> None:
+    def __init__(
+        self, data: bytes, base: Btf | None = None, holes: Sequence[tuple[int, int]] = ()
+    ) -> None:
         self.base = base
         if len(data) < 24:
             raise BtfError("BTF is shorter than its header")
@@ -134,6 +141,8 @@ class Btf:
         self._words = array("I")
         self._words.frombytes(data[header + type_off : types_end])
         self._strings = data[header + str_off : strings_end]
+        start = header + str_off
+        self._holes = [(a - start, b - start) for a, b in holes if b > start]
         self._first_string = base.string_end if base else 0
         self.first_id = base.end_id if base else 1
         self._where = array("I")
@@ -150,16 +159,21 @@ class Btf:
         """Note where each type starts and which names there are, in one pass."""
         broken: list[str] = []
         at = self._index_from(0, broken)
+        lost_in_all = 0
         while at < len(self._words) and len(broken) < _MAX_GAPS:
             resumed = self._resume(at)
             if resumed is None:
                 break
-            at, lost = resumed
             absent = len(self._words)
             self._words.extend((0, 0, 0))  # a type of no kind, for those that were lost
+            if self._where and not any(self._words[at - 3 : at]):
+                self._where[-1] = absent  # its end lies in the hole
+            at, lost = resumed
             self._where.extend([absent] * lost)
-            broken[-1] += f"; {lost} are lost"
+            lost_in_all += lost
             at = self._index_from(at, broken, absent)
+        if lost_in_all:
+            broken[1:] = [f"{lost_in_all} are lost in {len(broken)} places", *broken[1:][-1:]]
         return ". ".join(broken)
 
     def _index_from(self, at: int, broken: list[str], limit: int = 0) -> int:
@@ -187,47 +201,45 @@ class Btf:
         return len(words)
 
     def _resume(self, broken: int) -> tuple[int, int] | None:
-        """Where sound types begin again behind a damaged word, and how many were lost.
-
-        The number is that with which functions refer to prototypes again: ids are nothing
-        but positions.
-        """
+        """Where sound types begin again behind a damaged word, and how many were lost."""
         end = len(self._words)
-        for at in range(broken + 1, min(end, broken + _MAX_GAP)):
-            kinds = self._sound_types(at, end)
-            if kinds is not None:
-                lost = self._lost(kinds, at - broken)
-                return None if lost is None else (at, lost)
+        before = [where for where in self._where[-_SAMPLED:-1] if where < broken]
+        at = broken + 1
+        while at < min(end, broken + _MAX_GAP):
+            starts = self._sound_types(at, end)
+            if starts:
+                behind = Behind(self._words, starts, before, self.end_id, self._bytes_of)
+                lost = behind.lost((at - broken) // 3 + 2)
+                if lost is not None:
+                    return at, lost
+                at = starts[-1]
+            at += 1
         return None
 
-    def _sound_types(self, at: int, end: int) -> list[tuple[int, int]] | None:
-        """Kind and size word of the types from a word on; ``None`` unless all make sense."""
-        words, strings, first = self._words, self._strings, self._first_string
-        found: list[tuple[int, int]] = []
-        while at + 2 < end and len(found) < _SAMPLED:
-            name, info, size = words[at : at + 3]
-            kind = info >> 24 & 0x1F
-            if not INT <= kind <= ENUM64:
-                return None
-            start = name - first
-            if start > 0 and (start >= len(strings) or strings[start - 1]):
-                return None
-            found.append((kind, size))
-            at += 3 + _EXTRA_FIXED.get(kind, 0) + _EXTRA_EACH.get(kind, 0) * (info & 0xFFFF)
-        return found if len(found) >= _MIN_SOUND or at == end else None
+    def _bytes_of(self, type_id: int) -> int | None:
+        try:
+            kind, _, size = self.resolve(type_id)
+        except (BtfError, IndexError):
+            return None
+        return size if kind in _SIZED or kind == PTR else None
 
-    def _lost(self, kinds: list[tuple[int, int]], words: int) -> int | None:
-        """How many types the gap held, by the functions behind it."""
-        first = self.end_id
-        best = (0, -1)
-        for lost in range(words // 3 + 2):
-            base = first + lost
-            targets = [size - base for kind, size in kinds if kind == FUNC and size >= base]
-            inside = [at for at in targets if at < len(kinds)]
-            right = sum(kinds[at][0] == FUNC_PROTO for at in inside)
-            if inside and right * 20 >= len(inside) * 19:
-                best = max(best, (right, lost))
-        return best[1] if best[0] >= _MIN_FUNCTIONS else None
+    def _sound_types(self, at: int, end: int) -> list[int]:
+        """Where the types from a word on begin, up to one that makes no sense; none if few do."""
+        words, strings, first = self._words, self._strings, self._first_string
+        found: list[int] = []
+        while at + 2 < end and len(found) < _SAMPLED:
+            name, info = words[at : at + 2]
+            kind = info >> 24 & 0x1F
+            start = name - first
+            if not INT <= kind <= ENUM64 or info & _UNUSED:
+                break
+            if start > 0 and (start >= len(strings) or strings[start - 1]):
+                break
+            found.append(at)
+            at += 3 + _EXTRA_FIXED.get(kind, 0) + _EXTRA_EACH.get(kind, 0) * (info & 0xFFFF)
+        else:
+            return found if found and at <= end else found[:-1]
+        return found[:-1] if len(found) > _MIN_SOUND else []  # the last one may be cut off
 
     @property
     def string_end(self) -> int:
@@ -256,6 +268,8 @@ class Btf:
         end = self._strings.find(b"\0", start, start + _MAX_NAME)
         if end < 0:
             raise BtfError(f"BTF has no string at {offset}")
+        if any(a <= end and start < b for a, b in self._holes):
+            return f"lost_name_{offset}"  # no cut one: that may be another's
         return self._strings[start:end].decode("utf-8", "replace")
 
     def _name_offsets(self, name: bytes) -> Iterator[int]:
@@ -312,9 +326,8 @@ class Btf:
         return found
 
     def _enums(self) -> Iterator[int]:
-        yield from self._by_name[ENUM].values()
-        yield from self._by_name[ENUM64].values()
-        for type_id in self._repeated:
+        named = (self._by_name[kind].values() for kind in (ENUM, ENUM64))
+        for type_id in chain(*named, self._repeated):  # what is cut off is none any more
             if self.kind(type_id)[0] in (ENUM, ENUM64):
                 yield type_id
 

@@ -145,6 +145,11 @@ def _tables(
         yield told, 0
 
 
+def text_start(vmcoreinfo: Mapping[str, str]) -> int:
+    """Address of ``_stext``, 0 if VMCOREINFO does not say it."""
+    return _line(vmcoreinfo, "_stext")
+
+
 def _line(vmcoreinfo: Mapping[str, str], name: str) -> int:
     try:
         value = int(vmcoreinfo.get(f"SYMBOL({name})", "0"), 16)

@@ -8,6 +8,7 @@ loaded later, is asked first and BTF fills what it lacks; that of modules adds t
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,11 +17,16 @@ from pathlib import Path
 
 import drgn
 
-from postmortem.dump.available import read_available
+from postmortem.dump.available import Available, available
 from postmortem.dump.btf import STRUCT, UNION, Btf, BtfError, BtfTypes
 from postmortem.dump.damage import damage, tolerated
 from postmortem.dump.globals import ANY_MODULE, GlobalVariables, Variable, only_one
-from postmortem.dump.kallsyms import ModuleSymbols, VmlinuxSymbols, vmlinux_symbols
+from postmortem.dump.kallsyms import (
+    ModuleSymbols,
+    VmlinuxSymbols,
+    text_start,
+    vmlinux_symbols,
+)
 from postmortem.dump.stand_ins import register_stand_ins
 from postmortem.dump.without_tables import map_direct
 from postmortem.dump.xarray import idr_entries
@@ -64,13 +70,15 @@ def describe(
     symbols = _find_symbols(prog, vmcoreinfo, problems)
     if symbols is None:
         return Description(False, False, False, 0, tuple(problems))
+    # Only where symbols are missing that of BTF may be one of them.
+    text = text_start(vmcoreinfo) if problems else 0
     prog.register_symbol_finder("kallsyms", symbols, enable_index=0)
     if memory_end and map_direct(prog, memory_end):
         why = "those of the direct map are lost: memory is read by page_offset_base"
         problems.append(Problem("page tables", why))
     unwind = _enable_orc(prog)
     try:
-        types = DumpTypes(prog, symbols, btf)
+        types = DumpTypes(prog, symbols, btf, text)
     except damage() as exc:
         problems.append(Problem("types", f"no BTF in the dump: {exc}"))
         return Description(True, False, unwind, 0, tuple(problems))
@@ -255,16 +263,20 @@ def _add_unwind_range(prog: drgn.Program, module: drgn.Object) -> None:
 class DumpTypes:
     """Type and object finders over the BTF of vmlinux and, when needed, of each module."""
 
-    def __init__(self, prog: drgn.Program, symbols: SymbolFinder, btf: bytes | None = None) -> None:
+    def __init__(
+        self, prog: drgn.Program, symbols: SymbolFinder, btf: bytes | None = None, text: int = 0
+    ) -> None:
         """
         :param btf: what is read instead of the dump's own BTF.
+        :param text: where the search for BTF without a symbol begins; 0 for no search.
         :raises LookupError: the dump has no BTF, or it is damaged at the start.
         :raises drgn.FaultError: its first page is not in the dump.
         """
         self._prog = prog
         self._symbols = symbols
-        data, missing = _read_btf(prog) if btf is None else (btf, 0)
-        self._vmlinux = BtfTypes(prog, Btf(data), self._complete)
+        found = _read_btf(prog, text) if btf is None else Available(btf)
+        data, missing = found.data, found.missing_bytes
+        self._vmlinux = BtfTypes(prog, Btf(data, holes=found.holes), self._complete)
         self.damage = self._vmlinux.btf.damage
         """Why not all types can be had, if so."""
         if missing:
@@ -440,16 +452,42 @@ class DumpTypes:
         return self._vmlinux.btf.find(STRUCT, name) is not None
 
 
-def _read_btf(prog: drgn.Program) -> tuple[bytes, int]:
-    """The section of vmlinux, and how many of its bytes could not be read."""
+def _read_btf(prog: drgn.Program, text: int) -> Available:
+    """The section of vmlinux."""
     if _is_live(prog):
         with suppress(OSError):
-            return _LIVE_BTF.read_bytes(), 0
-    start = prog.symbol("__start_BTF").address
-    size = prog.symbol("__stop_BTF").address - start
+            return Available(_LIVE_BTF.read_bytes())
+    try:
+        start = prog.symbol("__start_BTF").address
+        size = prog.symbol("__stop_BTF").address - start
+    except LookupError:
+        start, size = _find_btf(prog, text)
     if not 0 < size <= _MAX_BTF_BYTES:
         raise BtfError(f"BTF would have {size} bytes")
-    return read_available(prog, start, size)
+    return available(prog, start, size)
+
+
+_HEAD = struct.pack("<HBBII", 0xEB9F, 1, 0, 24, 0)
+"""``struct btf_header`` up to ``type_off``, as every kernel has it."""
+_CHUNK = 1 << 20
+_IMAGE_BYTES = 96 << 20
+_SMALLEST_BTF = 1 << 18
+
+
+def _find_btf(prog: drgn.Program, text: int) -> tuple[int, int]:
+    """Start and size of the section, by its head, where its symbols are missing.
+
+    :raises LookupError: it is nowhere behind the start of the kernel's text.
+    """
+    for start in range(text, text + _IMAGE_BYTES, _CHUNK) if text else ():
+        image = available(prog, start, _CHUNK + 24).data
+        at = image.find(_HEAD)
+        while at >= 0 and len(image) - at >= 24:
+            types, names, length = struct.unpack_from("<III", image, at + len(_HEAD))
+            if types == names and names + length > _SMALLEST_BTF:
+                return start + at, 24 + names + length
+            at = image.find(_HEAD, at + 1)
+    raise LookupError("neither its symbols nor its head are found")
 
 
 class _ModuleBtf:

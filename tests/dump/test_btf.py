@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -360,7 +361,7 @@ def test_drgn_survives_whatever_damaged_types_say() -> None:
 @functools.cache
 def real() -> bytes:
     """The section of a real kernel."""
-    return _read_btf(machine_named("6.12-null-chain").prog)[0]
+    return _read_btf(machine_named("6.12-null-chain").prog, 0).data
 
 
 @pytest.mark.parametrize("at", range(0, 24, 4))
@@ -382,3 +383,31 @@ def test_types_behind_a_damaged_one_keep_their_ids(size: int) -> None:
     assert damaged.end_id == whole.end_id
     last = next(reversed(list(whole.ids(STRUCT))))
     assert (damaged.head(last), damaged.members(last)) == (whole.head(last), whole.members(last))
+
+
+@pytest.mark.parametrize("share", [0.01, 0.05])
+def test_types_around_lost_pages_keep_their_ids(share: float) -> None:
+    """Members of those that remain are of the same types, and no name is cut off."""
+    chance = random.Random(f"{share}")
+    whole, data = Btf(real()), bytearray(real())
+    pages = [at for at in range(0x1000, len(data), 0x1000) if chance.random() < share]
+    for at in pages:
+        data[at : at + 0x1000] = bytes(len(data[at : at + 0x1000]))
+    damaged = Btf(bytes(data), holes=[(at, min(at + 0x1000, len(data))) for at in pages])
+    assert damaged.end_id == whole.end_id
+    assert "are lost in" in damaged.damage
+    same = 0
+    for type_id in list(whole.ids(STRUCT))[::7]:
+        try:
+            found = damaged.head(type_id), damaged.members(type_id)
+        except BtfError:
+            continue
+        true = whole.head(type_id), whole.members(type_id)
+        if found[0][0] == 0:  # lost
+            continue
+        assert found[0][2:] == true[0][2:]
+        assert [m[1:] for m in found[1]] == [m[1:] for m in true[1]]
+        names = zip((m.name for m in found[1]), (m.name for m in true[1]), strict=True)
+        assert all(a == b or (a or "").startswith("lost_name_") for a, b in names)
+        same += 1
+    assert same > 0.8 * len(list(whole.ids(STRUCT))[::7])

@@ -13,7 +13,14 @@ import drgn
 import pytest
 
 from postmortem.dump.core import Core, open_core
-from postmortem.dump.selfdescribe import Description, describe, each_module, module_regions
+from postmortem.dump.selfdescribe import (
+    Description,
+    _find_btf,
+    describe,
+    each_module,
+    module_regions,
+)
+from tests.conftest import machine_named
 from tests.dump import synthetic as s
 
 STEXT = 0xFFFFFFFF81000000
@@ -281,3 +288,12 @@ def test_a_declaration_in_the_dwarf_of_a_module_hides_no_type_of_the_kernel() ->
     prog.register_type_finder("dwarf of a module", of_module, enable_index=0)
     describe(prog, lines)
     assert prog.type("struct list_head").is_complete()
+
+
+def test_btf_is_found_by_its_head_where_its_symbols_are_missing() -> None:
+    prog = machine_named("6.12-null-chain").prog
+    start = prog.symbol("__start_BTF").address
+    size = prog.symbol("__stop_BTF").address - start
+    assert _find_btf(prog, prog.symbol("_stext").address) == (start, size)
+    with pytest.raises(LookupError):
+        _find_btf(prog, 0)

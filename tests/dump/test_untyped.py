@@ -21,10 +21,10 @@ VMCORE = next(DUMPS.glob("6.12-null-chain.vmcore*"))
 def btf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The types of that kernel in a file, as a machine that runs it has them in /sys."""
     with postmortem.open(VMCORE) as case:
-        data, missing = selfdescribe._read_btf(case.prog)
-    assert missing == 0
+        found = selfdescribe._read_btf(case.prog, 0)
+    assert not found.holes
     file = tmp_path_factory.mktemp("btf") / "vmlinux.btf"
-    file.write_bytes(data)
+    file.write_bytes(found.data)
     return file
 
 
@@ -32,7 +32,7 @@ def btf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def without_btf(btf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel is one that was built without CONFIG_DEBUG_INFO_BTF."""
 
-    def absent(prog: object) -> tuple[bytes, int]:
+    def absent(prog: object, text: int) -> None:
         raise LookupError("could not find symbol with name '__start_BTF'")
 
     monkeypatch.setattr(selfdescribe, "_read_btf", absent)
