@@ -252,6 +252,7 @@ def listen(
             if time.monotonic() - ticked >= tick_seconds:
                 ticked = time.monotonic()
                 listener.tick(ticked)
+        _drain(source, listener)  # what came before the end is kept
     listener.close()
 
 
