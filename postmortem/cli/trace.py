@@ -164,6 +164,12 @@ def _holds(trace: Trace) -> bool:
 def _nothing(arrays: list[TraceArray], snapshot: bool) -> str:
     if snapshot:
         return "the snapshot of ftrace is empty"
+    taken = sum(one.taken() for one in arrays)
+    if taken:
+        return (
+            f"the buffer is empty: all {taken} entries were taken out of it, as trace_pipe, SysRq z"
+            " and ftrace_dump_on_oops do; what the latter two print is in the log"
+        )
     if len(arrays) == 1 and arrays[0].name:
         return f"nothing is recorded in the instance {arrays[0].name}"
     return "ftrace had recorded nothing when the machine died"

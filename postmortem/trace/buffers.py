@@ -342,6 +342,14 @@ class TraceArray:
         found = readable(lambda: integer(self.main.obj.buffer.record_disabled))
         return found == 0
 
+    def taken(self) -> int:
+        """How many entries somebody has read and so taken out of the buffer."""
+        return sum(
+            stats.read
+            for cpu in self.main.cpus
+            if (stats := readable(lambda cpu=cpu: cpu.stats)) is not None  # type: ignore[misc]
+        )
+
     def entries(self) -> int:
         """How many entries all CPUs hold; 0 if that can't be read."""
         return sum(
