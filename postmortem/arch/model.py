@@ -81,6 +81,8 @@ class Arch:
     """Whether the processor accepts a value as an address at all."""
     return_on_stack: bool = False
     """A call pushes its return address; elsewhere a register has it."""
+    kgdb_registers: tuple[tuple[str, int], ...] = ()
+    """``dbg_reg_def[]``: KDB's names of registers, in its order, with the digits of each."""
     page_bits: tuple[tuple[int, str], ...] = ()
     """Bits of a page table entry and their names; empty where they are not known here."""
     page_frame: int = 0

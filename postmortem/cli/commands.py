@@ -224,6 +224,7 @@ def decode(file: str, arch: str | None, as_json: bool) -> int:
 @click.option("--no-modules", "--no_modules", is_flag=True,
               help="As crash's: nothing of modules is read ahead in any case.")  # fmt: skip
 @click.option("--no-scroll", "--no_scroll", is_flag=True, help="No pager.")
+@click.option("--kdb", is_flag=True, help="With KDB's prompt and commands (docs/kdb.md).")
 @input_options
 @click.pass_context
 def shell(
@@ -238,6 +239,7 @@ def shell(
     modules: Path | None,
     no_modules: bool,
     no_scroll: bool,
+    kdb: bool,
     **options: Any,
 ) -> int:
     """A crash-style shell: crash's commands, the diagnosis, Python (docs/shell.md).
@@ -248,7 +250,7 @@ def shell(
 
     if modules is not None:
         options["debug_dirs"] = (*options.get("debug_dirs", ()), modules)
-    how = Start(tuple(lines), script, silent, crashrc, minimal, scroll=not no_scroll)
+    how = Start(tuple(lines), script, silent, crashrc, minimal, scroll=not no_scroll, kdb=kdb)
     with _opened(ctx, files, options) as case:
         return start(case, how)
 

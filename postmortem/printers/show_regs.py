@@ -74,6 +74,11 @@ def show_all_cpus(prog: drgn.Program) -> Iterator[Line]:
             yield Line(f"Sending NMI from CPU {number} to CPUs {others}:", INFO)
 
 
+def stack_info(prog: drgn.Program, cpu: Cpu) -> Iterator[str]:
+    """What ``dump_stack()`` prints above the trace: who runs where, on which hardware."""
+    return _RegsPrinter(prog).head(cpu)
+
+
 def _asking(prog: drgn.Program, known: Mapping[int, Cpu]) -> int:
     """The CPU that would have asked: the one that panicked, or the first."""
     found = readable(lambda: panic_cpu(prog))

@@ -52,9 +52,8 @@ def interact(session: Session, *, rc: bool = True) -> None:
         run_rc(session)
     release = clean(session.case.system.release or "unknown kernel")
     while True:
-        pid = session.context_pid()
         try:
-            text = prompt.prompt(f"{release}{'' if pid is None else f' {pid}'}> ")
+            text = prompt.prompt(_prompt(session, release))
         except KeyboardInterrupt:
             continue
         except EOFError:
@@ -65,6 +64,13 @@ def interact(session: Session, *, rc: bool = True) -> None:
             return
         except ReaderLeft:  # left the pager early
             continue
+
+
+def _prompt(session: Session, release: str) -> str:
+    if session.kdb is not None:
+        return clean(session.kdb.prompt)
+    pid = session.context_pid()
+    return f"{release}{'' if pid is None else f' {pid}'}> "
 
 
 def _screen(session: Session) -> contextlib.AbstractContextManager[IO[str]]:

@@ -26,6 +26,7 @@ from postmortem.shell.line import Line, expand, is_comment, parse
 if TYPE_CHECKING:
     from postmortem.case import Case
     from postmortem.shell.command import Command
+    from postmortem.shell.kdb import Kdb
 
 Screen = Callable[[], contextlib.AbstractContextManager[IO[str]]]
 
@@ -75,6 +76,8 @@ class Session:
     """Lines that ended in an error."""
     minimal: bool = False
     """Only :data:`MINIMAL` is there: what wants no types of the kernel's."""
+    kdb: Kdb | None = None
+    """While it is entered lines are KDB's."""
     _nested: int = 0
 
     @property
@@ -111,9 +114,12 @@ class Session:
 
         :raises Exit: the line was ``exit``.
         """
-        if is_comment(text):
+        if is_comment(text) and self.kdb is None:
             return True
         try:
+            if self.kdb is not None:
+                self._in_kdb(self.kdb, text.strip())
+                return True
             text = self._recalled(text.strip())
             self.history.append(text)
             if text.startswith("!"):
@@ -142,6 +148,19 @@ class Session:
             self._complain(f"{type(exc).__name__}: {_told(exc)}")
             return self._count(1)
         return True
+
+    def _in_kdb(self, kdb: Kdb, text: str) -> None:
+        if text in ("exit", "quit", "q"):
+            if kdb.only:
+                raise Exit
+            self.kdb = None
+            return
+        with self.screen() as out:
+            before, self.out = self.out, out
+            try:
+                kdb.run(text)
+            finally:
+                self.out = before
 
     def run_script(self, file: Path) -> None:
         """Run a file of lines, as ``crash -i`` does.

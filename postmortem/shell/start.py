@@ -24,6 +24,8 @@ class Start:
     minimal: bool = False
     """Only commands that want no types of the kernel's."""
     scroll: bool = True
+    kdb: bool = False
+    """KDB's commands instead of crash's."""
 
 
 def start(case: Case, how: Start) -> int:
@@ -44,6 +46,10 @@ def start(case: Case, how: Start) -> int:
     session = Session(case, minimal=how.minimal)
     if not how.minimal:
         _settle(session, scroll=how.scroll)
+    if how.kdb:
+        from postmortem.shell.kdb import Kdb
+
+        session.kdb = Kdb(session, only=True)
     try:
         if how.script is not None:
             session.run_script(Path(how.script))
@@ -64,11 +70,18 @@ def _read(session: Session, how: Start) -> None:
     from postmortem.shell.prompt import interact
 
     if not how.silent and how.script is None:
-        if not how.minimal:
-            session.run("sys")
-        session.history.clear()
-        print("\nanalyze says what broke; help lists the commands\n")
+        if session.kdb is not None:
+            print(session.kdb.entering())
+        else:
+            _greet(session, minimal=how.minimal)
     interact(session, rc=how.rc)
+
+
+def _greet(session: Session, *, minimal: bool) -> None:
+    if not minimal:
+        session.run("sys")
+    session.history.clear()
+    print("\nanalyze says what broke; help lists the commands\n")
 
 
 def _at_terminal() -> bool:

@@ -147,3 +147,20 @@ def extend(session: Session) -> None:
     """List the plugins that are commands here; postmortem --plugin FILE adds yours."""
     for item in session.case.plugins:
         session.out.write(f"{clean(item.name):<12} {clean(item.summary)}  ({clean(item.origin)})\n")
+
+
+@command("kdb", "shell", raw=True)
+@click.argument("line", required=False, default="")
+def kdb(session: Session, line: str) -> None:
+    """Enter KDB: its prompt, commands and output (docs/kdb.md); exit leaves it.
+
+    With a LINE that alone is run: kdb btp 1
+    """
+    from postmortem.shell.kdb import Kdb
+
+    entered = Kdb(session)
+    if line:
+        entered.run(line)
+        return
+    session.out.write(entered.entering())
+    session.kdb = entered
