@@ -134,6 +134,14 @@ def kallsyms_lines(prog: drgn.Program) -> Iterator[str]:
                 yield f"{symbol.address:016x} t {symbol.name}\t[{module}]\n"
 
 
+def lettered_symbols(prog: drgn.Program) -> list[tuple[int, str, str]]:
+    """Address, kind (a letter, as ``nm`` has it) and name of the kernel's own symbols, by
+    address; none if its table is not known.
+    """
+    types = prog.cache.get(_CACHE)
+    return types.lettered_symbols() if isinstance(types, DumpTypes) else []
+
+
 def symbols_of_module(prog: drgn.Program, name: str) -> list[drgn.Symbol]:
     """All symbols of a loaded module."""
     types = prog.cache.get(_CACHE)
@@ -318,6 +326,13 @@ class DumpTypes:
         # The first character of each is its kind.
         names = {text[1:] for _, text in self._symbols.table.names()}
         return sorted(name for name in names if name.isidentifier())
+
+    def lettered_symbols(self) -> list[tuple[int, str, str]]:
+        """See :func:`lettered_symbols`."""
+        if not isinstance(self._symbols, VmlinuxSymbols):
+            return []
+        table = self._symbols.table
+        return sorted((table.address(index), text[:1], text[1:]) for index, text in table.names())
 
     def names_of_structs(self) -> list[str]:
         """Structs and unions of the kernel proper."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from postmortem.kernel.tasks.stacks import Symbolizer
 from postmortem.render.clean import clean
 from postmortem.shell import crash, structured
 from postmortem.shell.command import PASSED_ON, command
+from postmortem.shell.commands.values import address_of
 
 if TYPE_CHECKING:
     from postmortem.shell.session import Session
@@ -108,17 +110,78 @@ def _call_table(prog: drgn.Program) -> Iterator[tuple[int, str]]:
 @command("sym", "values", settings=PASSED_ON)
 @click.option("-m", "module", metavar="MODULE", help="All symbols of a module.")
 @click.option("-M", "modules", is_flag=True, help="All symbols of all modules.")
-@click.argument("rest", nargs=-1, type=click.UNPROCESSED)
-def sym(session: Session, module: str | None, modules: bool, rest: tuple[str, ...]) -> Any:
-    """Find a symbol by name or address; -l lists all, -q TEXT those that contain it."""
-    if module is None and not modules:
-        return crash.run(session.prog, "sym", " ".join(rest), session.out)
+@click.option("-l", "listed", is_flag=True, help="All symbols of the kernel and its modules.")
+@click.option("-q", "query", metavar="TEXT", help="Those that contain TEXT.")
+@click.option("-p", "previous", is_flag=True, help="With the one before it.")
+@click.option("-n", "following", is_flag=True, help="With the one behind it.")
+@click.argument("rest", nargs=-1)
+def sym(
+    session: Session,
+    module: str | None,
+    modules: bool,
+    listed: bool,
+    query: str | None,
+    previous: bool,
+    following: bool,
+    rest: tuple[str, ...],
+) -> Any:
+    """Find symbols by name or address; the letter says what it is, as nm does (T: code)."""
     loaded = [item.name for item in session.case.system.modules]
     if module is not None and module not in loaded:
         raise UsageError(f"sym -m: no module {module!r} is loaded")
-    for name in [module] if module is not None else loaded:
-        _module_symbols(session, name)
+    if module is not None or modules:
+        for name in [module] if module is not None else loaded:
+            _module_symbols(session, name)
+        return None
+    if not (rest or listed or query is not None):
+        raise UsageError("sym NAME or ADDRESS; -l lists all, -q TEXT those that contain it")
+    if listed or query is not None:
+        _listed(session, query or "", loaded)
+        return None
+    for word in rest:
+        _symbol_of(session, word, before=previous, behind=following)
     return None
+
+
+def _listed(session: Session, text: str, modules: list[str]) -> None:
+    from postmortem.dump.selfdescribe import lettered_symbols, symbols_of_module
+
+    for address, letter, name in lettered_symbols(session.prog):
+        if text in name:
+            session.out.write(clean(f"{address:x} ({letter}) {name}") + "\n")
+    for module in modules:
+        for symbol in sorted(symbols_of_module(session.prog, module), key=lambda s: s.address):
+            if text in symbol.name:
+                session.out.write(clean(f"{symbol.address:x} {symbol.name} [{module}]") + "\n")
+
+
+def _symbol_of(session: Session, word: str, *, before: bool, behind: bool) -> None:
+    """One symbol by name or address, perhaps with its neighbours."""
+    from postmortem.dump.selfdescribe import lettered_symbols
+
+    table = lettered_symbols(session.prog)
+    named = [at for at, (_, _, name) in enumerate(table) if name == word]
+    if not table or not named:
+        # A module's, or an address.
+        crash.run(session.prog, "sym", word, session.out)
+        if not (before or behind) or not table:
+            return
+        address = address_of(session.prog, word)
+        named = [max(0, bisect.bisect_right(table, (address, "~", "")) - 1)]
+        chosen = [named[0] + 1] if behind else [named[0] - 1] if before else []
+    else:
+        chosen = [n + step for n in named for step in (-1, 0, 1)
+                  if not step or (step < 0 and before) or (step > 0 and behind)]  # fmt: skip
+    dump = session.case.dump
+    for number in chosen:
+        if not 0 <= number < len(table):
+            continue
+        address, letter, name = table[number]
+        line = f"{address:x} ({letter}) {name}"
+        for place in dump.lines_at(address, is_return_address=False) if dump else ():
+            line += f" {place.file}: {place.line}"
+            break
+        session.out.write(clean(line) + "\n")
 
 
 def _module_symbols(session: Session, name: str) -> None:

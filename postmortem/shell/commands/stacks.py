@@ -276,6 +276,10 @@ def _words(session: Session, task: drgn.Object, *, whole: bool, raw: bool) -> No
     data = prog.read(start, low + size - start)
     words = struct.unpack(f"<{len(data) // 8}Q", data[: len(data) // 8 * 8])
     session.out.write(crash.said(prog, "bt", str(task.pid.value_())).split("\n", 1)[0] + "\n")
+    if not (raw or whole) and words:
+        symbol = Symbolizer.of(prog).symbol(words[0])
+        if symbol is not None:
+            session.out.write(clean(f"{'START: ':>21}{symbol.function} at {words[0]:x}") + "\n")
     for line in (_raw if raw else _text)(start, words, prog):
         session.out.write(clean(line) + "\n")
 
