@@ -54,17 +54,17 @@ def answers(command: list[str], lines: list[str]) -> tuple[dict[int, Said], floa
         done = subprocess.run([*command, "-i", str(script)], stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                               timeout=SECONDS, check=False)  # fmt: skip
-    texts: dict[int, str] = {}
+    texts: dict[int, list[str]] = {}
     starts: list[tuple[int, float]] = []
     for line in done.stdout.decode(errors="replace").splitlines(keepends=True):
         head, mark, rest = line.partition(_MARK)
         number = starts[-1][0] if starts else 0
-        texts[number] = texts.get(number, "") + (head if mark else line)
+        texts.setdefault(number, []).append(head if mark else line)
         if mark:
             words = rest.split()
             starts.append((int(words[0]), float(words[1])))
     found = {
-        number: Said(texts.get(number, ""), end - begin)
+        number: Said("".join(texts.get(number, ())), end - begin)
         for (number, begin), (_, end) in pairwise(starts)
     }
     return found, _children_seconds() - before

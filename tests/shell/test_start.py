@@ -8,6 +8,9 @@ import pytest
 from postmortem.cli.root import run as main
 from tests.conftest import machine_named
 
+SCRIPTS = Path(__file__).with_name("scripts")
+"""What guides to crash(8) let their readers run, in words of our own."""
+
 
 @pytest.fixture
 def dump() -> str:
@@ -51,3 +54,13 @@ def test_a_machine_that_did_not_panic_has_a_context(capsys: pytest.CaptureFixtur
     healthy = str(machine_named("7.2-healthy-idle").path)
     assert main(["shell", healthy, "-c", "set"]) == 0
     assert "CPU: 0" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("script", sorted(SCRIPTS.glob("*.crash")), ids=lambda path: path.stem)
+def test_scripts_of_crash_s_users_run_unchanged(
+    dump: str, script: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["shell", dump, "-i", str(script)]) == 0
+    captured = capfd.readouterr()
+    assert captured.err == ""
+    assert len(captured.out.splitlines()) > 60
