@@ -93,8 +93,6 @@ class _Conversion(NamedTuple):
     """For a string."""
     unknown: str
     number: str
-    zero: str
-    """For 0, before which C writes no 0x."""
     mask: int
     """Of an unsigned number, 0 for others."""
     character: bool
@@ -114,7 +112,6 @@ def _conversion(spec: str) -> _Conversion | None:
         text=f"%{plain}{width}{precision if kind == 's' else ''}s",
         unknown=f"%{plain}{width}s" % UNKNOWN,
         number=f"%{flags}{width}{precision if kind != 'c' else ''}{number}",
-        zero=f"%{flags.replace('#', '')}{width}{precision if kind != 'c' else ''}{number}",
         mask=(1 << _BITS.get(found["size"], 64)) - 1 if kind in "uoxX" else 0,
         character=kind == "c",
     )
@@ -136,7 +133,7 @@ def converted(spec: str, value: Value) -> str:
         value &= how.mask
     if how.character:
         return how.number % chr(value & 0xFF)
-    return (how.number if value else how.zero) % value
+    return how.number % value
 
 
 def _plain(text: str) -> str:

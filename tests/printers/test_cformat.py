@@ -13,7 +13,7 @@ from postmortem.printers.cformat import converted, filled, parsed, printf
         ("%-5lu", 7, "7    "),
         ("%5d", -7, "   -7"),
         ("%08lx", 0x4000, "00004000"),
-        ("%#lx", 0, "0"),  # C writes no 0x before a zero
+        ("%#lx", 0, "0x0"),  # unlike C: "index:0x0" in a dumped page
         ("%#x", 255, "0xff"),
         ("%lu", -1, "18446744073709551615"),
         ("%u", -1, "4294967295"),
