@@ -68,6 +68,8 @@ KERNELS = {
         # PREEMPT_RT, with all drivers.
         Kernel("6.12rt", "bookworm", "linux-image-6.12-rt-amd64"),
         Kernel("6.12-arm64", "bookworm", "linux-image-6.12-arm64", "aarch64"),
+        # Not fetched but built, with what no kernel of Debian's has: corpus/own_kernel.py.
+        Kernel("6.12own", "bookworm", "linux-source-6.12"),
     )
 }
 
@@ -194,6 +196,10 @@ class Apt:
 
 def fetch(kernel: Kernel, cache: Path, refresh: bool = False) -> Tree:
     """Give the unpacked *kernel*; fetch it when it is not there or *refresh* is wanted."""
+    if kernel.package.startswith("linux-source-"):
+        from corpus import own_kernel
+
+        return own_kernel.fetch(kernel, cache, refresh)
     kernels = cache / "kernels"
     known = kernels / kernel.name
     if known.exists() and not refresh:
