@@ -9,6 +9,7 @@
 # make exam      analyse all captures, compare with the truth about each
 # make live      boot a guest and analyse its /proc/kcore inside it
 # make sysrq-oracle  press SysRq keys in guests, compare with what we print of their dumps
+# make own-kernel  build a kernel with KDB, lockdep and the latency tracers
 # make trace-oracle  trace guests, compare with what we print of their dumps (wants trace-cmd)
 # make drgn-tests  drgn's own tests of a kernel, in a guest, on our program
 # make fuzz      feed the log half with mutated input
@@ -37,7 +38,7 @@ export POSTMORTEM_CACHE
 bin := $(VENV)/bin
 pip := $(bin)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-slow test-captures test-pages wheelhouse lint captures exam live sysrq-oracle trace-oracle drgn-tests fuzz fuzz-dump mutation bench clean
+.PHONY: demo test test-slow test-captures test-pages wheelhouse lint captures exam live sysrq-oracle trace-oracle own-kernel drgn-tests fuzz fuzz-dump mutation bench clean
 
 demo: $(VENV)/.installed
 	$(bin)/postmortem analyze $(DEMO)
@@ -85,11 +86,15 @@ live: $(VENV)/.installed-dev
 sysrq-oracle: $(VENV)/.installed-dev
 	$(bin)/python -m corpus.capture --only sysrq-rest --only sysrq-crowd --only sysrq-nodes
 	$(bin)/python -m corpus.sysrq_oracle
+	$(bin)/python -m corpus.memory_oracle
 
 trace-oracle: $(VENV)/.installed-dev
 	$(bin)/python -m corpus.capture --only 'trace-*'
 	$(bin)/python -m corpus.trace_oracle --dat
-	$(bin)/python -m corpus.memory_oracle
+
+# With KDB, lockdep and the latency tracers; wants flex, bison, bc, libelf-dev and some minutes.
+own-kernel: $(VENV)/.installed-dev
+	$(bin)/python -m corpus.own_kernel
 
 # drgn's source package from PyPI has the tests. DRGN_TESTS=helpers.test_mm runs some.
 DRGN_TESTS ?=
