@@ -147,7 +147,8 @@ def _panic_cpu(ctx: Context) -> int | None:
 
 
 def _untold(ctx: Context, unseen: list[str], traces: list[str]) -> Verdict:
-    unseen = list(dict.fromkeys(unseen))
+    # The log first: what was said of the failure stands there, if anywhere.
+    unseen = sorted(dict.fromkeys(unseen), key=lambda said: not said.startswith("log: "))
     text = "Nothing that was read tells of a failure, but that does not mean that there was none."
     if unseen:
         text += f" Not seen: {'; '.join(unseen[:_MAX_SAID])}."

@@ -11,6 +11,8 @@ from postmortem.kernel.tasks.tasks import all_tasks
 from postmortem.model.findings import TaskRef
 
 _MAX_CACHES = 4096
+_MAX_ORDER = 10
+"""MAX_PAGE_ORDER of x86-64: the buddy allocator has no larger pieces."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,9 @@ def slab_caches(prog: drgn.Program) -> list[SlabCache]:
         if number >= _MAX_CACHES:
             break
         try:
+            order = int(slab_cache_order(cache))
+            if order > _MAX_ORDER:
+                raise LookupError(f"a slab would have 2 to the power of {order} pages")
             slabs = objects = 0
             for node in _nodes(cache):
                 slabs += node.nr_slabs.counter.value_()
@@ -117,7 +122,7 @@ def slab_caches(prog: drgn.Program) -> list[SlabCache]:
                     object_size=int(cache.object_size.value_()),
                     slots=int(objects),
                     slabs=int(slabs),
-                    bytes=int(slabs * (page << int(slab_cache_order(cache)))),
+                    bytes=int(slabs * (page << order)),
                 )
             )
         except damage():

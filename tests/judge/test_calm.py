@@ -94,3 +94,10 @@ def test_a_dump_that_a_crash_kernel_made_is_of_a_crash() -> None:
     found = calm(given)
     assert found.title == "the cause can't be told from this file"
     assert "crash kernel" in found.summary
+
+
+def test_a_hole_in_the_log_is_said_before_what_else_was_not_seen() -> None:
+    ctx = Context.given(WHOLE)
+    for what in ("tasks", "CPUs", "crashed CPU", "who waits for whom", "worker pools", "log"):
+        ctx.problem(what, f"of {what} something is missing")
+    assert "of log something is missing" in calm(ctx).summary
