@@ -268,7 +268,7 @@ class Btf:
         end = self._strings.find(b"\0", start, start + _MAX_NAME)
         if end < 0:
             raise BtfError(f"BTF has no string at {offset}")
-        if any(a <= end and start < b for a, b in self._holes):
+        if self._holes and any(a <= end and start < b for a, b in self._holes):
             return f"lost_name_{offset}"  # no cut one: that may be another's
         return self._strings[start:end].decode("utf-8", "replace")
 
