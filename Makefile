@@ -68,7 +68,7 @@ test-captures: $(VENV)/.installed-dev
 
 # Triages that are killed, on a real PostgreSQL, on a Dask cluster of several processes.
 test-slow: $(VENV)/.installed-dev
-	$(pip) install -e '.[postgresql,dask,remote,s3]' 'moto[server]>=5'
+	$(pip) install -e '.[postgresql,dask,remote,s3]' 'aiobotocore[boto3]' 'moto[s3]>=5' flask flask-cors
 	$(bin)/python -m pytest -m slow -rs -n 0
 
 # Reports in headless Chromium, judged by axe-core. No part of the dev extra: 120 MB of them.

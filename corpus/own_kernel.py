@@ -6,7 +6,9 @@ for them; all else is as ``make tinyconfig`` leaves it, so that two CPUs build i
 minutes. It is built on request only:
 
     python -m corpus.own_kernel            # prints where it is
-    python -m corpus.capture --kernel 6.12own --only sysrq-rest
+
+After that ``6.12own`` may stand among the kernels of a scenario. It was tried so with
+sysrq-rest: the guest boots, its dump is read without its vmlinux.
 
 Built once for each content of the configuration and version of the source: their digest
 is in the release.
