@@ -37,8 +37,8 @@ from corpus.scenarios import Scenario, load
 SITE = "site"
 DISK_MIB = 512
 MEMORY_MIB = 512
-# Python is some twenty times slower under TCG.
-SECONDS = 240
+# Python is some twenty times slower under TCG: 25 s on an idle machine.
+SECONDS = 180
 
 SCRIPT = """
 mount -t ext4 -o ro /dev/vda /mnt
@@ -205,7 +205,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     scenario = load()["soft-oops" if options.fault else "healthy-idle"]
     try:
         tree = fetch(KERNELS[options.kernel], cache)
-        status, answer, machine = analyze(tree, scenario, cache)
+        try:
+            status, answer, machine = analyze(tree, scenario, cache)
+        except GuestError as error:
+            # An emulated machine stops by itself now and then, as those of the exam do.
+            print(f"live: {error}; booted once more", file=sys.stderr)
+            status, answer, machine = analyze(tree, scenario, cache)
     except (FetchError, GuestError, truth.TruthError, subprocess.SubprocessError) as error:
         print(f"live: {error}", file=sys.stderr)
         return 1
