@@ -44,7 +44,7 @@ _NS = {"ns": 1, "us": 1000, "ms": 1_000_000, "s": 1_000_000_000, None: 1_000_000
 @click.option("--json", "as_json", is_flag=True, help="One JSON document a line, one an event.")
 @click.option(
     "-o", "--output", metavar="FILE", type=FILE,
-    help="Write to FILE: NAME.dat for trace-cmd and kernelshark, NAME.json for Perfetto, or text.",
+    help="Write to FILE: NAME.dat for trace-cmd, NAME.json in Chrome's trace format, or text.",
 )  # fmt: skip
 @click.option(
     "--dat-version",

@@ -1,6 +1,6 @@
 """A trace for other programs: one JSON document a line, or the format of chrome://tracing.
 
-Perfetto and Chromium open the latter; each event of the buffer is one of theirs.
+Each event of the buffer is one of the latter's; it was opened in no viewer yet.
 """
 
 from __future__ import annotations

@@ -96,11 +96,11 @@ def print_summary(
 def print_unsorted(totals: Totals, file: IO[str]) -> None:
     """Where to look for what is in no bucket."""
     for count, what, option in (
-        (totals.unsorted, "cases that nothing tells apart", "--unsorted"),
-        (totals.failed, "inputs were not analysed", "--failed"),
+        (totals.unsorted, ("case in no bucket", "cases that nothing tells apart"), "--unsorted"),
+        (totals.failed, ("input was not analysed", "inputs were not analysed"), "--failed"),
     ):
         if count:
-            file.write(f"\n{count} {what}: postmortem triage list {option}\n")
+            file.write(f"\n{count} {what[count > 1]}: postmortem triage list {option}\n")
 
 
 def _many(count: int, what: str) -> str:
