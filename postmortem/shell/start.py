@@ -49,7 +49,7 @@ def start(case: Case, how: Start) -> int:
     if how.kdb:
         from postmortem.shell.kdb import Kdb
 
-        session.kdb = Kdb(session, only=True)
+        session.kdb = Kdb(session=session, only=True)
     try:
         if how.script is not None:
             session.run_script(Path(how.script))

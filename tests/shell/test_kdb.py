@@ -110,7 +110,7 @@ def test_mistakes_are_one_line(shell: Shell, line: str) -> None:
 
 
 def test_lines_are_filtered(shell: Shell, quiet: io.StringIO) -> None:
-    kdb = Kdb(shell.session)
+    kdb = Kdb(session=shell.session)
     shell.session.out, before = quiet, shell.session.out
     try:
         kdb.run('help | grep "^md "')
@@ -145,7 +145,7 @@ def test_memory_of_the_machine(shell: Shell) -> None:
 
 
 def test_an_empty_line_goes_on(shell: Shell) -> None:
-    kdb = Kdb(shell.session)
+    kdb = Kdb(session=shell.session)
     shell.session.kdb = kdb
     try:
         first = shell.says("md linux_banner 1").split()[0]
@@ -157,7 +157,7 @@ def test_an_empty_line_goes_on(shell: Shell) -> None:
 
 
 def test_what_is_set_counts(shell: Shell) -> None:
-    kdb = Kdb(shell.session)
+    kdb = Kdb(session=shell.session)
     kdb.run("set MDCOUNT=1")
     assert kdb.env["MDCOUNT"] == "1"
     with pytest.raises(UsageError):

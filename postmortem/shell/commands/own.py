@@ -158,7 +158,7 @@ def kdb(session: Session, line: str) -> None:
     """
     from postmortem.shell.kdb import Kdb
 
-    entered = Kdb(session)
+    entered = Kdb(session=session)
     if line:
         entered.run(line)
         return
