@@ -27,6 +27,7 @@ from corpus.kernels import default_cache
 from postmortem.case import Case
 from postmortem.trace.buffers import TraceArray, trace_arrays
 from postmortem.trace.events import Event, events
+from postmortem.trace.files import FILES, OF_INSTANCES, file_lines
 from postmortem.trace.formats import event_formats
 from postmortem.trace.stats import stats_lines
 from postmortem.trace.text import Trace
@@ -78,6 +79,23 @@ def compare(case: Case, files: dict[str, list[str]]) -> Iterator[Compared]:
             yield _compared("snapshot", snapshot, Trace(case.prog, array, array.snapshot).lines())
     if files.get("formats"):
         yield _formats(case, files["formats"])
+    yield from _other_files(case, files)
+
+
+def _other_files(case: Case, files: dict[str, list[str]]) -> Iterator[Compared]:
+    """What ``postmortem trace --file`` prints."""
+    for name in FILES:
+        theirs = files.get(name.replace("/", "_"))
+        if theirs:
+            yield _compared(name, theirs, file_lines(case.prog, name))
+    for name in files:
+        if re.fullmatch(r"function\d+", name):
+            yield _compared(name, files[name], file_lines(case.prog, f"trace_stat/{name}"))
+    for array in trace_arrays(case.prog):
+        for name in OF_INSTANCES:
+            told = files.get(f"{name}_{array.name}" if array.name else name)
+            if told:
+                yield _compared(f"{name} {array.name}", told, file_lines(case.prog, name, array))
 
 
 def _compared(

@@ -18,11 +18,13 @@ extern const struct pm_fault pm_lockup_faults[];
 extern const struct pm_fault pm_realtime_faults[];
 extern const struct pm_fault pm_nested_faults[];
 extern const struct pm_fault pm_tails_faults[];
+extern const struct pm_fault pm_probe_faults[];
 
 static const struct pm_fault *const families[] = {
 	pm_memory_faults, pm_slab_faults, pm_control_faults,
 	pm_context_faults, pm_task_faults, pm_lock_faults,
 	pm_lockup_faults, pm_realtime_faults, pm_nested_faults, pm_tails_faults,
+	pm_probe_faults,
 };
 
 static const struct pm_fault *pm_fault_find(const char *name)

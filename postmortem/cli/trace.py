@@ -41,6 +41,11 @@ _NS = {"ns": 1, "us": 1000, "ms": 1_000_000, "s": 1_000_000_000, None: 1_000_000
 @click.option("--latency", is_flag=True, help="In the format of the latency tracers.")
 @click.option("--no-header", is_flag=True, help="Without the lines of # before the events.")
 @click.option("--stats", is_flag=True, help="What the buffers counted: entries, overruns, lost.")
+@click.option("--calls", is_flag=True, help="Traced calls that had not returned, with their time.")
+@click.option(
+    "--file", "name", metavar="NAME",
+    help="A file of tracefs: stack_trace, trace_stat, kprobes/list ...",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON document a line, one an event.")
 @click.option(
     "-o", "--output", metavar="FILE", type=FILE,
@@ -63,6 +68,8 @@ def trace(
     latency: bool,
     no_header: bool,
     stats: bool,
+    calls: bool,
+    name: str | None,
     as_json: bool,
     output: str | None,
     dat_version: str,
@@ -80,6 +87,8 @@ def trace(
     if status is not None:
         return status
     with postmortem.open(files, debuginfod=False) as case:
+        if calls or name is not None:
+            return _other(case.prog, name, instance, pids, output)
         arrays = _arrays(case.prog, instance, everything=stats or _is_dat(output))
         if stats:
             from postmortem.trace.stats import stats_lines
@@ -111,6 +120,42 @@ def trace(
     for problem in dict.fromkeys(problems):
         complain(problem)
     return EXIT_LIMITED if problems else EXIT_OK
+
+
+def _other(
+    prog: drgn.Program,
+    name: str | None,
+    instance: str | None,
+    pids: tuple[int, ...],
+    output: str | None,
+) -> int:
+    """What is no buffer: a file of tracefs, or the calls in progress."""
+    from postmortem.dump.damage import damage
+    from postmortem.trace.calls import calls_in_progress
+    from postmortem.trace.files import KNOWN, file_lines
+
+    try:
+        if name is None:
+            pieces = [f"{line}\n" for line in calls_in_progress(prog, pids)]
+            nothing = "no call that a tracer followed was in progress when the machine died"
+        else:
+            array = _arrays(prog, instance, everything=False)[0]
+            pieces = list(file_lines(prog, name, array))
+            nothing = f"{name} is empty"
+    except KeyError as exc:
+        if name is not None and exc.args == (name,):
+            known = ", ".join(KNOWN)
+            raise UsageError(f"--file {name} is not known; there are: {known}") from None
+        complain(f"{name or 'calls in progress'}: this kernel has no {exc}")
+        return EXIT_LIMITED
+    except damage() as exc:
+        complain(f"{name or 'calls in progress'}: {exc}")
+        return EXIT_LIMITED
+    if not pieces:
+        complain(nothing)
+    with open_output(output) as file:
+        file.writelines(_cleaned(pieces))
+    return EXIT_OK
 
 
 def _nanoseconds(last: str | None) -> int | None:

@@ -50,3 +50,17 @@ def test_counts_are_shown_of_every_cpu(dump: str, capfd: pytest.CaptureFixture[s
     out = capfd.readouterr().out
     assert out.count("\nentries: 0\n") == 2
     assert out.startswith("# main buffer, CPU 0: tracer nop, clock local, ")
+
+
+def test_files_of_tracefs_on_a_machine_that_never_traced(
+    dump: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["trace", dump, "--file", "stack_max_size"]) == 0
+    assert capfd.readouterr().out == "0\n"
+    assert run(["trace", dump, "--calls"]) == 0
+    out, err = capfd.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert run(["trace", dump, "--file", "made/up"]) == USAGE
+    assert "there are: stack_max_size, " in capfd.readouterr().err
+    assert run(["trace", dump, "--file", "trace_stat/function0"]) == 1
+    assert "without the function profiler" in capfd.readouterr().err

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import drgn
 
-from postmortem.dump.damage import damage, integer
+from postmortem.dump.damage import damage, integer, readable
 from postmortem.kernel.cpu.percpu import variable
 from postmortem.kernel.memo import fact
+from postmortem.kernel.tasks.ret_stack import restore_returns
 from postmortem.kernel.tasks.stacks import describe_trace
 from postmortem.kernel.tasks.tasks import Task, TaskReader
 from postmortem.model.findings import Problem, TaskRef
@@ -69,6 +70,7 @@ def all_cpus(prog: drgn.Program) -> Cpus:
     """
     from postmortem.kernel.system import present_cpus
 
+    readable(lambda: restore_returns(prog))
     reader = TaskReader(prog)
     found: list[Cpu] = []
     lost: dict[int, str] = {}

@@ -14,6 +14,7 @@ import drgn
 from postmortem.dump.damage import damage, readable
 from postmortem.kernel.cpu.cpus import Cpu
 from postmortem.kernel.memo import fact
+from postmortem.kernel.tasks.ret_stack import Hooked, restore_returns
 from postmortem.kernel.tasks.stacks import Symbolizer
 from postmortem.kernel.tasks.tasks import TaskReader
 from postmortem.kernel.tasks.unwind import Shape, SleepingStack
@@ -46,6 +47,8 @@ class KernelText:
     """Which addresses are code: ``__kernel_text_address()``."""
 
     def __init__(self, prog: drgn.Program) -> None:
+        self.hooked = readable(lambda: restore_returns(prog)) or Hooked()
+        """Return addresses that a tracer replaced: the kernel prints that one, too."""
         self.ranges: list[tuple[int, int]] = []
         for first, last in (("_stext", "_etext"), ("_sinittext", "_einittext")):
             found = readable(
@@ -108,6 +111,8 @@ def _module_texts(prog: drgn.Program) -> list[tuple[int, int]]:
 
 def trace(text: KernelText, stack: SleepingStack) -> list[Item]:
     """What the kernel prints of the stack of a task that sleeps, in its order."""
+    hooked = text.hooked
+    slots = hooked.slots
     words = memoryview(stack.data[: len(stack.data) & ~7]).cast("Q")
     low, holds = text.lowest, text.holds
     reliable, saved = _marks(stack.shape)
@@ -120,6 +125,11 @@ def trace(text: KernelText, stack: SleepingStack) -> list[Item]:
         if offset in saved.ips:
             continue
         sure = offset in reliable
+        call = slots.get(stack.sp + offset) if slots else None
+        if call is not None and call.trampoline in hooked.graph:
+            found.append((call.trampoline, False))
+        elif call is not None:
+            word = call.trampoline  # of a kretprobe the kernel prints what stands there
         found.append((word, sure))
         if sure and offset + 8 in saved.after:
             registers = _registers(words, (offset + 8) // 8)

@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 
 import drgn
 
-from postmortem.dump.damage import damage
+from postmortem.dump.damage import damage, readable
 from postmortem.kernel.memo import fact
+from postmortem.kernel.tasks.ret_stack import restore_returns
 from postmortem.kernel.tasks.stacks import describe_trace
 from postmortem.kernel.tasks.tasks import Task, all_tasks
 from postmortem.model.findings import Problem
@@ -112,6 +113,7 @@ def sleeping_stacks(prog: drgn.Program) -> SleepingStacks:
 
     :raises LookupError: types are missing.
     """
+    readable(lambda: restore_returns(prog))
     found = SleepingStacks()
     unwinder = Unwinder(prog)
     for task in all_tasks(prog).tasks:
