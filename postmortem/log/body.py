@@ -75,8 +75,8 @@ _PC = (
     ("x86", re.compile(rf"IP: {_ADDRESS}{{0,2}}(?P<rest>.*)")),
     ("arm", re.compile(r"PC is at (?P<rest>.*)", re.I)),
     ("aarch64", re.compile(rf"pc : {_ADDRESS}?(?P<rest>(?!lr)\S.*)")),
-    ("riscv", re.compile(r"epc : (?P<rest>[A-Za-z_].*)")),
-    ("mips", re.compile(r"epc   : [0-9a-f]{8,16} (?P<rest>.*)")),
+    ("riscv", re.compile(r"epc : (?P<rest>(?![0-9a-f]{8,16} )[A-Za-z_].*)")),
+    ("mips", re.compile(r"epc {1,3}: [0-9a-f]{8,16} (?P<rest>(?!ra : ).*)")),
     ("loongarch", re.compile(r"ERA: [0-9a-f]{8,16} (?P<rest>.*)")),
     ("ppc64", re.compile(r"NIP \[[0-9a-f]{8,16}\] (?P<rest>.*)")),
     ("s390", re.compile(r"Krnl PSW : [0-9a-f]{8,16} [0-9a-f]{8,16} \(?(?P<rest>.*)")),
@@ -91,7 +91,7 @@ _REGISTERS = re.compile(r"(?:R[A-DS189][XIP0-9]: [0-9a-f]{16} ?){2,3}")
 _TRAILING = re.compile(r"\b(?:RSP|SS:ESP)\b")
 """In the line that repeats the program counter when the report is over."""
 _LINK = re.compile(
-    rf"(?:LR is at |lr : {_ADDRESS}?|ra : |ra    : [0-9a-f]{{8,16}} "
+    rf"(?:LR is at |lr : {_ADDRESS}?|ra : (?![0-9a-f]{{8}})|ra {{1,4}}: [0-9a-f]{{8,16}} "
     r"|RA: [0-9a-f]{8,16} |LR \[[0-9a-f]{8,16}\] )"
     r"(?P<rest>[A-Za-z_].*)"
 )
@@ -101,10 +101,10 @@ _ARCH_MARKS = (
     ("i386", re.compile(r"E(?:IP|SP|AX):")),
     ("aarch64", re.compile(r"pstate: |x29: |ESR = 0x|Mem abort info")),
     ("arm", re.compile(r"(?i:Flags: nz|Mode SVC_32|pc : \[<[0-9a-f]{8}>\])")),
-    ("riscv", re.compile(r"epc ?: |status: [0-9a-f]{8,16} badaddr:")),
+    ("riscv", re.compile(r"epc ?: (?![0-9a-f]{8,16} )|status: [0-9a-f]{8,16} badaddr:")),
     ("ppc64", re.compile(r"NIP: |GPR00: |LE PAGE_SIZE=|Instruction dump:")),
     ("s390", re.compile(r"Krnl (?:PSW|GPRS|Code)")),
-    ("mips", re.compile(r"\$ 0   : |epc   : |BadVA : ")),
+    ("mips", re.compile(r"\$ 0   : |epc {1,3}: [0-9a-f]{8}|BadVA : ")),
     ("loongarch", re.compile(r"ERA: |ESTAT: |BADV: ")),
 )
 _ARCH_MARK = re.compile("|".join(f"(?:{pattern.pattern})" for _arch, pattern in _ARCH_MARKS))
@@ -287,8 +287,8 @@ class _BodyReader:
     def _pc(self, record: Record, text: str) -> bool:
         if text.startswith("[exception "):
             return self._interrupted(record, text)
-        if not text.startswith(_PC_STARTS):
-            return False
+        if not text.startswith(_PC_STARTS) or text.startswith("pc : [<"):
+            return False  # 32-bit arm: addresses, and registers beside them
         for arch, pattern in _PC:
             match = pattern.match(text)
             if match is None:

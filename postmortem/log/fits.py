@@ -36,7 +36,8 @@ _STARTS = (
     # lockdep
     "but task", "which lock", "other info", "Possible ", "Chain", "the existing", "-> #",
     r"\d+ locks? held", "no locks", "and this task", "stack ", "locks held", r"#\d", "hardirqs",
-    "softirqs", "irq event", r"\*\*\*", "---", "===", r"\.\.\.  ", r"\S.{0,60}/\d+ (?:is|just|\[)",
+    r"[0-9a-f]{0,16} ?\(.{1,200}\)\{[-+.?]{4,10}\}", "softirqs",
+    "irq event", r"\*\*\*", "---", "===", r"\.\.\.  ", r"\S.{0,60}/\d+ (?:is|just|\[)",
     # stalls
     "NMI", "rcu", "[Ww]atchdog:? CPU", "Sending NMI", r"\(detected", "Showing",
     # memory

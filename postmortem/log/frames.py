@@ -30,21 +30,25 @@ _BARE_HEX = re.compile(
     r"\s+(?P<doubt>\? +)?0x(?P<address>[0-9a-f]{8,16})"
     r"(?:\s+\[(?P<module>[\w-]{1,64})@(?P<base>[0-9a-f]{8,16})\+0x[0-9a-f]{1,8}\])?\s*$"
 )
-_ARM = re.compile(
-    r"\s*(?:\[<(?P<address>[0-9a-f]{8})>\]\s+)?(?P<doubt>\? ?)?"
-    rf"\(?(?P<function>{_SYMBOL})(?:\s+\[(?P<module>[\w-]+)\])?\)?"
-    rf"\s+from\s+(?:\[<(?P<from>[0-9a-f]{{8}})>\]\s+)?\(?(?P<caller>{_SYMBOL})\+(?P<offset>0x[0-9a-f]+)"
-    r"/(?P<size>0x[0-9a-f]+)(?:\s+\[(?P<caller_module>[\w-]+)(?:\s[0-9a-f]+)?\])?\)?(?P<tail>.*)$"
-)
 # decode_stacktrace.sh and syzbot: name (file.c:12 file.h:3) module / name file.c:12 [inline]
 _PATH = r"/?(?:[\w.+~@-]+/){0,30}[\w.+~@-]+\.(?:c|h|S|s|rs|cc|cpp|y|l)"
 _PLACE = rf"(?:{_PATH}:\d{{1,6}}|\?\?:(?:\?|0))"
+_PLACES = (
+    rf"\({_PLACE}(?: \(discriminator \d+\))?"
+    rf"(?: (?:{_PLACE}(?: \(discriminator \d+\))?|\[inline\]))*\)"
+)
+_ARM = re.compile(
+    r"\s*(?:\[<(?P<address>[0-9a-f]{8})>\]\s+)?(?P<doubt>\? ?)?"
+    rf"\(?(?P<function>{_SYMBOL})(?:\s+\[(?P<module>[\w-]+)\])?\)?"
+    rf"\s+from\s+(?:\[<(?P<from>[0-9a-f]{{8}})>\]\s+)?\(?(?P<caller>{_SYMBOL})"
+    rf"(?:\+(?P<offset>0x[0-9a-f]+)/(?P<size>0x[0-9a-f]+)(?:\s+\[(?P<caller_module>[\w-]+)(?:\s[0-9a-f]+)?\])?"
+    rf"| {_PLACES}(?: (?P<places_module>[\w-]{{1,64}})(?: |$))?)\)?(?P<tail>.*)$"
+)
 _SYMBOLISED = re.compile(
     r"\s*\(?(?:\[<?[0-9a-f]{1,16}>?\]\s+)?(?:\[<?(?P<address>[0-9a-f]{8,16})>?\]\s*\(?)?"
     r"(?P<old>\[< +inline +>\]\s*)?(?P<doubt>\? +)?"
     rf"(?P<function>{_SYMBOL}|{_RUST}) "
-    rf"(?P<places>\({_PLACE}(?: \(discriminator \d+\))?"
-    rf"(?: (?:{_PLACE}(?: \(discriminator \d+\))?|\[inline\]))*\)"
+    rf"(?P<places>{_PLACES}"
     rf"|(?(old){_PLACE}|{_PLACE}(?= \[inline\])))(?P<tail>.*)$"
 )
 _TAIL_MODULE = re.compile(r"\s+\[?(?P<module>[\w-]{1,64})(?:\([A-Z]+\))?\]?(?:[\s)]|$)")
@@ -59,10 +63,7 @@ _GDB = re.compile(
     rf"\s*#\d{{1,4}} +(?:0x(?P<address>[0-9a-f]{{8,16}}) in )?(?P<function>{_SYMBOL}|{_RUST})"
     r"(?:\+(?P<offset>0x[0-9a-f]{1,8})(?:/(?P<size>0x[0-9a-f]{1,8}))?)?(?P<tail> ?\(.*|)$"
 )
-PLACES = re.compile(
-    rf"(?<=[0-9a-f]) {_PATH}:\d{{1,6}}\b| \({_PLACE}(?: \(discriminator \d+\))?"
-    rf"(?: (?:{_PLACE}(?: \(discriminator \d+\))?|\[inline\]))*\)"
-)
+PLACES = re.compile(rf"(?<=[0-9a-f]) {_PATH}:\d{{1,6}}\b| {_PLACES}")
 """What a symboliser adds to a function: behind its offset, or instead of it."""
 _SOURCE = re.compile(rf"\(?(?P<file>{_PATH}):(?P<line>\d{{1,6}})")
 _INTERRUPTED = re.compile(r"\s*--- (?:interrupt|Exception): [0-9a-f]+ at (?P<rest>.*)")
@@ -83,6 +84,8 @@ class FrameReader:
     def __init__(self, segment: str = "task") -> None:
         self.segment = segment
         self.frames: list[Frame] = []
+        self.called = False
+        """The last frame is of a line ``callee from caller``."""
 
     def feed(self, text: str) -> bool:
         """Take a line if it is part of a stack."""
@@ -91,6 +94,7 @@ class FrameReader:
         if marked and not rest.strip():
             return True
         frames = self._parse(rest)
+        self.called = " from " in rest and bool(frames)
         # The kernel knows no inlined functions: text that somebody symbolised gives the same.
         self.frames.extend(self._believed(frame) for frame in frames if not frame.inline)
         return bool(frames) or marked
@@ -165,17 +169,21 @@ class FrameReader:
     def _arm(self, match: re.Match[str]) -> list[Frame]:
         caller = Frame(
             match["caller"],
-            int(match["offset"], 16),
-            int(match["size"], 16),
-            match["caller_module"],
+            int(match["offset"], 16) if match["offset"] else None,
+            int(match["size"], 16) if match["size"] else None,
+            match["caller_module"] or match["places_module"],
             _address(match["from"]),
             segment=self.segment,
             reliable=not match["doubt"],
         )
         callee = match["function"]
-        known = bool(self.frames) and self.frames[-1].function == callee
-        if known:
+        last = self.frames[-1] if self.frames else None
+        if last is not None and last.function == callee:
             return [caller]
+        if last is not None and self.called and family(last.function or "") != "entry":
+            # The frame's own record names another function: that one ends in a call that
+            # does not return, and the symbol table gave what follows it in memory.
+            self.frames[-1] = replace(last, reliable=False)
         return [
             Frame(
                 callee,

@@ -198,8 +198,9 @@ def _detail(section: Section) -> dict[str, str]:
     if section.inlined:
         detail.pop("named", None)
     for header in section.joined:
+        inlined = header.match.string.rstrip().endswith("[inline]")
         for key, value in header.match.groupdict().items():
-            if value:
+            if value and not (inlined and key == "named"):
                 detail.setdefault(key, value)
     if section.form.kind is Kind.STACK_TRACE:
         detail.update(_marks(section))
@@ -454,7 +455,8 @@ def _behind(pc: Frame | None, frames: Sequence[Frame]) -> tuple[Frame, ...]:
     first = frames[0]
     if first.offset is None or pc.offset is None:
         # arm's callees have no offset; in symbolised text the line stands for it.
-        differ = first.file and pc.file and (first.file, first.line) != (pc.file, pc.line)
+        both = first.file and pc.file
+        differ = (first.file, first.line) != (pc.file, pc.line) if both else not first.reliable
     else:
         differ = first.offset != pc.offset
     return tuple(frames if differ else frames[1:])

@@ -10,7 +10,7 @@ _NAMED = re.compile(
     rf"\b(?P<name>R[ABCD]X|R[SD]I|R[BS]P|R\d\d|E[ABCD]X|E[SD]I|E[BS]P|EFLAGS|CR\d|DR\d|[FG]S|ORIG_[RE]AX|PKRU"
     rf"|x\d{{1,2}}|r\d{{1,2}}|[ast]\d{{1,2}}|sp|fp|ip|gp|tp|pc|lr|ra|epc|psr|pstate|status|badaddr|cause|ssp"
     rf"|NIP|LR|CTR|CFAR|DAR|DSISR|MSR|XER|CR|TRAP|Hi|Lo|Status|Cause|BadVA|BADV|ERA|ESTAT)"
-    rf" ?: {{0,4}}(?:[0-9a-f]{{4}}:)?(?P<value>{_HEX})\b"
+    rf" {{0,4}}: {{0,4}}(?:[0-9a-f]{{4}}:)?(?P<value>{_HEX})\b"
 )
 _MANY = re.compile(
     rf"(?P<name>GPR|Krnl GPRS|\$) ?(?P<first>\d{{0,2}}) *: *(?P<values>(?:{_HEX} *){{1,4}})"

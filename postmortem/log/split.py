@@ -75,7 +75,7 @@ _NEAR = 8
 _LISTED = re.compile(
     r"^\s*task:|NMI backtrace for cpu|Sending NMI|FAULT_INJECTION|name fail|locks? held by"
     r"|Task dump|^\S.{0,24}? +[RSDTtXZPIN] +(?:[0-9a-f]{8,16}|running|\d)"
-    r"|Show(?:ing)? |\bstate:\S+ +stack:"
+    r"|Show(?:ing)? |\bstate:\S+ +stack:|CPU ?\d+: stopping"
 )
 """Stacks that were asked for, or that belong to something that was."""
 _OWN_STACK = re.compile(r"CPU: \d|Pid: \d|Call [Tt]race:|Hardware name:|Mem-Info:")

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from postmortem.log.frames import is_frame, parse_frame
 from postmortem.log.scan import scan_bytes
 from postmortem.model.report import Report
-from tests.log.symboliser import like_decode_stacktrace, like_syzbot
+from tests.log.symboliser import by_words, like_decode_stacktrace, like_old_syzbot, like_syzbot
 
 FIXTURES = Path(__file__).parent / "fixtures"
 LOGS = {path.stem: path.read_text() for path in sorted(FIXTURES.glob("*.txt"))}
-STYLES = (like_syzbot, like_decode_stacktrace)
+STYLES = (like_syzbot, like_old_syzbot, like_decode_stacktrace, by_words)
 
 
 def record(report: Report) -> tuple[object, ...]:
@@ -32,7 +32,7 @@ def record(report: Report) -> tuple[object, ...]:
     )
 
 
-@pytest.mark.parametrize("style", STYLES, ids=["syzbot", "decode_stacktrace"])
+@pytest.mark.parametrize("style", STYLES, ids=lambda style: style.__name__)
 @pytest.mark.parametrize("name", sorted(LOGS))
 @settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 1 << 32))
@@ -95,3 +95,26 @@ def test_a_decoded_code_line_does_not_end_a_report() -> None:
     )
     (report,) = scan_bytes(log.encode()).reports
     assert [stack.title for stack in report.stacks] == ["Allocated by task 9"]
+
+
+def test_on_arm_a_caller_that_the_next_line_contradicts_is_doubted() -> None:
+    """The symbol table gave what follows a call that does not return; symbolised text
+    has no offset +0x0 that would say so."""
+    log = (
+        "Internal error: Oops: 17 [#1] SMP ARM\nPC is at newt_swim (fs/newt.c:3)\nCall trace:\n"
+        " newt_swim from otter_panic (fs/otter.c:1)\n otter_panic from eel_next (fs/eel.c:9)\n"
+        " eel_own from heron_read (fs/heron.c:2)\n heron_read from ret_fast_syscall (x/entry.S:1)\n"
+    )
+    (report,) = scan_bytes(log.encode()).reports
+    assert [f.function for f in report.frames if f.reliable and f.function] == [
+        *("otter_panic", "eel_own", "heron_read", "ret_fast_syscall"),
+    ]
+
+
+def test_a_cpu_that_panic_stops_is_no_report() -> None:
+    log = (
+        "CPU3: stopping\nCPU: 3 PID: 9 Comm: eel Not tainted 6.1.0 #1\nHardware name: Pond\n"
+        "Call trace:\n show_stack from dump_stack+0x18/0x1c\n dump_stack from newt+0x1/0x9\n"
+        " newt from ipi_handler+0x20/0x28\n"
+    )
+    assert not scan_bytes(log.encode()).reports
