@@ -309,9 +309,10 @@ def _signature(node: Node) -> Signature:
 
 def _confidence(graph: Graph, trouble: Trouble, reports: list[Report]) -> Confidence:
     """As sure as the least sure step from the longest wait to the root."""
-    if graph.nodes[trouble.root].kind is NodeKind.UNKNOWN and reports:
+    if graph.nodes[trouble.root].kind is NodeKind.UNKNOWN:
         # That it hangs is certain; behind what is not seen.
-        return max(confidence_of(reports[0]), Confidence.LIKELY, key=list(Confidence).index)
+        told = confidence_of(reports[0]) if reports else Confidence.LIKELY
+        return max(told, Confidence.LIKELY, key=list(Confidence).index)
     edges = trouble.cycle or _path(graph, trouble)
     steps = [edge.confidence for edge in edges] or [Confidence.LIKELY]
     if graph.nodes[trouble.root].kind in (NodeKind.EVENT, NodeKind.LOCK) and not trouble.cycle:

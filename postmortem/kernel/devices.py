@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import drgn
 
 from postmortem.arch import arch_of
-from postmortem.dump.damage import damage
+from postmortem.dump.damage import damage, integer, readable
+from postmortem.dump.lists import list_entries
 from postmortem.kernel.memo import fact
 from postmortem.kernel.tasks.tasks import Task, all_tasks
 
 _MAX_DISKS = 1 << 12
 _MAX_REQUESTS = 1 << 14
+_MAX_QUEUES = 1 << 13
+"""One a CPU at most (CONFIG_NR_CPUS)."""
+_MAX_SHIFT = 6
+"""``sbitmap.shift``: a word has 64 bits."""
+_PARTITION = 0xFF
+"""BD_PARTNO: the low byte of ``__bd_flags`` (include/linux/blk_types.h)."""
 _SECTOR = 512
 _OPERATION = 0xFF
 """REQ_OP_MASK: the low bits of ``cmd_flags`` (include/linux/blk_types.h)."""
@@ -96,14 +104,34 @@ def devices(prog: drgn.Program, now: float | None) -> dict[str, Device]:
 
 
 def _disks(prog: drgn.Program) -> Iterator[drgn.Object]:
-    from drgn.helpers.linux.block import for_each_disk
+    """``struct gendisk *`` of each whole disk."""
+    for device in islice(_class_devices(prog, "block_class"), _MAX_DISKS):
+        if prog.type("struct block_device").has_member("bd_device"):
+            part = drgn.container_of(device, "struct block_device", "bd_device")
+            # A byte of __bd_flags since v6.10 (1116b9fa15c0).
+            if not _part_number(part):
+                yield part.bd_disk.read_()
+        else:  # before v5.11 (0d02129e76ed)
+            part = drgn.container_of(device, "struct hd_struct", "__dev")
+            if not part.partno:
+                yield drgn.container_of(part, "struct gendisk", "part0")
 
-    seen: set[int] = set()
-    for disk in for_each_disk(prog):
-        if disk.value_() in seen or len(seen) >= _MAX_DISKS:
+
+def _part_number(device: drgn.Object) -> int:
+    flags = readable(lambda: integer(device.member_("__bd_flags")) & _PARTITION)
+    return int(device.bd_partno.value_()) if flags is None else flags
+
+
+def _class_devices(prog: drgn.Program, name: str) -> Iterator[drgn.Object]:
+    """``struct device *`` of each device of a class."""
+    address = prog[name].address_of_().value_()
+    classes = list_entries(prog["class_kset"].list, "struct subsys_private", "subsys.kobj.entry")
+    for private in islice(classes, _MAX_DISKS):
+        if private.member_("class").value_() == address:
+            devices = private.klist_devices.k_list
+            for one in list_entries(devices, "struct device_private", "knode_class.n_node"):
+                yield one.device.read_()
             return
-        seen.add(disk.value_())
-        yield disk
 
 
 def _device(prog: drgn.Program, disk: drgn.Object, now: float | None) -> Device:
@@ -133,6 +161,7 @@ def _in_flight(prog: drgn.Program, disk: drgn.Object, now: float | None) -> list
 
     found: list[InFlight] = []
     try:
+        _check_tags(disk.queue)
         for request in request_queue_busy_iter(disk.queue):
             found.append(_request(request, now))
             if len(found) >= _MAX_REQUESTS:
@@ -140,6 +169,28 @@ def _in_flight(prog: drgn.Program, disk: drgn.Object, now: float | None) -> list
     except damage():
         pass
     return sorted(found, key=lambda item: -(item.seconds or 0.0))
+
+
+def _check_tags(queue: drgn.Object) -> None:
+    """Look at how many tags there are to be asked, before drgn asks them all.
+
+    :raises LookupError: more than any kernel has.
+    """
+    tag_set = queue.tag_set.read_()
+    if not tag_set:
+        return
+    queues = int(tag_set.nr_hw_queues.value_())
+    if not 0 < queues <= _MAX_QUEUES or int(queue.nr_hw_queues.value_()) > _MAX_QUEUES:
+        raise LookupError(f"{queues} hardware queues")
+    for number in range(queues):
+        tags = tag_set.tags[number].read_()
+        if tags:
+            for bits in (tags.bitmap_tags, tags.breserved_tags):
+                depth = int(bits.sb.depth.value_())
+                if max(depth, int(bits.sb.map_nr.value_())) > _MAX_REQUESTS or (
+                    int(bits.sb.shift.value_()) > _MAX_SHIFT
+                ):
+                    raise LookupError(f"{depth} tags")
 
 
 def _request(request: drgn.Object, now: float | None) -> InFlight:
@@ -238,6 +289,20 @@ def fuse_request(prog: drgn.Program, queue: int) -> FuseRequest | None:
     return FuseRequest(block, tuple(_daemons(prog, link.value_(), member)))
 
 
+def _files(task: drgn.Object) -> Iterator[drgn.Object]:
+    """``struct file *`` of each that a task has open."""
+    files = task.files.read_()
+    if not files:
+        return
+    table = files.fdt.read_()
+    count = min(int(table.max_fds.value_()), _MAX_FILES)
+    words = task.prog_.read(table.open_fds.value_(), (count + 63) // 64 * 8)
+    for at, byte in enumerate(words):
+        for number in range(8 * at, 8 * at + 8) if byte else ():
+            if byte >> number % 8 & 1:
+                yield table.fd[number].read_()
+
+
 def _first_mount(connection: drgn.Object) -> int:
     """``struct super_block *`` of a FUSE connection's first mount."""
     try:
@@ -249,8 +314,6 @@ def _first_mount(connection: drgn.Object) -> int:
 
 def _daemons(prog: drgn.Program, link: int, member: str) -> Iterator[Task]:
     """Who has a file of this connection open: ``fuse_dev.fc`` or ``.chan`` is ``link``."""
-    from drgn.helpers.linux.fs import for_each_file
-
     try:
         operations = prog.symbol("fuse_dev_operations").address
     except LookupError:
@@ -263,10 +326,7 @@ def _daemons(prog: drgn.Program, link: int, member: str) -> Iterator[Task]:
         if number > _MAX_TASKS:
             return
         try:
-            files = for_each_file(drgn.Object(prog, "struct task_struct *", task.address))
-            for count, (_fd, file) in enumerate(files):
-                if count > _MAX_FILES:
-                    break
+            for file in _files(drgn.Object(prog, "struct task_struct *", task.address)):
                 if file.f_op.value_() != operations or not file.private_data:
                     continue
                 device = drgn.cast("struct fuse_dev *", file.private_data)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import drgn
 
-from postmortem.dump.damage import damage, member
+from postmortem.dump.damage import damage, integer, member, readable, tolerated
+from postmortem.dump.lists import list_entries
+from postmortem.kernel.cpu.percpu import counter_sum
+from postmortem.kernel.masks import for_each_online_node
 from postmortem.kernel.tasks.tasks import all_tasks
+from postmortem.kernel.zones import total_pages
 from postmortem.model.findings import TaskRef
 
 _MAX_CACHES = 4096
@@ -75,12 +82,7 @@ def memory(prog: drgn.Program) -> MemoryTotals:
 
 
 def _total(prog: drgn.Program, page: int) -> int | None:
-    from drgn.helpers.linux.mm import totalram_pages
-
-    try:
-        return int(totalram_pages(prog)) * page
-    except damage():
-        return None
+    return readable(lambda: total_pages(prog) * page)
 
 
 def _counter(prog: drgn.Program, table: str, names: tuple[str, ...], unit: int) -> int | None:
@@ -101,13 +103,11 @@ def slab_caches(prog: drgn.Program) -> list[SlabCache]:
     Counted from ``kmem_cache_node`` (CONFIG_SLUB_DEBUG), which costs nothing
     like a walk of the slabs.
     """
-    from drgn.helpers.linux.slab import for_each_slab_cache, slab_cache_order
+    from drgn.helpers.linux.slab import slab_cache_order
 
     page = int(prog["PAGE_SIZE"])
     result: list[SlabCache] = []
-    for number, cache in enumerate(for_each_slab_cache(prog)):
-        if number >= _MAX_CACHES:
-            break
+    for cache in _each_slab_cache(prog):
         try:
             order = int(slab_cache_order(cache))
             if order > _MAX_ORDER:
@@ -130,10 +130,15 @@ def slab_caches(prog: drgn.Program) -> list[SlabCache]:
     return sorted(result, key=lambda cache: cache.bytes, reverse=True)
 
 
+def _each_slab_cache(prog: drgn.Program) -> Iterator[drgn.Object]:
+    """``struct kmem_cache *`` of each, as far as the list goes."""
+    with tolerated():
+        caches = list_entries(prog["slab_caches"], "struct kmem_cache", "list")
+        yield from islice(caches, _MAX_CACHES)
+
+
 def _nodes(cache: drgn.Object) -> list[drgn.Object]:
     """``struct kmem_cache_node *`` of each NUMA node that the cache uses."""
-    from drgn.helpers.linux.nodemask import for_each_online_node
-
     prog = cache.prog_
     result = []
     for number in for_each_online_node(prog):
@@ -149,17 +154,46 @@ def _nodes(cache: drgn.Object) -> list[drgn.Object]:
 
 def largest_tasks(prog: drgn.Program, count: int = 10) -> list[TaskMemory]:
     """Processes with the largest resident set, largest first."""
-    from drgn.helpers.linux.mm import task_rss
-
     page = int(prog["PAGE_SIZE"])
+    threads: dict[int, list[int]] = defaultdict(list)
+    for task in all_tasks(prog).tasks:
+        threads[task.tgid].append(task.address)
     found = []
     for task in all_tasks(prog).tasks:
         if not task.mm or task.pid != task.tgid:
             continue
         try:
-            rss = task_rss(drgn.Object(prog, "struct task_struct *", task.address))
+            rss, swap = _resident(prog, task.mm, threads[task.pid])
         except damage():
             continue
-        found.append(TaskMemory(task.ref, max(rss.total, 0) * page, max(rss.swap, 0) * page))
+        found.append(TaskMemory(task.ref, max(rss, 0) * page, max(swap, 0) * page))
     found.sort(key=lambda item: item.rss_bytes, reverse=True)
     return found[:count]
+
+
+_RESIDENT = ("MM_FILEPAGES", "MM_ANONPAGES", "MM_SHMEMPAGES")
+
+
+def _resident(prog: drgn.Program, mm: int, threads: list[int]) -> tuple[int, int]:
+    """Pages in memory, and in swap.
+
+    ``mm->rss_stat`` is an array of percpu counters since v6.2 (f1a7941243c1). Before, each
+    thread had a part of its own that was not added yet.
+
+    :param mm: ``struct mm_struct *``
+    :param threads: ``struct task_struct *``
+    """
+    stat = drgn.Object(prog, "struct mm_struct *", mm).rss_stat
+    counters = stat.type_.unaliased_kind() == drgn.TypeKind.ARRAY
+
+    def pages(name: str) -> int:
+        index = prog.constant(name).value_()
+        if counters:
+            return counter_sum(stat[index])
+        total = integer(stat.count[index])
+        for address in threads:
+            task = drgn.Object(prog, "struct task_struct *", address)
+            total += readable(lambda task=task: int(task.rss_stat.count[index].value_())) or 0  # type: ignore[misc]
+        return total
+
+    return sum(map(pages, _RESIDENT)), pages("MM_SWAPENTS")

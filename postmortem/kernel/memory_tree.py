@@ -22,7 +22,8 @@ from postmortem.kernel.oom import OomTask, process_memory
 from postmortem.kernel.swap import hugepages
 from postmortem.kernel.tasks.rows import task_rows
 from postmortem.kernel.tasks.trace import Names
-from postmortem.kernel.zones import Nodes, nodes
+from postmortem.kernel.vmalloc import vmap_areas
+from postmortem.kernel.zones import Nodes, nodes, total_pages
 
 T = TypeVar("T")
 
@@ -86,9 +87,7 @@ class _Reader:
         self._lost: list[str] = list(self._nodes.unreadable)
 
     def tree(self) -> MemoryTree:
-        from drgn.helpers.linux.mm import totalram_pages
-
-        total = int(totalram_pages(self._prog)) * self._page
+        total = total_pages(self._prog) * self._page
         processes = self._read("processes", lambda: process_memory(self._prog)) or []
         processes.sort(key=lambda one: -one.rss)
         callers = self._read("vmalloc areas", lambda: list(self._vmalloc())) or []
@@ -195,13 +194,11 @@ class _Reader:
 
     def _vmalloc(self) -> Iterator[VmallocCaller]:
         """Areas with pages of their own, by who asked for them; the largest first."""
-        from drgn.helpers.linux.mm import for_each_vmap_area
-
         stacks = {row.members.get("stack", 0) for row in task_rows(self._prog).rows}
         names = Names(self._prog)
         sizes: Counter[str] = Counter()
         areas: Counter[str] = Counter()
-        for area in islice(for_each_vmap_area(self._prog), _MAX_AREAS):
+        for area in islice(vmap_areas(self._prog), _MAX_AREAS):
             vm = readable(lambda area=area: area.vm.read_())  # type: ignore[misc]
             if not vm or int(area.va_start.value_()) in stacks:
                 continue

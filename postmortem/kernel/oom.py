@@ -9,8 +9,10 @@ import drgn
 
 from postmortem.dump.damage import damage, integer, readable
 from postmortem.kernel.code.references import calls
+from postmortem.kernel.cpu.percpu import counter_sum
 from postmortem.kernel.memo import fact
 from postmortem.kernel.tasks.tasks import Task, all_tasks
+from postmortem.kernel.zones import total_pages
 
 _ADJ_MIN = -1000
 """OOM_SCORE_ADJ_MIN: never."""
@@ -97,12 +99,10 @@ def _processes(prog: drgn.Program, exact: bool) -> tuple[list[OomTask], list[str
 
 class _Reader:
     def __init__(self, prog: drgn.Program, exact: bool) -> None:
-        from drgn.helpers.linux.mm import totalram_pages
-
         self._prog = prog
         self._page = int(prog["PAGE_SIZE"])
         swap = readable(lambda: integer(prog["total_swap_pages"])) or 0
-        self._total = int(totalram_pages(prog)) + swap
+        self._total = total_pages(prog) + swap
         indices = ((name, readable(lambda name=name: prog.constant(name))) for name in _COUNTERS)  # type: ignore[misc]
         self._index = {name: int(index.value_()) for name, index in indices if index is not None}
         self._sums = exact
@@ -148,10 +148,8 @@ class _Reader:
         return found
 
     def _percpu(self, counter: drgn.Object) -> int:
-        from drgn.helpers.linux.percpu import percpu_counter_sum
-
         if self._sums:
-            return int(percpu_counter_sum(counter))
+            return int(counter_sum(counter))
         return int(counter.count.value_())
 
     def _skipped(self, mm: drgn.Object) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import drgn
 
+from postmortem.dump.damage import member
+
 _MAX_STEPS = 4096
 """PATH_MAX: a path of more components than it may have bytes is none."""
 
@@ -48,6 +50,23 @@ def path_of_inode(inode: drgn.Object) -> str:
             return "/".join(reversed(parts))
         parts.append(_name(dentry))
         dentry = dentry.d_parent.read_()
+    raise LookupError("the path runs in a circle")
+
+
+def kernfs_path(node: drgn.Object) -> str:
+    """The path below the root of sysfs, or of a cgroup hierarchy.
+
+    :param node: ``struct kernfs_node *``
+    :raises LookupError: the path runs in a circle.
+    """
+    parts: list[str] = []
+    for _ in range(_MAX_STEPS):
+        # Renamed in v6.15 (633488947ef6).
+        parent = member(node, "__parent", "parent").read_()
+        if not parent:
+            return "/" + "/".join(reversed(parts))
+        parts.append(node.name.string_().decode("utf-8", "replace"))
+        node = parent
     raise LookupError("the path runs in a circle")
 
 

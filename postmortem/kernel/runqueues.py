@@ -13,7 +13,9 @@ import drgn
 from postmortem.dump.damage import damage, integer, member, readable
 from postmortem.kernel.cpu.percpu import variable
 from postmortem.kernel.layout import Layout
+from postmortem.kernel.masks import for_each_online_cpu
 from postmortem.kernel.memo import fact
+from postmortem.kernel.paths import kernfs_path
 
 _MAX_GROUPS = 4096
 _MAX_DEPTH = 64
@@ -139,8 +141,6 @@ def run_queues(prog: drgn.Program) -> tuple[RunQueue, ...]:
 
     :raises LookupError: the types are missing.
     """
-    from drgn.helpers.linux.cpumask import for_each_online_cpu
-
     reader = _Reader(prog)
     found = []
     for cpu in for_each_online_cpu(prog):
@@ -275,15 +275,13 @@ class Groups:
         return self._known[address]
 
     def _path(self, address: int) -> str:
-        from drgn.helpers.linux.cgroup import cgroup_path
-
         group = drgn.Object(self._prog, "struct task_group *", address)
         auto = readable(lambda: group.autogroup.read_())
         if auto is not None and auto:
             return f"/autogroup-{auto.id.value_()}"
         if not group.css.cgroup:
             return ""
-        return str(cgroup_path(group.css.cgroup).decode("utf-8", "replace"))
+        return kernfs_path(group.css.cgroup.kn.read_())
 
 
 @fact

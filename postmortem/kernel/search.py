@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import drgn
 
 from postmortem.dump.damage import damage, tolerated
+from postmortem.kernel.vmalloc import vmap_areas
 
 CHUNK_BYTES = 1 << 20
 _MAX_AREAS = 1 << 20
@@ -47,11 +49,7 @@ def _direct_map(prog: drgn.Program) -> int:
 
 
 def _vmalloc(prog: drgn.Program) -> Iterator[Range]:
-    from drgn.helpers.linux.mm import for_each_vmap_area
-
-    for number, area in enumerate(for_each_vmap_area(prog)):
-        if number >= _MAX_AREAS:
-            return
+    for area in islice(vmap_areas(prog), _MAX_AREAS):
         yield Range(int(area.va_start), int(area.va_end), "vmalloc")
 
 

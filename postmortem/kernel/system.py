@@ -9,7 +9,9 @@ from typing import TypeVar
 import drgn
 
 from postmortem.dump.damage import damage
+from postmortem.kernel.masks import for_each_present_cpu
 from postmortem.kernel.tasks.tasks import TaskList
+from postmortem.kernel.zones import total_pages
 from postmortem.model.findings import Problem
 from postmortem.model.result import ModuleInfo, System
 from postmortem.rules.taints import decode
@@ -71,8 +73,6 @@ def present_cpus(prog: drgn.Program) -> list[int]:
     """Numbers of the CPUs that the machine has.
 
     Not only the online ones: panic() takes the others off line when it stops them."""
-    from drgn.helpers.linux.cpumask import for_each_present_cpu
-
     return list(for_each_present_cpu(prog))
 
 
@@ -90,9 +90,7 @@ def _hardware(prog: drgn.Program) -> str | None:
 
 
 def _memory_bytes(prog: drgn.Program) -> int:
-    from drgn.helpers.linux.mm import totalram_pages
-
-    return int(totalram_pages(prog)) * int(prog["PAGE_SIZE"])
+    return total_pages(prog) * int(prog["PAGE_SIZE"])
 
 
 def _uptime(prog: drgn.Program) -> float:

@@ -6,6 +6,7 @@ import drgn
 
 from postmortem.dump.damage import damage, integer
 from postmortem.kernel.cpu.percpu import variable
+from postmortem.kernel.masks import for_each_online_cpu
 
 
 def timekeeper(prog: drgn.Program) -> drgn.Object:
@@ -31,8 +32,6 @@ def sched_clock_ns(prog: drgn.Program, local_ns: int) -> int | None:
     A stable clock is that plus ``__sched_clock_offset`` (kernel/sched/clock.c); of one that
     is not, each CPU keeps what it last read. ``None`` if neither can be read.
     """
-    from drgn.helpers.linux.cpumask import for_each_online_cpu
-
     try:
         if integer(prog["__sched_clock_stable"].key.enabled) > 0:
             offset = integer(prog["__sched_clock_offset"])

@@ -12,6 +12,7 @@ import drgn
 
 from postmortem.dump.damage import damage, integer, member, readable
 from postmortem.kernel.cpu.percpu import variable
+from postmortem.kernel.masks import for_each_online_cpu
 from postmortem.kernel.memo import fact
 
 _MAX_BASES = 16
@@ -102,8 +103,6 @@ def timers(prog: drgn.Program) -> Timers:
 
     :raises LookupError: the types are missing.
     """
-    from drgn.helpers.linux.cpumask import for_each_online_cpu
-
     reader = _Reader(prog)
     cpus, devices = [], []
     for cpu in for_each_online_cpu(prog):

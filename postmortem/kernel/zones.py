@@ -9,15 +9,20 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 
 import drgn
 
 from postmortem.dump.damage import damage, integer, member, readable
+from postmortem.kernel.masks import for_each_online_cpu, for_each_online_node
 from postmortem.kernel.memo import fact
 
 _MAX_NODES = 1024
 _MAX_ITEMS = 1024
 _MAX_ORDERS = 64
+_MAX_ZONES = 16
+_SLACK = 64
+"""So small a part of all pages may be on their way from one count to the other."""
 _HOPELESS = 16
 """MAX_RECLAIM_RETRIES: so often kswapd failed when it gives a node up (mm/internal.h)."""
 
@@ -106,8 +111,6 @@ def nodes(prog: drgn.Program) -> Nodes:
 
     :raises LookupError: types or symbols are missing.
     """
-    from drgn.helpers.linux.nodemask import for_each_online_node
-
     reader = _Reader(prog)
     found = []
     lost = []
@@ -130,6 +133,33 @@ def nodes(prog: drgn.Program) -> Nodes:
     )
 
 
+@fact
+def total_pages(prog: drgn.Program) -> int:
+    """How many pages the page allocator was given: ``totalram_pages()``.
+
+    It changes only with the zones' own numbers (adjust_managed_page_count()), so that one word
+    which is damaged makes no machine of petabytes.
+
+    :raises LookupError: the two contradict each other.
+    """
+    total = integer(prog["_totalram_pages"])
+    managed = readable(lambda: sum(_managed(prog)))
+    most = readable(lambda: integer(prog["max_pfn"]))
+    if managed is not None and abs(total - managed) > managed // _SLACK:
+        raise LookupError(f"{total} pages in all, but {managed} in the zones")
+    if managed is None and most is not None and not 0 < total <= most:
+        raise LookupError(f"{total} pages in all, but {most} are the most that there can be")
+    return total
+
+
+def _managed(prog: drgn.Program) -> Iterator[int]:
+    reader = _Reader(prog)
+    for number in islice(for_each_online_node(prog), _MAX_NODES):
+        zones = reader.pgdat(number).node_zones
+        for index in range(min(zones.type_.length or 0, _MAX_ZONES)):
+            yield integer(zones[index].managed_pages)
+
+
 def _migrate_types(prog: drgn.Program) -> tuple[str, ...]:
     """Enumerators below MIGRATE_TYPES. MIGRATE_HIGHATOMIC shares its value with PCPTYPES."""
     named = dict(_enumerators(prog, "migratetype"))
@@ -145,8 +175,6 @@ def _enumerators(prog: drgn.Program, enum: str) -> Iterator[tuple[str, int]]:
 
 class _Reader:
     def __init__(self, prog: drgn.Program) -> None:
-        from drgn.helpers.linux.cpumask import for_each_online_cpu
-
         self._prog = prog
         self.node_items = self._items("node_stat_item")
         self.zone_items = self._items("zone_stat_item")
@@ -159,11 +187,16 @@ class _Reader:
         named = _enumerators(self._prog, enum)
         return {name: value for name, value in named if 0 <= value < _MAX_ITEMS}
 
-    def node(self, number: int) -> Node:
+    def pgdat(self, number: int) -> drgn.Object:
+        """``struct pglist_data`` of a node."""
         prog = self._prog
-        pgdat = prog["node_data"][number] if self.numa else prog["contig_page_data"]
-        if self.numa:
-            pgdat = drgn.Object(prog, prog.type("struct pglist_data"), address=pgdat.value_())
+        if not self.numa:
+            return prog["contig_page_data"]
+        address = prog["node_data"][number].value_()
+        return drgn.Object(prog, prog.type("struct pglist_data"), address=address)
+
+    def node(self, number: int) -> Node:
+        pgdat = self.pgdat(number)
         return Node(
             number,
             tuple(self._zones(number, pgdat)),
@@ -173,7 +206,7 @@ class _Reader:
 
     def _zones(self, number: int, pgdat: drgn.Object) -> Iterator[Zone]:
         zones = pgdat.node_zones
-        for index in range(min(zones.type_.length or 0, 16)):
+        for index in range(min(zones.type_.length or 0, _MAX_ZONES)):
             try:
                 zone = zones[index]
                 if zone.present_pages.value_():

@@ -16,6 +16,7 @@ from drgn.helpers.linux.percpu import per_cpu_ptr
 
 from postmortem.dump.damage import damage, integer, member, readable
 from postmortem.kernel.layout import Layout
+from postmortem.kernel.masks import for_each_possible_cpu
 from postmortem.kernel.memo import fact
 from postmortem.trace.pages import COMMIT_MASK, Place, decode
 
@@ -386,8 +387,6 @@ def trace_arrays(prog: drgn.Program) -> tuple[TraceArray, ...]:
 @fact
 def drgn_cpus(prog: drgn.Program) -> tuple[int, ...]:
     """Numbers of the possible CPUs."""
-    from drgn.helpers.linux.cpumask import for_each_possible_cpu
-
     return tuple(for_each_possible_cpu(prog))
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import drgn
 
 from postmortem.dump.damage import damage, integer, readable
+from postmortem.kernel.masks import num_online_cpus
 from postmortem.kernel.rodata import rodata
 from postmortem.trace.buffers import Buffer, TraceArray
 from postmortem.trace.environment import Cmdlines, DumpEnvironment, cmdlines
@@ -293,8 +294,6 @@ class Trace:
         return entries, written
 
     def _online(self) -> int:
-        from drgn.helpers.linux.cpumask import num_online_cpus
-
         return readable(lambda: int(num_online_cpus(self.prog))) or 0
 
     def _help(self) -> Iterator[str]:

@@ -10,9 +10,15 @@ import pytest
 from drgn.helpers.linux.fs import for_each_mount, mount_dst
 from drgn.helpers.linux.pid import find_task
 
-from postmortem.kernel.paths import path_in_mounts, path_of_inode
+from postmortem.dump.lists import list_entries
+from postmortem.kernel.irqs import irq_descs
+from postmortem.kernel.memory import slab_caches
+from postmortem.kernel.paths import kernfs_path, path_in_mounts, path_of_inode
 from postmortem.kernel.tasks.tasks import all_tasks
+from postmortem.kernel.vmalloc import vmap_areas
+from postmortem.kernel.zones import total_pages
 from tests.conftest import machine_named
+from tests.kernel.fabricated import Memory
 from tests.kernel.locking.test_waiters import fresh
 
 NAME = "6.12-null-chain"
@@ -95,3 +101,67 @@ def test_without_their_count_the_pid_tree_says_how_many_tasks_there_were(prog: A
     bend(first.tasks.next, prog["init_task"].tasks.address_)
     bend(prog["nr_threads"], 0)
     assert len(all_tasks(prog).tasks) == len(whole.tasks)
+
+
+IRQ_TREES = {"6.1-use-after-free": "irq_desc_tree", "6.12-null-chain": "sparse_irqs"}
+
+
+@pytest.mark.parametrize("name", IRQ_TREES)
+def test_interrupts_of_a_tree_that_leads_back_into_itself(name: str) -> None:
+    prog = fresh(name)
+    assert [number for number, _ in irq_descs(prog)] == list(range(16))  # those of the two PICs
+    tree = prog[IRQ_TREES[name]]
+    if name.startswith("6.1-"):
+        node = drgn.Object(prog, "struct xa_node", address=tree.xa_head.value_() - 2)
+        bend(node.slots[3], tree.xa_head.value_())
+    else:
+        root = tree.ma_root.value_()
+        node = drgn.Object(prog, "struct maple_node", address=root & ~0xFF)
+        # A leaf: of the type of an inner node it is its own child.
+        bend(node.mr64.slot[0], root & ~0x7F | 2 << 3)
+        bend(tree.ma_root, root & ~0x78 | 2 << 3)
+    with pytest.raises(LookupError, match="circle"):
+        list(irq_descs(prog))
+
+
+def test_areas_of_vmalloc_that_follow_themselves(prog: Any) -> None:
+    first = next(vmap_areas(prog))
+    bend(first.list.next, first.list.address_of_().value_())
+    with pytest.raises(LookupError, match="circle"):
+        list(vmap_areas(prog))
+
+
+def test_slab_caches_that_follow_themselves(prog: Any) -> None:
+    whole = slab_caches(machine_named(NAME).prog)
+    third = list(list_entries(prog["slab_caches"], "struct kmem_cache", "list"))[2]
+    bend(third.list.next, third.list.address_of_().value_())
+    assert 0 < len(slab_caches(prog)) <= 3 < len(whole)
+
+
+def test_a_group_below_itself() -> None:
+    memory = Memory(fresh(NAME))
+    kind = memory.prog.type("struct kernfs_node")
+    root, child = (memory.allocate(drgn.sizeof(kind)) for _ in range(2))
+    name = memory.allocate(8)
+    memory.write(name, int.from_bytes(b"depot", "little"))
+    memory.write(child + drgn.offsetof(kind, "name"), name)
+    memory.write(child + drgn.offsetof(kind, "parent"), root)
+    node = drgn.Object(memory.prog, "struct kernfs_node *", child)
+    assert kernfs_path(node) == "/depot"
+    memory.write(child + drgn.offsetof(kind, "parent"), child)
+    with pytest.raises(LookupError, match="circle"):
+        kernfs_path(node)
+
+
+def test_as_many_pages_as_the_zones_have(prog: Any) -> None:
+    whole = total_pages(prog)
+    assert whole * 4096 < 256 << 20  # what QEMU was given
+    bend(prog["_totalram_pages"].counter, 1 << 40)
+    with pytest.raises(LookupError, match="in the zones"):
+        total_pages(fresh_again(prog))
+
+
+def fresh_again(prog: Any) -> Any:
+    """The same program without what it has found out."""
+    prog.cache.clear()
+    return prog

@@ -13,6 +13,7 @@ import drgn
 
 from postmortem.dump.damage import damage, integer, member, readable
 from postmortem.dump.xarray import idr_entries
+from postmortem.kernel.masks import for_each_cpu
 from postmortem.kernel.memo import fact
 
 _MAX_QUEUES = 1 << 14
@@ -271,8 +272,6 @@ def _empty(head: drgn.Object) -> bool:
 
 def cpus_of(mask: drgn.Object) -> Iterator[int]:
     """CPUs of a ``cpumask_var_t``, which is a pointer with CONFIG_CPUMASK_OFFSTACK."""
-    from drgn.helpers.linux.cpumask import for_each_cpu
-
     if mask.type_.unaliased_kind() in (drgn.TypeKind.ARRAY, drgn.TypeKind.POINTER):
         mask = mask[0]
     yield from (int(cpu) for cpu in for_each_cpu(mask))

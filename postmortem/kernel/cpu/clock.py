@@ -44,6 +44,8 @@ class Clock:
     """How long the next timer interrupt of each CPU was overdue then; not of all CPUs known."""
     late_ns: int = 0
     """How long jiffies stood still, because the CPU that counts them did."""
+    damaged: tuple[str, ...] = ()
+    """The kernel's clocks that tell no time that can be: what was measured by them is a guess."""
 
     def jiffies_ago(self, then: int) -> float:
         """Seconds from the jiffies value ``then`` until the machine was stopped.
@@ -68,9 +70,10 @@ def read_clock(prog: drgn.Program, cpus: list[int], panic_ns: int | None = None)
     after_panic = max(0, latest - panic_ns) if panic_ns else 0
     overdue = {}
     late = 0
-    if told.mono_ns is not None:
-        counted = told.mono_ns
-        idle = (then for then in _idle_entries(prog, cpus) if then <= latest + _OFFSET)
+    idle = [then for then in _idle_entries(prog, cpus) if then <= latest + _OFFSET]
+    # Without the timekeeper a CPU that went to sleep knows what time it was then, at least.
+    counted = told.mono_ns if told.mono_ns is not None else max(idle, default=None)
+    if counted is not None:
         mono = max([counted, *idle]) - after_panic
         late = max(0, mono - counted)
         overdue = {
@@ -84,6 +87,7 @@ def read_clock(prog: drgn.Program, cpus: list[int], panic_ns: int | None = None)
         jiffies=told.jiffies - after_panic * told.hz // NSEC,
         overdue_ns=overdue,
         late_ns=late,
+        damaged=told.damaged,
     )
 
 
@@ -98,6 +102,8 @@ class Told:
     hz: int
     mono_ns: int | None
     """CLOCK_MONOTONIC when it was last updated; ``None`` if that is damaged."""
+    damaged: tuple[str, ...] = ()
+    """Those of the kernel's clocks that are."""
 
 
 def machine_time(prog: drgn.Program, cpus: Sequence[int], log_ns: int | None = None) -> Told:
@@ -118,11 +124,14 @@ def machine_time(prog: drgn.Program, cpus: Sequence[int], log_ns: int | None = N
     if not hz:
         hz = _hz_by(jiffies, now) or _DEFAULT_HZ
     counted = _uptime_ns(jiffies, hz)
-    if mono is not None and not _fits(mono, now, counted):
+    damaged = []
+    if mono is None or not _fits(mono, now, counted):
         mono = None
+        damaged.append("the timekeeper")
     if jiffies is None or counted is None or not _fits(counted, now, mono):
+        damaged.append("jiffies")
         jiffies = (_initial(hz) + (now if mono is None else mono) * hz // NSEC) & _WORDS
-    return Told(now, jiffies, hz, mono)
+    return Told(now, jiffies, hz, mono, tuple(damaged))
 
 
 def agreed(readings: Iterable[int], witnesses: Iterable[int] = ()) -> int:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import drgn
 
 from postmortem.dump.damage import damage
+from postmortem.kernel.irqs import irq_descs
+from postmortem.kernel.masks import for_each_possible_cpu
 
 _MAX_IRQS = 1 << 16
 UNHANDLED = 10_000
@@ -44,10 +46,8 @@ def interrupts(prog: drgn.Program, seconds: float) -> list[Interrupt]:
     :param seconds: Since boot.
     :raises LookupError: the types are missing.
     """
-    from drgn.helpers.linux.irq import for_each_irq_desc
-
     found = []
-    for count, (number, desc) in enumerate(for_each_irq_desc(prog)):
+    for count, (number, desc) in enumerate(irq_descs(prog)):
         if count >= _MAX_IRQS:
             break
         try:
@@ -64,7 +64,6 @@ def interrupts(prog: drgn.Program, seconds: float) -> list[Interrupt]:
 
 def _total(desc: drgn.Object) -> int:
     """Sum of ``kstat_irqs`` of all CPUs; ``struct irqstat`` since v6.10 (86d2a2f51fba)."""
-    from drgn.helpers.linux.cpumask import for_each_possible_cpu
     from drgn.helpers.linux.percpu import per_cpu_ptr
 
     prog = desc.prog_

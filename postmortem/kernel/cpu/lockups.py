@@ -21,6 +21,7 @@ from postmortem.model.findings import Problem
 from postmortem.model.frame import Frame
 
 _MAX_WAITING = 10_000
+_NO_TIME = "can't be read or can't be right: how long CPUs stood still is not known for sure"
 _POLICIES = {
     0: "SCHED_NORMAL",
     1: "SCHED_FIFO",
@@ -201,6 +202,8 @@ def lockups(prog: drgn.Program, panic_ns: int | None = None) -> Lockups:
         thresh = None
     on = _watchdog_on(prog)
     problems: list[Problem] = []
+    if clock.damaged:
+        problems.append(Problem("clock", f"{' and '.join(clock.damaged)} {_NO_TIME}"))
     waiting = _waiting(prog, clock, problems)
     return Lockups(
         cpus=tuple(_state(prog, cpu, clock, on, waiting.get(cpu.number, ())) for cpu in found),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import drgn
 
 from postmortem.dump.damage import damage, integer
+from postmortem.kernel.masks import for_each_online_cpu
 
 
 def variable(prog: drgn.Program, name: str, cpu: int, c_type: str | None = None) -> drgn.Object:
@@ -36,3 +37,16 @@ def number(prog: drgn.Program, name: str, cpu: int, c_type: str = "unsigned long
         return integer(found)
     except damage():
         return None
+
+
+def counter_sum(counter: drgn.Object) -> int:
+    """``percpu_counter_sum()``: what was folded in and what each CPU has beside.
+
+    :param counter: ``struct percpu_counter``
+    """
+    from drgn.helpers.linux.percpu import per_cpu_ptr
+
+    total = int(counter.count.value_())
+    for cpu in for_each_online_cpu(counter.prog_):
+        total += int(per_cpu_ptr(counter.counters, cpu)[0].value_())
+    return total

@@ -12,6 +12,7 @@ import drgn
 from postmortem.dump.damage import damage, readable
 from postmortem.kernel.cpu.clock import NSEC, Clock
 from postmortem.kernel.cpu.percpu import variable
+from postmortem.kernel.masks import for_each_possible_cpu
 from postmortem.kernel.tasks.tasks import Task, all_tasks
 
 _SEQ_STATE_MASK = 3
@@ -151,8 +152,6 @@ def _blocked(prog: drgn.Program, node: drgn.Object) -> list[Task]:
 
 
 def _callbacks(prog: drgn.Program) -> int | None:
-    from drgn.helpers.linux.cpumask import for_each_possible_cpu
-
     total = 0
     try:
         for cpu in for_each_possible_cpu(prog):

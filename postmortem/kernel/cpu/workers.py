@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import drgn
 
 from postmortem.dump.damage import damage, tolerated
+from postmortem.dump.lists import list_entries
 from postmortem.kernel.memo import fact
 from postmortem.kernel.tasks.kthreads import kthread_of
 from postmortem.kernel.tasks.stacks import Symbolizer
@@ -132,11 +133,7 @@ def _all_flushers(prog: drgn.Program) -> dict[int, Flusher]:
 
 
 def _flushers(prog: drgn.Program) -> Iterator[tuple[int, Flusher]]:
-    from drgn.helpers.linux.list import list_for_each_entry
-
-    queues = list_for_each_entry(
-        "struct workqueue_struct", prog["workqueues"].address_of_(), "list"
-    )
+    queues = list_entries(prog["workqueues"], "struct workqueue_struct", "list")
     for number, queue in enumerate(queues):
         if number > _MAX_QUEUES:
             return

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 import drgn
 
@@ -118,6 +118,7 @@ class _Builder:
         self._reported = reported
         self._tasks = all_tasks(prog)
         self._holders = Holders(prog)
+        self._is_pointer = arch_of(prog).is_pointer
         self._cpus: dict[int, Cpu] = {}
         self._result = Blocking(Graph(), found, problems=list(found.problems))
         self._graph = self._result.graph
@@ -156,10 +157,27 @@ class _Builder:
         if wait.address is None or wait.kind not in LOCKS:
             return None
         try:
-            return locks.owner(self._prog, wait.kind, wait.address)
+            found = locks.owner(self._prog, wait.kind, wait.address)
+            return found and self._believed(found, wait)
         except damage() as exc:
             self._result.problems.append(Problem(f"owner of {wait.object}", str(exc)))
             return None
+
+    def _believed(self, owner: locks.Owner, wait: Wait) -> locks.Owner:
+        """The owner, if its word can be one; else nobody is known to be."""
+        if owner.task and not self._is_pointer(owner.task, 8):
+            why = f"{owner.member} is no address"
+        elif not owner.awaited and wait.task.address in self._listed(wait):
+            why = f"{owner.member} says that nobody waits, but {wait.task.comm} is in its list"
+        else:
+            return owner
+        self._result.problems.append(Problem(f"owner of {wait.object}", why))
+        return replace(owner, task=0, certain=False, state="its word is damaged")
+
+    def _listed(self, wait: Wait) -> Collection[int]:
+        """The tasks in a lock's own list."""
+        ring = self._waits.rings.get(wait.address or 0)
+        return ring.waiters.values() if ring is not None else ()
 
     # --- what is waited for
 
@@ -255,6 +273,9 @@ class _Builder:
                 self._add_lost(name, wait, owner)
                 return
             node = self._holder_node(owner.task, longest)
+            if self._graph.nodes[node].kind is NodeKind.UNKNOWN:
+                why = f"{owner.member}, but {self._graph.nodes[node].state}"
+                self._result.problems.append(Problem(f"owner of {wait.object}", why))
             self._hold(node, owner.task, wait.kind, wait.address, owner.member)
             self._graph.link(Edge(name, node, EdgeKind.HELD, Confidence.CERTAIN, owner.member))
             return

@@ -5,10 +5,12 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import drgn
 
 from postmortem.dump.damage import damage
+from postmortem.dump.lists import list_entries
 from postmortem.kernel.identify import member_at, slab_object
 from postmortem.kernel.paths import path_in_mounts, path_of_inode
 from postmortem.kernel.tasks.stacks import Symbolizer
@@ -151,16 +153,8 @@ class Names:
         return self._mounts
 
     def _each_super_block(self) -> Iterator[tuple[int, str]]:
-        from drgn.helpers.linux.list import list_for_each_entry
-
-        blocks = list_for_each_entry(
-            "struct super_block", self._prog["super_blocks"].address_of_(), "s_list"
-        )
-        seen: set[int] = set()
-        for block in blocks:
-            if block.value_() in seen or len(seen) > _MAX_SUPER_BLOCKS:
-                return
-            seen.add(block.value_())
+        blocks = list_entries(self._prog["super_blocks"], "struct super_block", "s_list")
+        for block in islice(blocks, _MAX_SUPER_BLOCKS):
             kind = block.s_type.name.string_().decode("utf-8", "replace")
             device = block.s_id.string_().decode("utf-8", "replace")
             where = self._mounted_at(block)

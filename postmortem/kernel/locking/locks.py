@@ -25,6 +25,11 @@ _BLOCKER_TYPES = (
 )
 """Low bits of ``task_struct.blocker`` (include/linux/hung_task.h, since v6.16)."""
 
+_HAS_WAITERS = 1
+"""MUTEX_FLAG_WAITERS (kernel/locking/mutex.h), RT_MUTEX_HAS_WAITERS."""
+_RWSEM_WAITERS = 2
+"""RWSEM_FLAG_WAITERS of ``count`` (kernel/locking/rwsem.c)."""
+
 TYPES = {
     WaitKind.MUTEX: "struct mutex",
     WaitKind.RWSEM_READ: "struct rw_semaphore",
@@ -48,6 +53,8 @@ class Owner:
     """The lock in words: ``held for writing``, ``held by 2 readers`` ..."""
     member: str
     """Where it was read: ``mutex.owner = 0xff..1``"""
+    awaited: bool = True
+    """The word says that somebody is in the lock's list; where somebody is, it must."""
 
 
 def owner(prog: drgn.Program, kind: WaitKind, address: int) -> Owner | None:
@@ -77,7 +84,8 @@ def _rt_mutex(prog: drgn.Program, address: int) -> Owner:
         lock = drgn.Object(prog, "struct rt_mutex", address=address)
     word = lock.owner.value_()
     task = word & ~1
-    return Owner(task, True, "held" if task else "free", f"rt_mutex.owner = {word:#x}")
+    member = f"rt_mutex.owner = {word:#x}"
+    return Owner(task, True, "held" if task else "free", member, bool(word & _HAS_WAITERS))
 
 
 def _mutex(prog: drgn.Program, address: int) -> Owner:
@@ -86,7 +94,8 @@ def _mutex(prog: drgn.Program, address: int) -> Owner:
     word = member(lock, "owner.counter", "rtmutex.owner").value_()
     word &= (1 << 64) - 1
     task = word & ~_FLAGS
-    return Owner(task, True, "held" if task else "free", f"mutex.owner = {word:#x}")
+    where = f"mutex.owner = {word:#x}"
+    return Owner(task, True, "held" if task else "free", where, bool(word & _HAS_WAITERS))
 
 
 def _rwsem(prog: drgn.Program, address: int) -> Owner:
@@ -95,14 +104,15 @@ def _rwsem(prog: drgn.Program, address: int) -> Owner:
     word = lock.owner.counter.value_() & (1 << 64) - 1
     task = word & ~_FLAGS
     member = f"rw_semaphore.count = {count & (1 << 64) - 1:#x}, .owner = {word:#x}"
+    awaited = bool(count & _RWSEM_WAITERS)
     if count & _WRITER_LOCKED:
-        return Owner(task, not word & _READER_OWNED, "held for writing", member)
+        return Owner(task, not word & _READER_OWNED, "held for writing", member, awaited)
     readers = (count & (1 << 63) - 1) >> _READER_BIAS
     if readers:
         number = f"{readers} readers" if readers > 1 else "one reader"
         hint = task if word & _READER_OWNED else 0
-        return Owner(hint, False, f"held by {number}", member)
-    return Owner(0, True, "free", member)
+        return Owner(hint, False, f"held by {number}", member, awaited)
+    return Owner(0, True, "free", member, awaited)
 
 
 def _semaphore(prog: drgn.Program, address: int) -> Owner:

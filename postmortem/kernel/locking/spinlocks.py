@@ -26,6 +26,7 @@ from postmortem.kernel.cpu.lockups import CpuState
 from postmortem.kernel.cpu.percpu import variable
 from postmortem.kernel.identify import SlabObject, slab_object
 from postmortem.kernel.locking.lock_names import Names, outer_member
+from postmortem.kernel.masks import for_each_possible_cpu
 from postmortem.kernel.memo import fact
 from postmortem.kernel.tasks.tasks import Task
 from postmortem.model.frame import Frame
@@ -209,8 +210,6 @@ def _nodes(prog: drgn.Program) -> dict[int, tuple[int, int, int]]:
     A node that was left keeps its old ``next``: how many a CPU uses says the
     ``count`` in its first one.
     """
-    from drgn.helpers.linux.cpumask import for_each_possible_cpu
-
     found: dict[int, tuple[int, int, int]] = {}
     for cpu in for_each_possible_cpu(prog):
         if cpu >= _MAX_QUEUE:

@@ -8,7 +8,7 @@ once, and the structure lies at the same place for all of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import drgn
@@ -44,6 +44,8 @@ _QUIET = frozenset(
     }
 )
 """Sleeping so is how a healthy machine rests: the object is not looked for."""
+_LISTED = frozenset({WaitKind.MUTEX, WaitKind.RWSEM_READ, WaitKind.RWSEM_WRITE, WaitKind.SEMAPHORE})
+"""Locks in whose list of waiters a task is for as long as it waits."""
 _PAGE_LOCKED = 0
 _PAGE_WRITEBACK = 1
 
@@ -165,7 +167,17 @@ class WaitReader:
         for ring in {id(ring): ring for ring in self._rings.values()}.values():
             if ring.broken:
                 problems.append(Problem("waiter list", ring.broken))
+        problems += self._lost(found)
         return Waits(found, by_task, self._rings, self.stacks, self.clock, self._names, problems)
+
+    def _lost(self, found: Sequence[Wait]) -> Iterator[Problem]:
+        """Who waits for a lock is in its list until it has it: else memory is damaged."""
+        for wait in found:
+            if wait.kind not in _LISTED or wait.address is not None or wait.task.state != "D":
+                continue
+            if locks.TYPES[wait.kind] in self._waiters.layouts:
+                who = f"{wait.task.comm} ({wait.task.pid})"
+                yield Problem("waiter list", f"which {wait.kind} {who} waits for: {wait.proof}")
 
     def _wait(self, stack: SleepingStack) -> Wait:
         shape = stack.shape

@@ -13,6 +13,7 @@ import drgn
 
 from postmortem.dump.damage import integer, readable
 from postmortem.kernel.cpu.percpu import variable
+from postmortem.kernel.irqs import irq_descs
 from postmortem.kernel.tasks.kthreads import kthread_of
 from postmortem.kernel.tasks.stacks import Symbolizer
 from postmortem.kernel.tasks.tasks import Task
@@ -102,9 +103,7 @@ def _irq(prog: drgn.Program, task: Task) -> int | None:
 
 
 def _in_progress(prog: drgn.Program) -> Iterator[drgn.Object]:
-    from drgn.helpers.linux.irq import for_each_irq_desc
-
-    for count, (_number, desc) in enumerate(for_each_irq_desc(prog)):
+    for count, (_number, desc) in enumerate(irq_descs(prog)):
         if count >= _MAX_IRQS:
             return
         if integer(desc.irq_common_data.state_use_accessors) & _IN_PROGRESS:

@@ -12,6 +12,7 @@ import drgn
 from postmortem.arch import arch_of
 from postmortem.dump.damage import damage, readable
 from postmortem.dump.xarray import idr_entries
+from postmortem.kernel.masks import for_each_online_cpu
 from postmortem.kernel.memo import fact
 from postmortem.model.findings import Problem, TaskRef
 
@@ -281,7 +282,6 @@ class TaskReader:
 
     def by_run_queue(self) -> Iterator[Task]:
         """What runs on each CPU."""
-        from drgn.helpers.linux.cpumask import for_each_online_cpu
         from drgn.helpers.linux.sched import cpu_curr
 
         for cpu in for_each_online_cpu(self._prog):

@@ -9,6 +9,7 @@ import pytest
 
 from postmortem.kernel.cpu.clock import NSEC, Clock, agreed, machine_time, read_clock
 from postmortem.kernel.cpu.cpus import all_cpus
+from postmortem.kernel.cpu.lockups import lockups
 from postmortem.kernel.cpu.percpu import variable
 from postmortem.kernel.cpu.rcu import grace_period
 from tests.kernel.locking.test_waiters import fresh
@@ -68,7 +69,19 @@ def test_a_timekeeper_of_another_time_is_not_asked(prog: Any) -> None:
     bend(base, base.value_() + (1 << 55))
     found = machine_time(prog, cpus_of(prog))
     assert (found.mono_ns, found.now_ns, found.jiffies) == (None, whole.now_ns, whole.jiffies)
-    assert read_clock(prog, cpus_of(prog)).overdue_ns == {}
+    assert found.damaged == ("the timekeeper",)
+    # A CPU that went to sleep read the clock: nothing was overdue then on a healthy machine.
+    assert all(late < 2 * NSEC for late in read_clock(prog, cpus_of(prog)).overdue_ns.values())
+
+
+def test_clocks_of_a_whole_machine_are_not_damaged(prog: Any) -> None:
+    assert read_clock(prog, cpus_of(prog)).damaged == ()
+    assert not [problem for problem in lockups(prog).problems if problem.what == "clock"]
+
+
+def test_a_damaged_clock_is_said(prog: Any) -> None:
+    bend(prog["timekeeper_data"][0].timekeeper.tkr_mono.base, 1 << 60)
+    assert [problem.what for problem in lockups(prog).problems] == ["clock"]
 
 
 def test_one_timer_alone_does_not_silence_a_cpu(prog: Any) -> None:
