@@ -68,7 +68,7 @@ def _digest(archive: Path) -> str:
 
 def _version(archive: Path) -> str:
     name = archive.name.removesuffix(".tar.xz")
-    made = _run(["tar", "-xOf", str(archive), f"{name}/Makefile"])
+    made = _run(["tar", "--occurrence=1", "-xOf", str(archive), f"{name}/Makefile"])
     found = [re.search(rf"^{word} = *(\d+)$", made, re.M)
              for word in ("VERSION", "PATCHLEVEL", "SUBLEVEL")]  # fmt: skip
     return ".".join(match[1] for match in found if match)

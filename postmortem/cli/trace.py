@@ -43,6 +43,9 @@ _NS = {"ns": 1, "us": 1000, "ms": 1_000_000, "s": 1_000_000_000, None: 1_000_000
 @click.option("--stats", is_flag=True, help="What the buffers counted: entries, overruns, lost.")
 @click.option("--calls", is_flag=True, help="Traced calls that had not returned, with their time.")
 @click.option(
+    "--sections", is_flag=True, help="Interrupts or preemption still off: since, by whom."
+)
+@click.option(
     "--file", "name", metavar="NAME",
     help="A file of tracefs: stack_trace, trace_stat, kprobes/list ...",
 )  # fmt: skip
@@ -69,6 +72,7 @@ def trace(
     no_header: bool,
     stats: bool,
     calls: bool,
+    sections: bool,
     name: str | None,
     as_json: bool,
     output: str | None,
@@ -87,8 +91,9 @@ def trace(
     if status is not None:
         return status
     with postmortem.open(files, debuginfod=False) as case:
-        if calls or name is not None:
-            return _other(case.prog, name, instance, pids, output)
+        if calls or sections or name is not None:
+            what = name or ("calls" if calls else "sections")
+            return _other(case.prog, what, name is None, instance, pids, output)
         arrays = _arrays(case.prog, instance, everything=stats or _is_dat(output))
         if stats:
             from postmortem.trace.stats import stats_lines
@@ -122,40 +127,55 @@ def trace(
     return EXIT_LIMITED if problems else EXIT_OK
 
 
+_EMPTY = {
+    "calls": "no call that a tracer followed was in progress when the machine died",
+    "sections": "no section that a latency tracer watched was open when the machine died",
+}
+
+
 def _other(
     prog: drgn.Program,
-    name: str | None,
+    what: str,
+    own: bool,
     instance: str | None,
     pids: tuple[int, ...],
     output: str | None,
 ) -> int:
-    """What is no buffer: a file of tracefs, or the calls in progress."""
+    """What is no buffer: a file of tracefs, the calls in progress, or the open sections.
+
+    :param own: It is no file.
+    """
     from postmortem.dump.damage import damage
-    from postmortem.trace.calls import calls_in_progress
-    from postmortem.trace.files import KNOWN, file_lines
 
     try:
-        if name is None:
-            pieces = [f"{line}\n" for line in calls_in_progress(prog, pids)]
-            nothing = "no call that a tracer followed was in progress when the machine died"
-        else:
-            array = _arrays(prog, instance, everything=False)[0]
-            pieces = list(file_lines(prog, name, array))
-            nothing = f"{name} is empty"
-    except KeyError as exc:
-        if name is not None and exc.args == (name,):
-            known = ", ".join(KNOWN)
-            raise UsageError(f"--file {name} is not known; there are: {known}") from None
-        complain(f"{name or 'calls in progress'}: this kernel has no {exc}")
-        return EXIT_LIMITED
+        pieces = list(_pieces(prog, what, own, instance, pids))
     except damage() as exc:
-        complain(f"{name or 'calls in progress'}: {exc}")
+        complain(f"{what}: {exc}")
         return EXIT_LIMITED
     if not pieces:
-        complain(nothing)
+        complain(_EMPTY[what] if own else f"{what} is empty")
     with open_output(output) as file:
         file.writelines(_cleaned(pieces))
     return EXIT_OK
+
+
+def _pieces(
+    prog: drgn.Program, what: str, own: bool, instance: str | None, pids: tuple[int, ...]
+) -> Iterator[str]:
+    from postmortem.kernel.tasks.trace import Names
+    from postmortem.trace.calls import calls_in_progress
+    from postmortem.trace.files import KNOWN, file_lines, is_known
+    from postmortem.trace.sections import open_sections
+
+    if not own:
+        if not is_known(what):
+            raise UsageError(f"--file {what} is not known; there are: {', '.join(KNOWN)}")
+        yield from file_lines(prog, what, _arrays(prog, instance, everything=False)[0])
+    elif what == "calls":
+        yield from (f"{line}\n" for line in calls_in_progress(prog, pids))
+    else:
+        names = Names(prog)
+        yield from (f"{section.sentence(names)}\n" for section in open_sections(prog))
 
 
 def _nanoseconds(last: str | None) -> int | None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from postmortem.judge.asked import is_asked
+from postmortem.judge.open_sections import with_open_section
 from postmortem.judge.reports import LOCKUP_KINDS, finding_of, index_of, reports_of
 from postmortem.judge.stalls import standstill, told
 from postmortem.log.since import stalled_cpus
@@ -109,7 +110,8 @@ class Story:
             lambda: roots(self._prog, self._facts, stuck, self._ctx.problems),
         )
         for root in found or ():
-            finding = self._finding(root)
+            cpu_number = root.cpu.number if root.cpu is not None else None
+            finding = with_open_section(self._ctx, self._finding(root), cpu_number)
             for cpu in root.cpus:
                 self._roots[cpu] = finding.id
             self._last = self._last or finding.id

@@ -11,6 +11,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from postmortem.judge.messages import explain_message, message_severity, message_steps
+from postmortem.judge.open_sections import with_open_section
+from postmortem.judge.probes import with_probe
 from postmortem.judge.spoken import with_spoken
 from postmortem.model.findings import (
     Block,
@@ -127,7 +129,9 @@ def finding_of(ctx: Context, report: Report, **changes: object) -> Finding:
         log_line=report.line,
         time=report.time,
     )
-    base = with_spoken(base, report)
+    base = with_probe(ctx, with_spoken(base, report), report)
+    if report.kind in LOCKUP_KINDS:
+        base = with_open_section(ctx, base, report.cpu)
     return replace(base, **changes) if changes else base  # type: ignore[arg-type]
 
 

@@ -308,6 +308,12 @@ class TraceArray:
         found = readable(lambda: member(self.obj, "snapshot_buffer", "max_buffer"))
         return Buffer(found) if found is not None and found.buffer else None
 
+    @cached_property
+    def shown(self) -> Buffer:
+        """The buffer that ``trace`` shows: of a latency tracer the worst case that it kept."""
+        worst = readable(lambda: bool(self.obj.current_trace.print_max))
+        return (self.snapshot or self.main) if worst else self.main
+
     @property
     def tracer(self) -> str:
         """Name of the current tracer, ``nop`` if there is none."""

@@ -18,6 +18,7 @@ from postmortem.trace.buffers import trace_arrays
 from postmortem.trace.events import last_time
 
 _NS = 1_000_000
+_FAR = 24 * 3600 * 1000 * _NS
 
 
 def calls_in_progress(prog: drgn.Program, pids: tuple[int, ...] = ()) -> Iterator[str]:
@@ -27,7 +28,9 @@ def calls_in_progress(prog: drgn.Program, pids: tuple[int, ...] = ()) -> Iterato
     """
     hooked = restore_returns(prog)
     reader, names = TaskReader(prog), Names(prog)
-    now = _now(prog, [call for calls in hooked.by_task.values() for call in calls])
+    now = trace_now(
+        prog, max((call.began for calls in hooked.by_task.values() for call in calls), default=0)
+    )
     for address, calls in hooked.by_task.items():
         try:
             task = reader.read(address)[0]
@@ -50,13 +53,15 @@ def _line(names: Names, call: Call, depth: int, now: int) -> str:
     return f"{so_far} |  {'  ' * depth}{what}"
 
 
-def _now(prog: drgn.Program, calls: list[Call]) -> int:
-    """``trace_clock_local()`` when the machine died: no call and no event began later."""
+def trace_now(prog: drgn.Program, latest: int = 0) -> int:
+    """``trace_clock_local()`` when the machine died.
+
+    :param latest: A time that the tracer has seen: no call and no event began later.
+    """
     told = readable(lambda: machine_time(prog, present_cpus(prog)).now_ns) or 0
     clock = readable(lambda: sched_clock_ns(prog, told)) or told
-    latest = max((call.began for call in calls), default=0)
     main = trace_arrays(prog)[0]
     if main.clock == "local":
         latest = max(latest, readable(lambda: last_time(main.main)) or 0)
-    # A reading far behind what the tracer itself has seen, or wild, is none.
-    return max(latest, clock) if clock < latest + 3600 * 1000 * _NS else latest
+    # A reading far ahead of what the tracer itself has seen is wild.
+    return max(latest, clock) if not latest or clock < latest + _FAR else latest

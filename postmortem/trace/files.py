@@ -43,6 +43,11 @@ def tracing_max_latency(array: TraceArray) -> Iterator[str]:
 OF_INSTANCES["tracing_max_latency"] = tracing_max_latency
 
 
+def is_known(name: str) -> bool:
+    """Whether it is one of those that can be shown."""
+    return name in FILES or name in OF_INSTANCES or _PROFILE.fullmatch(name) is not None
+
+
 def file_lines(prog: drgn.Program, name: str, array: TraceArray | None = None) -> Iterator[str]:
     """The lines of a file.
 

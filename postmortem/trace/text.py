@@ -18,6 +18,7 @@ from postmortem.trace.environment import Cmdlines, DumpEnvironment, cmdlines
 from postmortem.trace.events import Event, Wanted, events, skipped
 from postmortem.trace.formats import event_formats
 from postmortem.trace.graph import Graph
+from postmortem.trace.headers import own_header
 from postmortem.trace.printers import Options, Printers, mark
 
 _MOST_PRINTED = 1000
@@ -92,11 +93,11 @@ class Trace:
         latency: bool | None = None,
     ) -> None:
         """
-        :param buffer: What is shown; what the instance records to if not given.
+        :param buffer: What is shown; if not given, what ``cat trace`` would have.
         :param latency: In the format of the latency tracers; as its option says if not given.
         """
         self.prog, self.array = prog, array
-        self.buffer = buffer or array.main
+        self.buffer = buffer or array.shown
         self.latency = array.option("latency-fmt") if latency is None else latency
         self.cmdlines: Cmdlines = cmdlines(prog)
         # trace_event_format() shows addresses as they are, unless the option says otherwise;
@@ -264,6 +265,10 @@ class Trace:
     def header(self, wanted: Wanted | None = None) -> Iterator[str]:
         """What stands before the events."""
         yield f"# tracer: {self.array.tracer}\n#\n"
+        own = own_header(self.prog, self.array.tracer)
+        if own is not None:
+            yield from own
+            return
         if not self.array.option("context-info"):
             return
         verbose = self.array.option("verbose")

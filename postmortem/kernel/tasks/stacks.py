@@ -13,6 +13,7 @@ import drgn
 from postmortem.arch import arch_of
 from postmortem.arch.model import Arch
 from postmortem.dump.damage import damage
+from postmortem.kernel.layout import Layout
 from postmortem.kernel.memo import fact
 from postmortem.model.frame import Frame
 
@@ -85,8 +86,14 @@ def _symbolizer(prog: drgn.Program) -> Symbolizer:
 def describe_trace(prog: drgn.Program, trace: Iterable[drgn.StackFrame]) -> tuple[Frame, ...]:
     """Turn a drgn stack trace into plain frames, innermost first, up to user space."""
     frames, last = _described(prog, trace)
-    if last is not None and frames[-1].interrupted and frames[-1].function is None:
-        frames += _behind_a_wild_call(prog, last)
+    for _ in range(_MAX_TRAMPOLINES):
+        if last is None or frames[-1].function is not None:
+            break
+        if frames[-1].interrupted:
+            behind, last = _behind_a_wild_call(prog, last)
+        else:
+            behind, last = _behind_a_trampoline(prog, last)
+        frames += behind[: _MAX_FRAMES - len(frames)]
     return segmented(frames, arch_of(prog))
 
 
@@ -127,7 +134,10 @@ def _described(
     return frames, last
 
 
-def _behind_a_wild_call(prog: drgn.Program, frame: drgn.StackFrame) -> list[Frame]:
+_Continued = tuple[list[Frame], drgn.StackFrame | None]
+
+
+def _behind_a_wild_call(prog: drgn.Program, frame: drgn.StackFrame) -> _Continued:
     """Go on behind a call to an address that is no code: its return address was just pushed."""
     arch = arch_of(prog)
     registers = frame.registers()
@@ -135,12 +145,74 @@ def _behind_a_wild_call(prog: drgn.Program, frame: drgn.StackFrame) -> list[Fram
         sp = registers[arch.sp]
         caller = prog.read_u64(sp)
         if not arch.is_kernel(caller):
-            return []
-        kept = {name: registers.get(name, 0) for name in arch.preserved}
-        trace = prog.stack_trace(pt_regs(prog, {**kept, arch.pc: caller, arch.sp: sp + 8}))
+            return [], None
+        return _continued(prog, registers, caller, sp + 8)
     except damage():
-        return []
-    found, _last = _described(prog, trace)
+        return [], None
+
+
+_MAX_TRAMPOLINES = 8
+_MAX_OPS = 4096
+_CALL = 5
+"""``MCOUNT_INSN_SIZE``"""
+_RETURNS_AT = (168, 176, 208, 216)
+"""Where ``ftrace_caller`` and ``ftrace_regs_caller`` return to: above ``struct pt_regs``, the
+flags of the latter, and what CONFIG_FRAME_POINTER adds (MCOUNT_FRAME_SIZE)."""
+
+
+def _behind_a_trampoline(prog: drgn.Program, frame: drgn.StackFrame) -> _Continued:
+    """Go on behind ftrace's call: its trampolines are copies of code, without unwind tables.
+
+    ``orc_ftrace_find()`` looks into the tables of what they are copies of; the layout of their
+    frame is told by the call that lies before the return address.
+    """
+    try:
+        if not any(start <= frame.pc < end for start, end in _ftrace_trampolines(prog)):
+            return [], None
+        registers = frame.registers()
+        sp = registers[arch_of(prog).sp]
+        for offset in _RETURNS_AT:
+            caller = prog.read_u64(sp + offset)
+            found = Symbolizer.of(prog).caller(caller)
+            if found is not None and found.is_code and prog.read_u8(caller - _CALL) == 0xE8:
+                return _continued(prog, registers, caller, sp + offset + 8)
+    except damage():
+        pass
+    return [], None
+
+
+@fact
+def _ftrace_trampolines(prog: drgn.Program) -> tuple[tuple[int, int], ...]:
+    """Start and end of the trampolines of all ``struct ftrace_ops``."""
+    layout = Layout(
+        prog.type("struct ftrace_ops"),
+        {"next": "next", "start": "trampoline", "size": "trampoline_size"},
+    )
+    found = []
+    ops = prog.read_u64(prog.symbol("ftrace_ops_list").address)
+    end = prog.symbol("ftrace_list_end").address
+    for _ in range(_MAX_OPS):
+        if not ops or ops == end:
+            break
+        one = layout.read(prog, ops)
+        if one["start"]:
+            found.append((one["start"], one["start"] + one["size"]))
+        ops = one["next"]
+    return tuple(found)
+
+
+def _continued(
+    prog: drgn.Program, registers: Mapping[str, int], caller: int, sp: int
+) -> _Continued:
+    """The stack from a caller on.
+
+    :param caller: A return address.
+    :param sp: What the stack pointer is once it has returned.
+    """
+    arch = arch_of(prog)
+    kept = {name: registers.get(name, 0) for name in arch.preserved}
+    trace = prog.stack_trace(pt_regs(prog, {**kept, arch.pc: caller, arch.sp: sp}))
+    found, last = _described(prog, trace)
     # Its innermost address is a return address, not an interrupted one.
     if found:
         symbol = Symbolizer.of(prog).caller(found[0].pc)
@@ -152,7 +224,7 @@ def _behind_a_wild_call(prog: drgn.Program, frame: drgn.StackFrame) -> list[Fram
             size=symbol.size if symbol else None,
             module=symbol.module if symbol else None,
         )
-    return found
+    return found, last
 
 
 def pt_regs(prog: drgn.Program, registers: Mapping[str, int]) -> drgn.Object:
