@@ -10,6 +10,7 @@
 # make live      boot a guest and analyse its /proc/kcore inside it
 # make sysrq-oracle  press SysRq keys in guests, compare with what we print of their dumps
 # make own-kernel  build a kernel with KDB, lockdep and the latency tracers
+# make accounting-oracle  what guests counted of themselves, compared with what we read
 # make trace-oracle  trace guests, compare with what we print of their dumps (wants trace-cmd)
 # make drgn-tests  drgn's own tests of a kernel, in a guest, on our program
 # make fuzz      feed the log half with mutated input
@@ -38,7 +39,7 @@ export POSTMORTEM_CACHE
 bin := $(VENV)/bin
 pip := $(bin)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-slow test-captures test-pages wheelhouse lint captures exam live sysrq-oracle trace-oracle own-kernel drgn-tests fuzz fuzz-dump mutation bench clean
+.PHONY: demo test test-slow test-captures test-pages wheelhouse lint captures exam live sysrq-oracle trace-oracle accounting-oracle own-kernel drgn-tests fuzz fuzz-dump mutation bench clean
 
 demo: $(VENV)/.installed
 	$(bin)/postmortem analyze $(DEMO)
@@ -91,6 +92,10 @@ sysrq-oracle: $(VENV)/.installed-dev
 trace-oracle: $(VENV)/.installed-dev
 	$(bin)/python -m corpus.capture --only 'trace-*'
 	$(bin)/python -m corpus.trace_oracle --dat
+
+accounting-oracle: $(VENV)/.installed-dev
+	$(bin)/python -m corpus.capture --only 'counted-*'
+	$(bin)/python -m corpus.accounting_oracle
 
 # With KDB, lockdep and the latency tracers; wants flex, bison, bc, libelf-dev and some minutes.
 own-kernel: $(VENV)/.installed-dev

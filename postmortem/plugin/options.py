@@ -103,3 +103,16 @@ def values(plugin: str, declared: Sequence[Option], given: Mapping[str, object])
             raise UsageError(f"{plugin} has no option {name!r}; it has {known}")
         found[name] = item.value(value)
     return found
+
+
+def numbers(flag: str, text: str | None) -> frozenset[int] | None:
+    """Several numbers in one option: ``1,7,9``; ``None`` if it was not given.
+
+    :raises UsageError: it is something else.
+    """
+    if text is None:
+        return None
+    words = text.split(",")
+    if not all(word.isdecimal() and len(word) < 11 for word in words):
+        raise UsageError(f"{flag} {text}: numbers with commas between them are wanted")
+    return frozenset(map(int, words))
