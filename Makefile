@@ -85,8 +85,10 @@ live: $(VENV)/.installed-dev
 	$(bin)/python -m corpus.live --kernel 6.12
 
 sysrq-oracle: $(VENV)/.installed-dev
-	$(bin)/python -m corpus.capture --only sysrq-rest --only sysrq-crowd --only sysrq-nodes
+	$(bin)/python -m corpus.capture --only sysrq-rest --only sysrq-crowd --only sysrq-nodes --only sysrq-kill
 	$(bin)/python -m corpus.sysrq_oracle
+	$(bin)/python -m corpus.oom_oracle
+	$(bin)/python -m corpus.memory_oracle
 	$(bin)/python -m corpus.memory_oracle
 
 trace-oracle: $(VENV)/.installed-dev

@@ -190,9 +190,14 @@ def from_outside(tree: Tree, scenario: Scenario, cache: Path, target: Path) -> N
             ) as guest,
         ):
             have_host_act(guest, scenario)
-            guest.wait_for(ENDS.get(scenario.until, scenario.until), scenario.seconds)
+            end = ENDS.get(scenario.until, scenario.until)
+            guest.wait_for("pm: host" if scenario.snapshot else end, scenario.seconds)
             time.sleep(SETTLE_SECONDS)
             guest.dump(target / "vmcore")
+            if scenario.snapshot:
+                guest.qmp.run("cont")
+                guest.wait_for(end, scenario.seconds)
+                time.sleep(SETTLE_SECONDS)
             # Which of the formats there are depends on how QEMU was built.
             for name in sorted(guest.dump_formats().intersection(scenario.formats)):
                 guest.dump(target / f"vmcore.{name}", name)

@@ -18,9 +18,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import drgn
+
 import postmortem
+from corpus.kernels import default_cache
 from corpus.sysrq_oracle import captured
 from postmortem.kernel.memory import slab_caches
+from postmortem.kernel.memory_groups import memory_groups
 from postmortem.kernel.memory_tree import MemoryTree, memory_tree
 
 _STACKS = (
@@ -87,12 +91,22 @@ def slabs(path: str, files: dict[str, list[str]], prog: object) -> Iterator[tupl
         yield f"slab {name}", size, ours.get(name, 0)
 
 
+def boxed(prog: drgn.Program, files: dict[str, list[str]]) -> Iterator[tuple[str, int, int]]:
+    """The memory cgroup /box, by its own files."""
+    if "box_current" not in files:
+        return
+    group = next(group for group in memory_groups(prog).groups if group.path == "/box")
+    yield "cgroup /box memory.current", int(files["box_current"][0]), group.usage_bytes
+    yield "cgroup /box memory.max", int(files["box_max"][0]), group.limit_bytes or 0
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m corpus.memory_oracle", description=__doc__)
     parser.add_argument("dumps", metavar="VMCORE", type=Path, nargs="*")
     options = parser.parse_args(argv)
     wrong = 0
-    for path in options.dumps or captured():
+    killed = sorted(default_cache().glob("*/sysrq-kill/vmcore"))
+    for path in options.dumps or [*captured(), *killed]:
         files = json.loads((path.parent / "truth.json").read_text()).get("files")
         if files is None:
             continue
@@ -100,6 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with postmortem.open(path, debuginfod=False) as case:
             tree = memory_tree(case.prog)
             rows = [*compared(tree, files), *slabs(str(path), files, case.prog)]
+            rows += boxed(case.prog, files)
         for name, said, ours in rows:
             limit = max(said * 0.01, tree.total_bytes * 0.0005)
             if name == "unaccounted":

@@ -7,8 +7,8 @@ minutes. It is built on request only:
 
     python -m corpus.own_kernel            # prints where it is
 
-After that ``6.12own`` may stand among the kernels of a scenario. It was tried so with
-sysrq-rest: the guest boots, its dump is read without its vmlinux.
+After that ``6.12own`` may stand among the kernels of a scenario, as in sysrq-locks: the
+guest boots, its dump is read without its vmlinux.
 
 Built once for each content of the configuration and version of the source: their digest
 is in the release.

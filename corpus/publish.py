@@ -22,7 +22,10 @@ from postmortem.model.findings import Kind
 HERE = Path(__file__).parent
 CONSOLES = HERE / "console"
 DUMPS = HERE / "dumps"
+ORACLE = DUMPS / "oracle"
+"""Machines whose log says what SysRq keys print: read by the tests of those keys only."""
 
+PRESSED = "pm: pressed"
 INIT_STARTS = "as init process"
 LIMIT_BYTES = 12 << 20
 """What a committed dump may have."""
@@ -69,12 +72,13 @@ def publish_dump(tree: Tree, scenario: Scenario, cache: Path, road: str) -> None
     """
     source = folder(cache, tree, scenario, road)
     name = f"{tree.kernel.name}-{scenario.name}"
+    place = ORACLE if scenario.until == PRESSED else DUMPS
     with tempfile.TemporaryDirectory(dir=cache) as scratch:
         variants.make(tools.makedumpfile(cache), source / "vmcore", Path(scratch), ["uncompressed"])
-        for old in DUMPS.glob(f"{name}.vmcore*"):
+        for old in place.glob(f"{name}.vmcore*"):
             old.unlink()
         for suffix, command in COMPRESSORS.items():
-            target = DUMPS / f"{name}.vmcore{suffix}"
+            target = place / f"{name}.vmcore{suffix}"
             with target.open("wb") as out:
                 subprocess.run([*command, f"{scratch}/vmcore.uncompressed"], stdout=out, check=True)
             if target.stat().st_size <= LIMIT_BYTES:
@@ -82,8 +86,8 @@ def publish_dump(tree: Tree, scenario: Scenario, cache: Path, road: str) -> None
             target.unlink()
         else:
             raise variants.VariantError(f"{name} is too large to be committed")
-    shutil.copy(source / "truth.json", DUMPS / f"{name}.truth.json")
-    shutil.copy(source / "console.log", DUMPS / f"{name}.console.log")
+    shutil.copy(source / "truth.json", place / f"{name}.truth.json")
+    shutil.copy(source / "console.log", place / f"{name}.console.log")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -92,8 +96,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--consoles", action="store_true", help="leave the dumps as they are")
     options = parser.parse_args(argv)
     cache = default_cache().resolve()
-    for path in (CONSOLES, DUMPS):
-        path.mkdir(exist_ok=True)
+    for path in (CONSOLES, ORACLE):
+        path.mkdir(parents=True, exist_ok=True)
     try:
         for tree, scenario in captures(cache):
             publish_console(tree, scenario, cache)

@@ -75,6 +75,8 @@ class Scenario:
     on_request: bool = False
     cpus: int = 0
     numa_nodes: int = 0
+    snapshot: bool = False
+    """The dump is taken at ``pm: host``, and the machine goes on to ``until``."""
 
     @property
     def script(self) -> str:
@@ -93,7 +95,9 @@ class Scenario:
         members = asdict(self)
         for name in ("about", "kernels", "seconds", "says", "truth", "committed", "on_request"):
             del members[name]
-        for name in ("modules", "programs", "disk_mib", "host_arguments", "cpus", "numa_nodes"):
+        for name in (
+            "modules", "programs", "disk_mib", "host_arguments", "cpus", "numa_nodes", "snapshot",
+        ):  # fmt: skip
             if not members[name]:
                 del members[name]
         written = json.dumps(members, sort_keys=True).encode()

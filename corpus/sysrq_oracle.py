@@ -59,7 +59,13 @@ class Drift(NamedTuple):
 
 
 DRIFT: tuple[Drift, ...] = (
-    Drift("m", r"^(Node|active_anon| )", r"(in)?active_(anon|file)", 2048, "pages faulted in"),
+    Drift(
+        "m",
+        r"^(Node|active_anon| |\w+ free:)",
+        r"(in)?active_(anon|file)",
+        2048,
+        "pages faulted in",
+    ),
     Drift("m", r"^", r"free", 4096, "pages given out and back"),
     Drift("m", r"^", r"free_pcp", 4096, "CPUs' own lists"),
     Drift("m", r"^", r"local_pcp", 1 << 16, "of the CPU that prints: another one when dumped"),
@@ -171,14 +177,55 @@ def compare(case: Case, key: str, theirs: Sequence[Record]) -> Compared:
     found = Compared(key, lines=len(theirs))
     told = [(record.text, record.level) for record in theirs]
     if key in "tw":
-        _compare_tasks(found, told, ours, _ran_since(case, theirs))
+        ran = _ran_since(case, theirs)
+        told, ours = _without_locks(found, told, ours, ran)
+        _compare_tasks(found, told, ours, ran)
     elif key == "q":
         _compare_timers(found, told, ours)
     elif key in "lp":
         _compare_cpus(found, told, ours)
     else:
+        if key == "d":
+            ran = _ran_since(case, theirs)
+            told, ours = _without_locks(found, told, ours, ran)
         for their, our in aligned(told, ours):
             judge(found, their, our)
+    return found
+
+
+# --- locks ------------------------------------------------------------------------
+
+_HOLDER = re.compile(r"\d+ locks? held by .*/(?P<pid>\d+):$")
+
+
+def _without_locks(
+    found: Compared, theirs: list[Shown], ours: list[Shown], ran: set[int]
+) -> tuple[list[Shown], list[Shown]]:
+    """Both without the locks that differ of tasks that ran in between: who asked holds some."""
+    their_locks, our_locks = _locks(theirs), _locks(ours)
+    changed = {
+        pid for pid in ran if their_locks.get(pid) != our_locks.get(pid)
+    }  # fmt: skip
+    for pid in changed:
+        most = max(len(their_locks.get(pid, ())), len(our_locks.get(pid, ())))
+        found.gone["locks of a task that ran in between"] += most
+    gone = {id(line) for locks in (their_locks, our_locks) for pid in changed
+            for line in locks.get(pid, ())}  # fmt: skip
+    return [x for x in theirs if id(x) not in gone], [x for x in ours if id(x) not in gone]
+
+
+def _locks(lines: list[Shown]) -> dict[int, list[Shown]]:
+    """The lines about a task's locks by its pid."""
+    found: dict[int, list[Shown]] = {}
+    current: list[Shown] | None = None
+    for line in lines:
+        holder = _HOLDER.match(line[0])
+        if holder is not None:
+            current = found.setdefault(int(holder["pid"]), [])
+        elif not line[0].startswith(" #"):
+            current = None
+        if current is not None:
+            current.append(line)
     return found
 
 
@@ -313,7 +360,7 @@ def _ran_since(case: Case, theirs: Sequence[Record]) -> set[int]:
     """
     shown: dict[int, float] = {}
     for record in theirs:
-        found = _TASK.match(record.text) or _row(record.text)
+        found = _TASK.match(record.text) or _HOLDER.match(record.text) or _row(record.text)
         if found is not None:
             # A task that has a row too must not have run until that was printed.
             pid = int(found["pid"])
@@ -514,7 +561,7 @@ def report(name: str, found: Compared, verbose: bool) -> None:
         print(f"    kernel: {their}\n    ours:   {our}")
 
 
-MACHINES = ("sysrq-rest", "sysrq-crowd", "sysrq-nodes", "oom-user")
+MACHINES = ("sysrq-rest", "sysrq-crowd", "sysrq-nodes", "sysrq-locks", "oom-user")
 """Scenarios in which the kernel printed what we print: sysrq-crash pressed another key."""
 
 

@@ -21,7 +21,9 @@ are looked up in the program only when a type is asked for.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import NamedTuple
 
 import drgn
 
@@ -34,6 +36,16 @@ _QUALIFIERS = {
     "const ": drgn.Qualifiers.CONST,
     "volatile ": drgn.Qualifiers.VOLATILE,
 }
+
+
+class _Member(NamedTuple):
+    """A member of a struct or union without a name."""
+
+    name: str | None
+    type: drgn.Type
+    bit_offset: int
+    bits: int
+    """Of a bit-field, else 0."""
 
 
 class TypeText:
@@ -123,19 +135,62 @@ class TypeText:
         return self._prog.function_type(result, parameters, variadic), at
 
     def _record(self, text: str, record: re.Match[str]) -> tuple[drgn.Type, int]:
-        members = []
+        members: list[_Member] = []
         at = record.end()
         while not text.startswith("}", at):
             head = _MEMBER.match(text, at)
             if head is None:
                 raise SyntaxError(f"type {text!r} has no member at {at}")
             found, at = self._type(text, head.end())
-            value: drgn.Type | drgn.Object = found
-            if head[3]:
-                value = drgn.Object(self._prog, found, bit_field_size=int(head[3]))
-            members.append(drgn.TypeMember(value, head[1] or None, int(head[2])))
+            members.append(_Member(head[1] or None, found, int(head[2]), int(head[3] or 0)))
             if not text.startswith(";", at):
                 raise SyntaxError(f"type {text!r} has a member without an end at {at}")
             at += 1
-        make = self._prog.struct_type if record[1] == "struct" else self._prog.union_type
-        return make(None, int(record[2]), members), at + 1
+        size = int(record[2])
+        if record[1] == "union":
+            return self._prog.union_type(None, size, self._members(members)), at + 1
+        if _overlap(members):
+            members, size = _laid_out(members)
+        return self._prog.struct_type(None, size, self._members(members)), at + 1
+
+    def _members(self, members: Sequence[_Member]) -> list[drgn.TypeMember]:
+        return [
+            drgn.TypeMember(
+                drgn.Object(self._prog, one.type, bit_field_size=one.bits)
+                if one.bits
+                else one.type,
+                one.name,
+                one.bit_offset,
+            )
+            for one in members
+        ]
+
+
+def _overlap(members: Sequence[_Member]) -> bool:
+    """Whether a member is larger here than where the table was made: another configuration."""
+    return any(
+        not one.bits and one.bit_offset + 8 * _size(one.type) > following.bit_offset
+        for one, following in pairwise(members)
+    )
+
+
+def _laid_out(members: Sequence[_Member]) -> tuple[list[_Member], int]:
+    """The members where a compiler puts them, and the size of all.
+
+    :raises LookupError: there are bit-fields among them.
+    """
+    found = []
+    end, widest = 0, 1
+    for one in members:
+        if one.bits:
+            raise LookupError("a struct with bit-fields is another one in this kernel")
+        align = int(drgn.alignof(one.type))
+        end, widest = -(-end // align) * align, max(widest, align)
+        found.append(one._replace(bit_offset=8 * end))
+        end += _size(one.type)
+    return found, -(-end // widest) * widest
+
+
+def _size(kind: drgn.Type) -> int:
+    """Bytes; an array without a length at the end of a struct has none."""
+    return int(drgn.sizeof(kind)) if kind.is_complete() else 0

@@ -113,7 +113,7 @@ def slab_caches(prog: drgn.Program) -> list[SlabCache]:
             if order > _MAX_ORDER:
                 raise LookupError(f"a slab would have 2 to the power of {order} pages")
             slabs = objects = 0
-            for node in _nodes(cache):
+            for node in cache_nodes(cache):
                 slabs += node.nr_slabs.counter.value_()
                 objects += node.total_objects.counter.value_()
             result.append(
@@ -137,7 +137,7 @@ def _each_slab_cache(prog: drgn.Program) -> Iterator[drgn.Object]:
         yield from islice(caches, _MAX_CACHES)
 
 
-def _nodes(cache: drgn.Object) -> list[drgn.Object]:
+def cache_nodes(cache: drgn.Object) -> list[drgn.Object]:
     """``struct kmem_cache_node *`` of each NUMA node that the cache uses."""
     prog = cache.prog_
     result = []

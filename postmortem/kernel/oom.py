@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import drgn
 
@@ -11,6 +11,7 @@ from postmortem.dump.damage import damage, integer, readable
 from postmortem.kernel.code.references import calls
 from postmortem.kernel.cpu.percpu import counter_sum
 from postmortem.kernel.memo import fact
+from postmortem.kernel.memory_groups import MemoryGroup, group_of, memory_groups
 from postmortem.kernel.tasks.tasks import Task, all_tasks
 from postmortem.kernel.zones import total_pages
 
@@ -59,16 +60,55 @@ def oom(prog: drgn.Program) -> Oom:
 
     :raises LookupError: the types are missing.
     """
-    # Newer kernels add up what each CPU has counted, older ones take what was folded.
-    exact = calls(prog, "oom_badness", "__percpu_counter_sum")
-    found, lost = _processes(prog, exact)
+    found, lost = _processes(prog, _sums(prog))
     found = [one for one in found if one.leader.pid != 1]
+    return Oom(tuple(found), worst(found), tuple(lost))
+
+
+def oom_in_group(prog: drgn.Program, group: MemoryGroup) -> Oom:
+    """What an OOM of a memory cgroup would find: processes in it and below, measured by its
+    limit.
+
+    :raises LookupError: the types are missing.
+    """
+    whole = oom(prog)
+    total = _total_pages(prog)
+    above = {one.address: one.parents for one in memory_groups(prog).groups}
+    found, lost = [], list(whole.unreadable)
+    for one in whole.tasks:
+        task = drgn.Object(prog, "struct task_struct *", one.task.address)
+        try:
+            own = group_of(task)
+        except damage() as exc:
+            lost.append(f"{one.task.tgid}: {exc}")
+            continue
+        if group.address != own and group.address not in above.get(own, ()):
+            continue
+        points = one.points
+        if points is not None:
+            points += one.adj * (group.oom_pages // 1000) - one.adj * (total // 1000)
+        found.append(replace(one, points=points))
+    return Oom(tuple(found), worst(found), tuple(lost))
+
+
+def worst(tasks: Iterable[OomTask]) -> OomTask | None:
+    """Who is chosen: the one with most points, of equal ones the later."""
     chosen: OomTask | None = None
-    for one in found:
-        # Of equal ones the later is taken.
+    for one in tasks:
         if one.points is not None and (chosen is None or one.points >= (chosen.points or 0)):
             chosen = one
-    return Oom(tuple(found), chosen, tuple(lost))
+    return chosen
+
+
+def _sums(prog: drgn.Program) -> bool:
+    """Newer kernels add up what each CPU has counted, older ones take what was folded."""
+    return calls(prog, "oom_badness", "__percpu_counter_sum")
+
+
+def _total_pages(prog: drgn.Program) -> int:
+    """What ``oom_score_adj`` is a part of, when the whole machine is out of memory."""
+    swap = readable(lambda: integer(prog["total_swap_pages"])) or 0
+    return total_pages(prog) + swap
 
 
 def process_memory(prog: drgn.Program) -> list[OomTask]:
@@ -101,8 +141,7 @@ class _Reader:
     def __init__(self, prog: drgn.Program, exact: bool) -> None:
         self._prog = prog
         self._page = int(prog["PAGE_SIZE"])
-        swap = readable(lambda: integer(prog["total_swap_pages"])) or 0
-        self._total = total_pages(prog) + swap
+        self._total = _total_pages(prog)
         indices = ((name, readable(lambda name=name: prog.constant(name))) for name in _COUNTERS)  # type: ignore[misc]
         self._index = {name: int(index.value_()) for name, index in indices if index is not None}
         self._sums = exact

@@ -190,9 +190,12 @@ class _Reader:
     def pgdat(self, number: int) -> drgn.Object:
         """``struct pglist_data`` of a node."""
         prog = self._prog
-        if not self.numa:
-            return prog["contig_page_data"]
-        address = prog["node_data"][number].value_()
+        # Without CONFIG_NUMA there is one node, which the table of variables may not know.
+        address = (
+            prog["node_data"][number].value_()
+            if self.numa
+            else prog.symbol("contig_page_data").address
+        )
         return drgn.Object(prog, prog.type("struct pglist_data"), address=address)
 
     def node(self, number: int) -> Node:

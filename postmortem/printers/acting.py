@@ -11,10 +11,13 @@ from collections.abc import Callable, Iterable, Iterator
 import drgn
 
 from postmortem.dump.damage import damage, integer, readable
-from postmortem.kernel.oom import Oom, OomTask, oom
+from postmortem.kernel.memory_groups import memory_groups
+from postmortem.kernel.oom import Oom, OomTask, oom, oom_in_group
 from postmortem.kernel.rodata import Format, rodata
+from postmortem.kernel.slabinfo import slab_infos
 from postmortem.kernel.tasks.rows import PF_KTHREAD, Row, task_rows
-from postmortem.printers.cformat import Field, Value, filled
+from postmortem.kernel.zones import nodes
+from postmortem.printers.cformat import Field, Value, filled, printf
 from postmortem.printers.lines import INFO, Line, lines, note
 
 _MOST = 20
@@ -155,6 +158,7 @@ def _mounts(prog: drgn.Program, what: str, wanted: Callable[[drgn.Object], bool]
 def out_of_memory(prog: drgn.Program) -> Iterator[Line]:
     """Key f: the table that is printed before a kill, and who would be killed."""
     found: Oom = oom(prog)
+    yield from unreclaimable_slabs(prog)
     yield from tasks_table(prog, found.tasks)
     if found.unreadable:
         yield note(f"{len(found.unreadable)} tasks unreadable: {found.unreadable[0]}")
@@ -166,6 +170,57 @@ def out_of_memory(prog: drgn.Program) -> Iterator[Line]:
         f"the OOM killer would choose {chosen.leader.pid} ({chosen.leader.comm}):"
         f" {chosen.points} points, {chosen.rss} pages resident, oom_score_adj {chosen.adj}"
     )
+    yield from _limited_groups(prog)
+
+
+def _limited_groups(prog: drgn.Program) -> Iterator[Line]:
+    """Whom a kill within each memory cgroup would hit; nothing without such groups."""
+    groups = readable(lambda: memory_groups(prog))
+    if groups is None:
+        return
+    limited = groups.limited()
+    for group in limited[:_MOST]:
+        found = readable(lambda group=group: oom_in_group(prog, group))  # type: ignore[misc]
+        chosen = found.chosen if found is not None else None
+        if chosen is None or group.limit_bytes is None:
+            continue
+        has, may = (size / (1 << 20) for size in (group.usage_bytes, group.limit_bytes))
+        yield note(
+            f"in {group.path}, which has {has:.1f} of {may:.1f} MiB, it would choose"
+            f" {chosen.leader.pid} ({chosen.leader.comm}): {chosen.points} points"
+        )
+    if len(limited) > _MOST:
+        yield note(f"{len(limited) - _MOST} more memory cgroups with a limit are less full")
+    if groups.unreadable:
+        yield note(f"{len(groups.unreadable)} memory cgroups unreadable: {groups.unreadable[0]}")
+
+
+_LRU = ("ACTIVE_ANON", "INACTIVE_ANON", "ACTIVE_FILE", "INACTIVE_FILE", "ISOLATED_ANON",
+        "ISOLATED_FILE", "UNEVICTABLE")  # fmt: skip
+
+
+def unreclaimable_slabs(prog: drgn.Program) -> Iterator[Line]:
+    """``dump_unreclaimable_slab()``: printed if such slabs have more pages than processes and
+    files."""
+    strings = rodata(prog)
+    title = strings.starting("Unreclaimable slab info:\n")
+    heading = strings.starting("Name                      Used")
+    row: Format | None = strings.starting("%-17s %10luKB %10luKB")
+    if title is None or heading is None or row is None:
+        return
+    counted = nodes(prog)
+    pages = counted.counter("NR_SLAB_UNRECLAIMABLE_B") or 0
+    if pages <= sum(counted.counter(f"NR_{name}") or 0 for name in _LRU):
+        return
+    for found in (title, heading):
+        yield from lines(found.text, found.level)
+    infos = slab_infos(prog)
+    for one in infos.caches:
+        if one.total and not one.reclaimable:
+            used, whole = one.used * one.size >> 10, one.total * one.size >> 10
+            yield Line(printf(row.text, one.name, used, whole).rstrip("\n"), row.level)
+    if infos.unreadable:
+        yield note(f"{len(infos.unreadable)} slab caches unreadable: {infos.unreadable[0]}")
 
 
 def tasks_table(prog: drgn.Program, tasks: Iterable[OomTask]) -> Iterator[Line]:

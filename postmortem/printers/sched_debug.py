@@ -269,7 +269,7 @@ class _SchedDebug:
         prio = _padded(5, members.get("prio"))
         vruntime = members.get("vruntime")
         if self._eevdf:
-            cfs = self._fair.at(members.get("cfs_rq", 0), task.cpu)
+            cfs = self._queue_of(queue, members)
             eligible = "?"
             if cfs is not None and vruntime is not None:
                 eligible = "E" if cfs.is_eligible(vruntime) else "N"
@@ -293,6 +293,12 @@ class _SchedDebug:
             path = self._groups.path(members.get("group", 0))
             text += f"        {path}" if self._eevdf else f" {path}"
         return text
+
+    def _queue_of(self, queue: RunQueue, members: Mapping[str, int]) -> CfsRq | None:
+        """The fair queue that a task belongs to; without groups each CPU has one."""
+        if "cfs_rq" in members or self._grouped:
+            return self._fair.at(members.get("cfs_rq", 0), queue.cpu)
+        return queue.cfs[0] if queue.cfs else None
 
     @property
     def _has_block(self) -> bool:

@@ -80,3 +80,10 @@ def test_what_the_program_lacks_is_missing(text: str) -> None:
 def test_what_is_no_type_is_refused(text: str) -> None:
     with pytest.raises(SyntaxError):
         texts().type(text)
+
+
+def test_a_member_that_is_larger_here_moves_those_behind_it() -> None:
+    """The table is of kernels in which ``struct foo`` had 2 bytes: another configuration."""
+    found = texts().type("struct 8{a@0 struct foo;b@16 char;c@32 int;}")
+    assert [(m.name, m.bit_offset) for m in found.members] == [("a", 0), ("b", 32), ("c", 64)]
+    assert found.size == 12

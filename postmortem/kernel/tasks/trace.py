@@ -253,20 +253,28 @@ class Names:
     def _symbol(self, address: int) -> tuple[str, int, int, str] | None:
         """Name, offset, size and ``" [module]"``."""
         found = self._symbolizer.symbol(address)
-        if found is None:
-            return None
-        if found.module is None:
+        if found is not None and found.module is None:
             return found.function, found.offset, found.size, ""
-        # As find_kallsyms_symbol() sees it: a function of a module reaches to the next symbol.
-        base = address - found.offset
-        starts, names = self._table(base)
+        # As find_kallsyms_symbol() sees it: a function of a module reaches to the next symbol,
+        # so what the compiler put between two functions belongs to the first of them.
+        starts, names = self._table(address)
         at = bisect_right(starts, address)
         if not at:
+            if found is None:
+                return None
             return found.function, found.offset, found.size, f" [{found.module}]"
+        base = address if found is None else address - found.offset + found.size
         ends = [end for start, end in self._text.ranges if start <= address < end]
-        end = min([*starts[at : at + 1], *ends], default=base + found.size)
+        if found is None and not ends:
+            return None
+        module = found.module if found is not None else self._module(address)
+        end = min([*starts[at : at + 1], *ends], default=base)
         start = starts[at - 1]
-        return names[start], address - start, end - start, f" [{found.module}]"
+        return names[start], address - start, end - start, f" [{module}]"
+
+    def _module(self, address: int) -> str:
+        name = readable(lambda: self._prog.module(address).name)
+        return "?" if name is None else str(name)
 
     def _table(self, address: int) -> tuple[list[int], dict[int, str]]:
         """Where a module's symbols lie, and the name of the first one at each place."""
