@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from postmortem.log.blocked import LoggedTask
     from postmortem.log.boots import Boot
     from postmortem.log.complaints import Complaint
+    from postmortem.log.memory import LoggedMemory
     from postmortem.plugin.contract import Plugin, Result
 
 Progress = Callable[[str, int, int], None]
@@ -133,6 +134,13 @@ class Case(Shown):
         from postmortem.log.blocked import logged_tasks
 
         return logged_tasks(self.log)
+
+    @property
+    def logged_memory(self) -> Sequence[LoggedMemory]:
+        """What the kernel printed of the memory: for sysrq m, an OOM, a failed allocation."""
+        from postmortem.log.memory import PHRASE, logged_memory
+
+        return logged_memory(self.log) if self.mentions(PHRASE) else ()
 
     @property
     def log_end(self) -> Record | None:

@@ -14,6 +14,7 @@ from postmortem.inputs.text import open_source
 from postmortem.log.blocked import LoggedTask
 from postmortem.log.boots import Boot, missing
 from postmortem.log.complaints import Complaint, complaints
+from postmortem.log.memory import PHRASE, LoggedMemory, logged_memory
 from postmortem.log.reader import Reader
 from postmortem.log.scan import Scan, scan_stream
 from postmortem.model.report import Record, Report
@@ -101,6 +102,13 @@ class LogCase(Case):
     @property
     def logged_tasks(self) -> Sequence[LoggedTask]:
         return self._tasks
+
+    @property
+    def logged_memory(self) -> Sequence[LoggedMemory]:
+        """Of a pipe there are none: it can be read only once."""
+        if self._pipe is not None or not self.mentions(PHRASE):
+            return ()
+        return logged_memory(Reader(open_source(self._path)).messages())
 
     def _add_source(self) -> None:
         """File and line for the frames of all reports, from the debug files that were given."""

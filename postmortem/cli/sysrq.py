@@ -53,10 +53,32 @@ def sysrq(
     if status is not None:
         return status
     with postmortem.open(files, debuginfod=False) as case:
+        if case.dump is None:
+            raise UsageError(_of_log(case.input.path, keys))
         lines = printed(case.prog, keys, cpu)
         with open_output(output) as file:
             whole = _json(lines, file) if as_json else _text(lines, file, levels)
     return EXIT_OK if whole else EXIT_LIMITED
+
+
+_READ_BACK = {
+    "memory": "mf",
+    "hung": "twd",
+    "timeline": "z",
+}
+"""The command that reads from a log what these keys printed into it."""
+
+
+def _of_log(path: str, keys: str) -> str:
+    """Where to find what a log holds of the keys."""
+    told = [
+        f"of {' and '.join(found)} it may hold something: postmortem {command} FILE"
+        for command, known in _READ_BACK.items()
+        if (found := [key for key in dict.fromkeys(keys) if key in known])
+    ]
+    if rest := [k for k in dict.fromkeys(keys) if not any(k in x for x in _READ_BACK.values())]:
+        told.append(f"of {' and '.join(rest)} nothing is read back from a log")
+    return f"{path} is a log, which has no memory to press keys on; {'; '.join(told)}"
 
 
 def _text(lines: Iterable[Line], file: IO[str], levels: bool) -> bool:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import drgn
 
     from postmortem.kernel.memory import MemoryTotals, SlabCache, TaskMemory
-    from postmortem.kernel.memory_tree import MemoryTree
+    from postmortem.model.memory import MemoryTree
 
 _LEAK_SHARE = 0.25
 """A slab cache that holds this part of all memory is named as the holder."""

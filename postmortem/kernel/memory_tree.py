@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
@@ -18,56 +17,28 @@ import drgn
 from postmortem.dump.damage import damage, integer, readable
 from postmortem.kernel.memo import fact
 from postmortem.kernel.memory import slab_caches
+from postmortem.kernel.memory_groups import memory_groups
 from postmortem.kernel.oom import OomTask, process_memory
 from postmortem.kernel.swap import hugepages
 from postmortem.kernel.tasks.rows import task_rows
 from postmortem.kernel.tasks.trace import Names
 from postmortem.kernel.vmalloc import vmap_areas
-from postmortem.kernel.zones import Nodes, nodes, total_pages
+from postmortem.kernel.zones import Nodes, Zone, nodes, total_pages
+from postmortem.model.memory import (
+    GroupMemory,
+    MemoryTree,
+    Part,
+    ProcessMemory,
+    VmallocCaller,
+    ZoneMemory,
+    largest,
+)
 
 T = TypeVar("T")
 
 _MAX_AREAS = 1 << 18
-_LISTED = 12
-"""So many owners of a part are told; the others are one."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """What one kind of use, or one owner, has taken."""
-
-    name: str
-    bytes: int
-    parts: tuple[Part, ...] = ()
-    """Its owners, the largest first; they add up to it."""
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class VmallocCaller:
-    """What one function has taken by vmalloc() and its like."""
-
-    function: str
-    areas: int
-    bytes: int
-
-
-@dataclass(frozen=True)
-class MemoryTree:
-    """All pages that the page allocator was given."""
-
-    total_bytes: int
-    parts: tuple[Part, ...]
-    """They add up to it."""
-    processes: tuple[OomTask, ...]
-    """The largest first."""
-    vmalloc: tuple[VmallocCaller, ...]
-    page_bytes: int
-    unreadable: tuple[str, ...]
-
-    def part(self, name: str) -> Part | None:
-        """The part of this name."""
-        return next((part for part in self.parts if part.name == name), None)
+_GROUPS = 30
+"""So many memory cgroups are told."""
 
 
 @fact
@@ -90,6 +61,7 @@ class _Reader:
         total = total_pages(self._prog) * self._page
         processes = self._read("processes", lambda: process_memory(self._prog)) or []
         processes.sort(key=lambda one: -one.rss)
+        groups = self._read("memory cgroups", self._groups) or () if self._has_groups() else ()
         callers = self._read("vmalloc areas", lambda: list(self._vmalloc())) or []
         parts = [
             self._free(),
@@ -112,7 +84,26 @@ class _Reader:
             )
         )
         return MemoryTree(
-            total, tuple(parts), tuple(processes), tuple(callers), self._page, tuple(self._lost)
+            total,
+            tuple(parts),
+            tuple(_process(one, self._page) for one in processes),
+            tuple(callers),
+            tuple(self._lost),
+            zones=tuple(_zone(zone, self._page) for zone in self._nodes.zones),
+            groups=groups,
+        )
+
+    def _has_groups(self) -> bool:
+        """Whether the kernel was built with CONFIG_MEMCG."""
+        return readable(lambda: self._prog.symbol("root_mem_cgroup")) is not None
+
+    def _groups(self) -> tuple[GroupMemory, ...]:
+        found = memory_groups(self._prog)
+        self._lost += found.unreadable
+        ordered = sorted(found.groups, key=lambda one: (-one.filled, -one.usage_bytes))
+        return tuple(
+            GroupMemory(one.path, one.usage_bytes, one.limit_bytes, one.kills)
+            for one in ordered[:_GROUPS]
         )
 
     def _read(self, what: str, read: Callable[[], T]) -> T | None:
@@ -139,7 +130,7 @@ class _Reader:
         owners = [
             (f"{one.task.pid} ({one.leader.comm})", one.anon * self._page) for one in processes
         ]
-        return Part("anonymous", total, _largest(owners, total, "other processes"))
+        return Part("anonymous", total, largest(owners, total, "other processes"))
 
     def _cache(self) -> int:
         """NR_FILE_PAGES has the pages of tmpfs and of the swap cache in it."""
@@ -150,13 +141,13 @@ class _Reader:
         total = self._pages(*kinds)
         caches = self._read("slab caches", lambda: slab_caches(self._prog)) or []
         owners = [(cache.name, cache.bytes) for cache in caches]
-        return Part("slab", total, _largest(owners, total, "other caches"))
+        return Part("slab", total, largest(owners, total, "other caches"))
 
     def _called(self, callers: Iterable[VmallocCaller]) -> Part:
         owners = [(caller.function, caller.bytes) for caller in callers]
         total = sum(size for _name, size in owners)
         return Part(
-            "vmalloc", total, _largest(owners, total, "other callers"), "without stacks of tasks"
+            "vmalloc", total, largest(owners, total, "other callers"), "without stacks of tasks"
         )
 
     def _stacks(self) -> int:
@@ -213,10 +204,22 @@ class _Reader:
             yield VmallocCaller(name, areas[name], size)
 
 
-def _largest(owners: list[tuple[str, int]], total: int, others: str) -> tuple[Part, ...]:
-    """The largest owners, and one part for what is left of the total."""
-    owners = sorted(((n, s) for n, s in owners if s > 0), key=lambda owner: -owner[1])
-    parts = [Part(name, size) for name, size in owners[:_LISTED]]
-    rest = total - sum(part.bytes for part in parts)
-    # Owners may have more than the counter says: pages that several processes share.
-    return (*parts, Part(others, rest)) if rest > 0 and parts else tuple(parts)
+def _process(one: OomTask, page: int) -> ProcessMemory:
+    return ProcessMemory(
+        pid=one.leader.pid,
+        comm=one.leader.comm,
+        rss_bytes=one.rss * page,
+        anon_bytes=one.anon * page,
+        file_bytes=one.file * page,
+        shmem_bytes=one.shmem * page,
+        swap_bytes=one.swap * page,
+        tables_bytes=one.tables_bytes,
+        adj=one.adj,
+    )
+
+
+def _zone(zone: Zone, page: int) -> ZoneMemory:
+    marks = [*zone.watermarks[:3], 0, 0, 0]
+    low, lower, high = ((mark + (zone.boost or 0)) * page for mark in marks[:3])
+    free = zone.counters.get("NR_FREE_PAGES", 0)
+    return ZoneMemory(zone.node, zone.name, zone.managed * page, free * page, low, lower, high)

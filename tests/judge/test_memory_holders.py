@@ -6,8 +6,8 @@ import pytest
 
 from postmortem.judge.memory_holders import _with_holder, _with_pages
 from postmortem.kernel.memory import SlabCache, TaskMemory
-from postmortem.kernel.memory_tree import MemoryTree, Part, VmallocCaller
 from postmortem.model.findings import Confidence, Finding, Kind, Severity, TaskRef
+from postmortem.model.memory import MemoryTree, Part, VmallocCaller
 
 MIB = 1 << 20
 TOTAL = 100 * MIB
@@ -51,7 +51,7 @@ def pages(vmalloc: int, rest: int) -> Finding:
     finding = Finding("log-1", Kind.OOM, Severity.FATAL, Confidence.LIKELY, "oom", "It ran out.")
     parts = (Part("vmalloc", vmalloc * MIB), Part("unaccounted", rest * MIB))
     callers = (VmallocCaller("zorb_grow", 3, vmalloc * MIB),)
-    return _with_pages(finding, MemoryTree(TOTAL, parts, (), callers, 4096, ()))
+    return _with_pages(finding, MemoryTree(TOTAL, parts, (), callers, ()))
 
 
 @pytest.mark.parametrize(("vmalloc", "named"), [(24, False), (25, True)])

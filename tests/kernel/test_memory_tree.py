@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import postmortem
+from corpus.publish import ORACLE
 from postmortem.kernel.memory_tree import memory_tree
 from tests.conftest import Machine
 
@@ -29,3 +31,23 @@ def test_little_is_unaccounted_on_a_machine_of_which_all_is_known(machine: Machi
     assert rest is not None
     # 128 MiB machines: drivers' rings and buffers of some MiB.
     assert -0.02 * tree.total_bytes < rest.bytes < 0.15 * tree.total_bytes
+
+
+def test_what_a_kernel_printed_of_its_memory_is_the_same_tree() -> None:
+    """Key m, pressed a moment before the dump: what both tell of differs by what moved since."""
+    path = next(ORACLE.glob("6.12own-sysrq-locks.vmcore*"))
+    with postmortem.open(path, debuginfod=False) as case:
+        (printed,) = case.logged_memory
+        tree = memory_tree(case.prog)
+    told = {part.name: part.bytes for part in printed.tree.parts}
+    read = {part.name: part.bytes for part in tree.parts}
+    assert printed.tree.total_bytes == tree.total_bytes
+    moved = tree.total_bytes // 200
+    for name in set(told) & set(read):
+        assert abs(told[name] - read[name]) <= moved, name
+    rest = read["vmalloc"] + read["per-CPU"] + read["unaccounted"]
+    assert abs(told["not told apart"] - rest) <= moved
+    marks = [(z.name, z.managed_bytes, z.min_bytes, z.high_bytes) for z in tree.zones]
+    assert marks == [
+        (z.name, z.managed_bytes, z.min_bytes, z.high_bytes) for z in printed.tree.zones
+    ]
