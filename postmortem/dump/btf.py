@@ -15,11 +15,13 @@ wrote ``int x[2][3]`` as ``int x[6]``.
 
 from __future__ import annotations
 
+import bisect
 import re
 import struct
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
+from operator import itemgetter
 from typing import NamedTuple
 
 import drgn
@@ -114,11 +116,17 @@ class Btf:
     :param base: What a split (module) BTF continues: its ids and string
         offsets start where those of the base end.
     :param holes: what of the bytes is missing, and zero instead.
+    :param places: byte offset of each type by its id, 0 where that is not known; asked only
+        if the types break off.
     :raises BtfError: it is no BTF, or its header contradicts its size.
     """
 
     def __init__(
-        self, data: bytes, base: Btf | None = None, holes: Sequence[tuple[int, int]] = ()
+        self,
+        data: bytes,
+        base: Btf | None = None,
+        holes: Sequence[tuple[int, int]] = (),
+        places: Callable[[], Sequence[int]] | None = None,
     ) -> None:
         self.base = base
         if len(data) < 24:
@@ -141,6 +149,9 @@ class Btf:
         self._words = array("I")
         self._words.frombytes(data[header + type_off : types_end])
         self._strings = data[header + str_off : strings_end]
+        self._types_start = start = header + type_off
+        self._gaps = [((a - start) // 4, -((start - b) // 4)) for a, b in holes]
+        self._places = places
         start = header + str_off
         self._holes = [(a - start, b - start) for a, b in holes if b > start]
         self._first_string = base.string_end if base else 0
@@ -159,6 +170,10 @@ class Btf:
         """Note where each type starts and which names there are, in one pass."""
         broken: list[str] = []
         at = self._index_from(0, broken)
+        places = self._places() if broken and self._places is not None else ()
+        if places:
+            lost = self._index_by([(at - self._types_start) // 4 for at in places])
+            return f"{broken[0]}. {lost} are lost"
         lost_in_all = 0
         while at < len(self._words) and len(broken) < _MAX_GAPS:
             resumed = self._resume(at)
@@ -175,6 +190,47 @@ class Btf:
         if lost_in_all:
             broken[1:] = [f"{lost_in_all} are lost in {len(broken)} places", *broken[1:][-1:]]
         return ". ".join(broken)
+
+    def _index_by(self, told: Sequence[int]) -> int:
+        """Index anew by the word at which each type is said to be; how many are lost even so."""
+        words, absent = self._words, len(self._words)
+        words.extend((0, 0, 0))  # a type of no kind, for those that are lost
+        self._where, self._repeated = array("I"), []
+        for known in self._by_name.values():
+            known.clear()
+        steps = _Steps(self._by_name)
+        lost, at = 0, 0
+        while at < absent and (at >= 0 or self.end_id < len(told)):
+            type_id = self.end_id
+            said = told[type_id] if type_id < len(told) else -1
+            at = next((place for place in (said, at) if self._is_type(place, absent)), -1)
+            if at < 0:
+                self._where.append(absent)
+                lost += 1
+                continue
+            step, names = steps[words[at + 1]]
+            whole = at + step <= absent and not self._in_gap(at, at + step)
+            self._where.append(at if whole else absent)
+            lost += not whole
+            if whole and names is not None and names.setdefault(words[at], type_id) != type_id:
+                self._repeated.append(type_id)
+            at += step
+        return lost
+
+    def _in_gap(self, start: int, end: int) -> bool:
+        """Whether some of these words are not in the dump."""
+        number = bisect.bisect_right(self._gaps, start, key=itemgetter(1))
+        return number < len(self._gaps) and self._gaps[number][0] < end
+
+    def _is_type(self, at: int, end: int) -> bool:
+        """Whether the word may be the first of a type: it has a kind, and a name or none."""
+        if not 0 <= at <= end - 3:
+            return False
+        name, info = self._words[at : at + 2]
+        if not INT <= info >> 24 & 0x1F <= ENUM64 or info & _UNUSED:
+            return False
+        start = name - self._first_string
+        return start <= 0 or (start < len(self._strings) and not self._strings[start - 1])
 
     def _index_from(self, at: int, broken: list[str], limit: int = 0) -> int:
         """Index from a word on; where the types break off, and why in ``broken``."""
@@ -225,16 +281,12 @@ class Btf:
 
     def _sound_types(self, at: int, end: int) -> list[int]:
         """Where the types from a word on begin, up to one that makes no sense; none if few do."""
-        words, strings, first = self._words, self._strings, self._first_string
         found: list[int] = []
         while at + 2 < end and len(found) < _SAMPLED:
-            name, info = words[at : at + 2]
+            if not self._is_type(at, end):
+                break
+            info = self._words[at + 1]
             kind = info >> 24 & 0x1F
-            start = name - first
-            if not INT <= kind <= ENUM64 or info & _UNUSED:
-                break
-            if start > 0 and (start >= len(strings) or strings[start - 1]):
-                break
             found.append(at)
             at += 3 + _EXTRA_FIXED.get(kind, 0) + _EXTRA_EACH.get(kind, 0) * (info & 0xFFFF)
         else:

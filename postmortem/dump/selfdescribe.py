@@ -19,6 +19,7 @@ import drgn
 
 from postmortem.dump.available import Available, available
 from postmortem.dump.btf import STRUCT, UNION, Btf, BtfError, BtfTypes
+from postmortem.dump.btf_index import type_places
 from postmortem.dump.damage import damage, tolerated
 from postmortem.dump.globals import ANY_MODULE, GlobalVariables, Variable, only_one
 from postmortem.dump.kallsyms import (
@@ -282,9 +283,11 @@ class DumpTypes:
         """
         self._prog = prog
         self._symbols = symbols
-        found = _read_btf(prog, text) if btf is None else Available(btf)
+        start, found = _read_btf(prog, text) if btf is None else (0, Available(btf))
         data, missing = found.data, found.missing_bytes
-        self._vmlinux = BtfTypes(prog, Btf(data, holes=found.holes), self._complete)
+        places = (lambda: type_places(prog, start, len(data))) if start else None
+        section = Btf(data, holes=found.holes, places=places)
+        self._vmlinux = BtfTypes(prog, section, self._complete)
         self.damage = self._vmlinux.btf.damage
         """Why not all types can be had, if so."""
         if missing:
@@ -467,11 +470,11 @@ class DumpTypes:
         return self._vmlinux.btf.find(STRUCT, name) is not None
 
 
-def _read_btf(prog: drgn.Program, text: int) -> Available:
-    """The section of vmlinux."""
+def _read_btf(prog: drgn.Program, text: int) -> tuple[int, Available]:
+    """Address and bytes of vmlinux's section; the address is 0 if they are from elsewhere."""
     if _is_live(prog):
         with suppress(OSError):
-            return Available(_LIVE_BTF.read_bytes())
+            return 0, Available(_LIVE_BTF.read_bytes())
     try:
         start = prog.symbol("__start_BTF").address
         size = prog.symbol("__stop_BTF").address - start
@@ -479,7 +482,7 @@ def _read_btf(prog: drgn.Program, text: int) -> Available:
         start, size = _find_btf(prog, text)
     if not 0 < size <= _MAX_BTF_BYTES:
         raise BtfError(f"BTF would have {size} bytes")
-    return available(prog, start, size)
+    return start, available(prog, start, size)
 
 
 _HEAD = struct.pack("<HBBII", 0xEB9F, 1, 0, 24, 0)

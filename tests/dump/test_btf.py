@@ -12,6 +12,7 @@ import drgn
 import pytest
 
 from postmortem.dump.btf import STRUCT, Btf, BtfError, BtfTypes
+from postmortem.dump.btf_index import type_places
 from postmortem.dump.selfdescribe import _read_btf
 from tests.conftest import machine_named
 from tests.dump import synthetic as s
@@ -298,6 +299,7 @@ FUZZ = """
 import random, sys
 import drgn
 from postmortem.dump.btf import Btf, BtfError, BtfTypes
+from postmortem.dump.btf_index import type_places
 from tests.dump.test_btf import program, sample
 
 for seed in range(int(sys.argv[1]), int(sys.argv[2])):
@@ -361,7 +363,7 @@ def test_drgn_survives_whatever_damaged_types_say() -> None:
 @functools.cache
 def real() -> bytes:
     """The section of a real kernel."""
-    return _read_btf(machine_named("6.12-null-chain").prog, 0).data
+    return _read_btf(machine_named("6.12-null-chain").prog, 0)[1].data
 
 
 @pytest.mark.parametrize("at", range(0, 24, 4))
@@ -411,3 +413,40 @@ def test_types_around_lost_pages_keep_their_ids(share: float) -> None:
         assert all(a == b or (a or "").startswith("lost_name_") for a, b in names)
         same += 1
     assert same > 0.8 * len(list(whole.ids(STRUCT))[::7])
+
+
+def test_a_sorted_section_with_holes_is_numbered_by_the_kernels_list() -> None:
+    """In BTF that is sorted by name (v7.0) hardly any type refers to its neighbours."""
+    prog = machine_named("7.2-healthy-idle").prog
+    start, found = _read_btf(prog, 0)
+    whole, data = Btf(found.data), bytearray(found.data)
+    chance = random.Random("sorted")
+    pages = [at for at in range(0x1000, len(data), 0x1000) if chance.random() < 0.01]
+    for at in pages:
+        data[at : at + 0x1000] = bytes(len(data[at : at + 0x1000]))
+    holes = [(at, min(at + 0x1000, len(data))) for at in pages]
+    damaged = Btf(bytes(data), holes=holes, places=lambda: type_places(prog, start, len(data)))
+    assert damaged.end_id == whole.end_id
+    assert damaged.damage.endswith("are lost")
+    kept = [type_id for type_id in whole.ids(STRUCT) if damaged.kind(type_id)[0] == STRUCT]
+    assert len(kept) > 0.95 * len(list(whole.ids(STRUCT)))
+    assert all(damaged.head(type_id)[2:] == whole.head(type_id)[2:] for type_id in kept)
+
+
+def test_a_list_of_types_that_is_damaged_is_believed_only_where_it_rises() -> None:
+    """One pointer of the kernel's list leads nowhere, one to another type."""
+    whole, data = Btf(real()), bytearray(real())
+    places = [0, *(24 + 4 * at for at in whole._where)]
+    at = places[40_000]
+    data[at + 4 : at + 8] = bytes(4)  # its kind
+    places[40_005], places[40_010] = 0, places[40_010] + 2
+    damaged = Btf(bytes(data), places=lambda: places)
+    assert damaged.end_id == whole.end_id
+    same = [damaged.head(n) == whole.head(n) for n in range(1, whole.end_id)]
+    assert same.count(False) == 1
+
+
+def test_a_kernel_without_a_list_of_its_types() -> None:
+    """No module and no BPF program had asked for types on this machine of 5.10."""
+    prog = machine_named("5.10-sysrq-crash").prog
+    assert type_places(prog, prog.symbol("__start_BTF").address, 1 << 20) == ()

@@ -21,7 +21,7 @@ VMCORE = next(DUMPS.glob("6.12-null-chain.vmcore*"))
 def btf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The types of that kernel in a file, as a machine that runs it has them in /sys."""
     with postmortem.open(VMCORE) as case:
-        found = selfdescribe._read_btf(case.prog, 0)
+        _start, found = selfdescribe._read_btf(case.prog, 0)
     assert not found.holes
     file = tmp_path_factory.mktemp("btf") / "vmlinux.btf"
     file.write_bytes(found.data)
