@@ -41,6 +41,7 @@ def with_holders(ctx: Context, prog: drgn.Program, finding: Finding) -> Finding:
     tree = ctx.attempt("memory tree", lambda: memory_tree(prog))
     if tree is not None:
         tables.append(_tree_table(tree))
+        tables += _groups_table(tree)
     elif totals is not None:
         tables.append(_totals_table(totals))
     if tasks:
@@ -120,6 +121,21 @@ def _tree_table(tree: MemoryTree) -> Table:
             for part in tree.parts
         ),
     )
+
+
+def _groups_table(tree: MemoryTree) -> list[Table]:
+    """Cgroups with a limit, the fullest first: one that is full is out of memory by itself."""
+    limited = [group for group in tree.groups if group.limit_bytes]
+    if not limited:
+        return []
+    columns = (
+        Column("group"),
+        Column("usage", Unit.BYTES),
+        Column("limit", Unit.BYTES),
+        Column("OOM kills", Unit.COUNT),
+    )
+    rows = tuple((g.path, g.usage_bytes, g.limit_bytes, g.kills) for g in limited[:_ROWS])
+    return [Table("Memory cgroups with a limit, the fullest first", columns, rows)]
 
 
 def _mib(size: int) -> str:

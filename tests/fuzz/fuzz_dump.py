@@ -79,9 +79,10 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--count", type=int, default=1 << 30, help="of each dump")
     parser.add_argument("--seconds", type=float, default=300, help="in all")
     parser.add_argument("--kind", default=".*", help="a pattern")
+    parser.add_argument("--named", action="store_true", help="ask all plugins and keys each time")
     parser.add_argument("-v", "--verbose", action="store_true", help="print every case")
     options = parser.parse_args(arguments)
-    options.dumps = options.dumps or sorted(DUMPS.glob("*.vmcore.*"))
+    options.dumps = options.dumps or sorted(DUMPS.rglob("*.vmcore.*"))
     return options
 
 
@@ -100,16 +101,17 @@ def _fuzz(
     for seed in range(options.seed, options.seed + options.count):
         if time.monotonic() > end:
             break
-        case = _one(image, source.name, seed, random.Random(f"kind {seed}").choice(kinds), healthy)
+        case = _one(image, source.name, seed, random.Random(f"kind {seed}").choice(kinds), healthy,
+                    named=options.named or seed % 3 == 0)  # fmt: skip
         if case.failed or case.false or options.verbose:
             print(_line(case, healthy), flush=True)
         yield case
     image.close()
 
 
-def _one(image: Image, dump: str, seed: int, kind: str, healthy: Row) -> Case:
+def _one(image: Image, dump: str, seed: int, kind: str, healthy: Row, *, named: bool) -> Case:
     what = KINDS[kind].damage(random.Random(f"{seed}/{kind}"), image)
-    row = child.run(image, named=seed % 3 == 0)
+    row = child.run(image, named=named)
     if row.outcome not in BAD and row.rss_kib > max(2 * healthy.rss_kib, ROOM_KIB):
         row.outcome, row.error = "memory", f"{row.rss_kib >> 10} MiB"
     image.restore()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from postmortem.judge.memory_holders import _with_holder, _with_pages
+from postmortem.judge.memory_holders import _groups_table, _with_holder, _with_pages
 from postmortem.kernel.memory import SlabCache, TaskMemory
 from postmortem.model.findings import Confidence, Finding, Kind, Severity, TaskRef
-from postmortem.model.memory import MemoryTree, Part, VmallocCaller
+from postmortem.model.memory import GroupMemory, MemoryTree, Part, VmallocCaller
 
 MIB = 1 << 20
 TOTAL = 100 * MIB
@@ -64,3 +64,11 @@ def test_what_nobody_counts_is_said_from_a_quarter_on(rest: int, named: bool) ->
     found = pages(1, rest)
     assert ("are counted by nobody" in found.explanation) is named
     assert found.confidence is Confidence.LIKELY  # it names no one
+
+
+def test_cgroups_with_a_limit_are_shown_and_others_not() -> None:
+    groups = (GroupMemory("/zorb", 9 * MIB, 10 * MIB, 2), GroupMemory("/free", MIB, None, 0))
+    tree = MemoryTree(TOTAL, (), (), (), (), groups=groups)
+    (table,) = _groups_table(tree)
+    assert table.rows == (("/zorb", 9 * MIB, 10 * MIB, 2),)
+    assert _groups_table(MemoryTree(TOTAL, (), (), (), (), groups=groups[1:])) == []

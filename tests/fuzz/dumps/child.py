@@ -17,13 +17,18 @@ import traceback
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from html.parser import HTMLParser
+from itertools import islice
 from pathlib import Path
 from typing import IO
+
+import drgn
 
 import postmortem
 from postmortem.cli.supervisor import supervise
 from postmortem.errors import EXIT_UNREADABLE, PostmortemError, UsageError
 from postmortem.model.result import Analysis
+from postmortem.printers.sysrq import SHOWN, sysrq
+from postmortem.render.clean import clean
 from postmortem.render.exports import PICTURES, draw
 from postmortem.render.output import writer
 from postmortem.steps import notes
@@ -32,8 +37,12 @@ from tests.fuzz.dumps.image import Image
 CPU_SECONDS = 20
 WALL_SECONDS = 600
 MEMORY_BYTES = 2 << 30
-NAMED = ("hung", "waits", "locks", "lockups", "stacks", "oom", "oops", "panic", "crash")
+NAMED = ("hung", "waits", "locks", "lockups", "stacks", "oom", "oops", "panic", "crash", "memory")
 """Plugins that are asked by their names too."""
+KEYS = f"{SHOWN}hfeiknsuj0b"
+"""SysRq keys that are pressed then, each kind of them."""
+MOST_LINES = 1 << 20
+"""No key may print more: the committed machines have a hundred tasks."""
 
 GIVEN_UP = "can't be analysed: "
 """What a supervisor says in the end."""
@@ -145,6 +154,8 @@ def analyse(paths: list[Path], named: bool) -> Row:
                     continue
                 bad += _bad_outputs(more)
                 said += _said(more)
+            if named and case.dump is not None:
+                bad += _bad_keys(case.prog)
     except PostmortemError as exc:
         return Row("clean", error=f"{type(exc).__name__}: {exc}")
     except OSError as exc:
@@ -179,6 +190,19 @@ def _bad_outputs(analysis: Analysis) -> Iterator[str]:
         yield from _bad(name, file.getvalue())
     for export in analysis.exports:
         yield from _bad(f"a.{export.suffix}", draw(export), picture=export.suffix in PICTURES)
+
+
+def _bad_keys(prog: drgn.Program) -> Iterator[str]:
+    """Lines of SysRq keys that no kernel prints and that do not say that they are ours."""
+    for key in KEYS:
+        count = 0
+        for line in islice(sysrq(prog, key), MOST_LINES + 1):
+            count += 1
+            yield from _bad(f"sysrq {key}", clean(line.text))
+            if line.ours != line.text.startswith("[postmortem: "):
+                yield f"sysrq {key} says {line.text[:80]!r} as if it were another's"
+        if not 0 < count <= MOST_LINES:
+            yield f"sysrq {key} has {count} lines"
 
 
 def _bad(name: str, text: str, *, picture: bool = False) -> Iterator[str]:
