@@ -17,7 +17,7 @@ from postmortem.errors import EXIT_OK, UsageError
 if TYPE_CHECKING:
     from postmortem.known.rules import Rule
     from postmortem.model.result import Analysis
-    from postmortem.triage.store import Bucket
+    from postmortem.triage.rows import Bucket
 
 EXIT_NOT_KNOWN = 5
 """It was analysed, and no rule knows it."""

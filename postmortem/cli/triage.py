@@ -17,7 +17,8 @@ from postmortem.errors import EXIT_LIMITED, EXIT_OK, EXIT_UNREADABLE, UnknownInp
 
 if TYPE_CHECKING:
     from postmortem.triage.model import Outcome
-    from postmortem.triage.store import Bucket, Store
+    from postmortem.triage.rows import Bucket
+    from postmortem.triage.store import Store
     from postmortem.triage.tasks import Counted, Limits
     from postmortem.triage.workers import Workers
 
@@ -265,7 +266,8 @@ def _paths(given: Sequence[str]) -> Iterator[str]:
 
 def _opened(store: str | None, *, create: bool = True) -> Store:
     try:
-        from postmortem.triage.store import Store, default_store
+        from postmortem.triage.engine import default_store
+        from postmortem.triage.store import Store
     except ImportError as error:
         raise UsageError(f"triage needs SQLAlchemy: pip install sqlalchemy ({error})") from None
     return Store.open(store or default_store(), create=create)

@@ -23,7 +23,8 @@ from postmortem.model.findings import Column, Table, Unit
 
 if TYPE_CHECKING:
     from postmortem.triage.fleet import Fleet, Rates
-    from postmortem.triage.store import Bucket, Store
+    from postmortem.triage.rows import Bucket
+    from postmortem.triage.store import Store
 
 EXIT_NEW = 6
 """There is a new bug, or a release is worse than those before."""
@@ -75,7 +76,8 @@ def opened(store: str | None) -> Store:
     :raises PostmortemError: there is none.
     """
     try:
-        from postmortem.triage.store import Store, default_store
+        from postmortem.triage.engine import default_store
+        from postmortem.triage.store import Store
     except ImportError as error:
         raise UsageError(f"triage needs SQLAlchemy: pip install sqlalchemy ({error})") from None
     return Store.open(store or default_store(), create=False)

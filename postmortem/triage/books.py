@@ -513,7 +513,7 @@ def _read_entry(row: Any) -> Entry:
 
 
 def _input_row(run_id: int, outcome: Outcome) -> dict[str, Any]:
-    from postmortem.triage.store import printable
+    from postmortem.triage.rows import printable
 
     return {
         "id": outcome.id,

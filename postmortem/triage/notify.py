@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from postmortem.errors import UsageError
 from postmortem.render.clean import clean
-from postmortem.triage.store import Bucket
+from postmortem.triage.rows import Bucket
 
 MAX_NOTICES = 20
 """Of one run; the rest is counted in one more."""

@@ -33,9 +33,10 @@ from postmortem.triage import schema as t
 from postmortem.triage.folder import Folder
 from postmortem.triage.hosts import hosts
 from postmortem.triage.pictures import drawn_page
+from postmortem.triage.rows import Bucket, StoredCase
 from postmortem.triage.similar import similar
 from postmortem.triage.special import Special, special
-from postmortem.triage.store import Bucket, Store, StoredCase
+from postmortem.triage.store import Store
 
 V = TypeVar("V")
 

@@ -19,7 +19,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from postmortem.triage import schema as t
-from postmortem.triage.store import Bucket, Store
+from postmortem.triage.rows import Bucket
+from postmortem.triage.store import Store
 
 KEEP = 3
 """Dumps of a bug that stay beside the best example: the newest ones."""

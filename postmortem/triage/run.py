@@ -17,7 +17,8 @@ from postmortem.triage.archives import Unpacked, private_folder, shown_problem, 
 from postmortem.triage.facts import failed
 from postmortem.triage.inputs import Archive, Found, in_folder, is_url, renamed, walk
 from postmortem.triage.model import InputState, Outcome
-from postmortem.triage.store import Seen, Store
+from postmortem.triage.rows import Seen
+from postmortem.triage.store import Store
 from postmortem.triage.tasks import Answer, Counted, Item, Probed, Work
 from postmortem.triage.worker import content_hash
 from postmortem.triage.workers import Workers

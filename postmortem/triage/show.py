@@ -15,8 +15,9 @@ from typing import IO, Any
 
 from postmortem.render.clean import clean, clean_prose
 from postmortem.render.csv import plain_cell
+from postmortem.triage.rows import Bucket, StoredCase, StoredInput, Totals
 from postmortem.triage.similar import Likeness
-from postmortem.triage.store import Bucket, Store, StoredCase, StoredInput, Totals
+from postmortem.triage.store import Store
 from postmortem.triage.tasks import Counted
 
 WIDTH = 80

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from postmortem.triage import schema as t
-from postmortem.triage.store import Bucket, Store
+from postmortem.triage.rows import Bucket
+from postmortem.triage.store import Store
 
 _WORDS = 48
 """The rarest words of a case that are looked up."""

@@ -13,7 +13,8 @@ import pytest
 from postmortem.errors import UsageError
 from postmortem.triage import notify
 from postmortem.triage.notify import MAX_NOTICES, Notifier, notices
-from postmortem.triage.store import Bucket, Store
+from postmortem.triage.rows import Bucket
+from postmortem.triage.store import Store
 from tests.triage.stores import case, outcome
 
 EVIL = "x'; touch /tmp/evil; $(touch /tmp/evil) `touch /tmp/evil` \x1b[31m\n{}"

@@ -11,7 +11,8 @@ import pytest
 from postmortem.render.html import Crumb
 from postmortem.triage import pictures
 from postmortem.triage.pictures import drawn_page
-from postmortem.triage.store import Seen, Store
+from postmortem.triage.rows import Seen
+from postmortem.triage.store import Store
 from tests.triage.stores import case, outcome
 
 CRUMBS = [Crumb("<b>bug</b>", "../index.html")]

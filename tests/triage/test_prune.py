@@ -10,7 +10,8 @@ import pytest
 from postmortem.triage.grouping import Action
 from postmortem.triage.model import Outcome
 from postmortem.triage.prune import delete, doomed
-from postmortem.triage.store import Seen, Store
+from postmortem.triage.rows import Seen
+from postmortem.triage.store import Store
 from tests.triage.stores import case, outcome
 
 

@@ -169,7 +169,7 @@ def test_a_bucket_of_an_s3_server(
 
 def test_a_database_that_is_not_there_is_one_sentence() -> None:
     pytest.importorskip("psycopg", reason="pip install .[postgresql]")
-    from postmortem.triage.store import StoreError
+    from postmortem.triage.engine import StoreError
 
     with pytest.raises(StoreError, match="can't be used") as raised:
         Store.open("postgresql://nobody:secret@127.0.0.1:1/none")

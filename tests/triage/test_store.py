@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from postmortem.errors import UsageError
 from postmortem.triage import schema as t
+from postmortem.triage.engine import StoreError
 from postmortem.triage.grouping import VERSIONS, Action
 from postmortem.triage.model import CaseState, InputState, Outcome
-from postmortem.triage.store import Seen, Store, StoreError
+from postmortem.triage.rows import Seen
+from postmortem.triage.store import Store
 from tests.triage.stores import case, content, outcome, signature
 
 
