@@ -1,4 +1,4 @@
-"""``postmortem triage`` and ``postmortem bucket``: from a pile of crashes to the bugs in it."""
+"""``postmortem triage``: from a pile of crashes to the bugs in it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,24 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
 from postmortem.cli import triage_fleet
 from postmortem.cli.options import FILE, FOLDER
 from postmortem.cli.output import complain, open_output
-from postmortem.errors import EXIT_LIMITED, EXIT_OK, EXIT_UNREADABLE, UnknownInputError, UsageError
+from postmortem.cli.triage_bucket import bucket
+from postmortem.cli.triage_options import (
+    csv_option,
+    jsonl_option,
+    limit_option,
+    open_store,
+    output_option,
+    store_option,
+)
+from postmortem.cli.triage_similar import similar
+from postmortem.errors import EXIT_LIMITED, EXIT_OK, EXIT_UNREADABLE
 
 if TYPE_CHECKING:
     from postmortem.triage.model import Outcome
@@ -21,35 +31,6 @@ if TYPE_CHECKING:
     from postmortem.triage.store import Store
     from postmortem.triage.tasks import Counted, Limits
     from postmortem.triage.workers import Workers
-
-STORE_VARIABLE = "POSTMORTEM_STORE"
-
-store_option = click.option(
-    "--store",
-    metavar="FILE|URL",
-    envvar=STORE_VARIABLE,
-    help="Where the answers are kept: an SQLite file, or postgresql://...",
-)
-jsonl_option = click.option("--jsonl", "as_jsonl", is_flag=True, help="One JSON document a line.")
-csv_option = click.option("--csv", "as_csv", is_flag=True, help="Comma-separated values.")
-output_option = click.option("-o", "--output", metavar="FILE", type=FILE, help="Write to FILE.")
-limit_option = click.option(
-    "--limit", metavar="N", type=click.IntRange(1), default=50, help="How many are listed (50)."
-)
-
-
-EXIT_NOT_ALIKE = 5
-"""Nothing in the store is like what was asked for."""
-
-
-class _Asked(NamedTuple):
-    """What is to be compared."""
-
-    title: str
-    terms: Sequence[tuple[str, float]]
-    bucket: str | None
-    """Where it is, or would go by its key."""
-    time: int | None
 
 
 class PathsOrCommand(click.Group):
@@ -145,7 +126,7 @@ def run(
     limits = Limits(time_limit, memory_limit << 20)
     how = {"again": again, "retry": retry, "quiet": as_jsonl or as_csv}
     wanted = list(_paths(paths))
-    with _opened(store) as opened:
+    with open_store(store, create=True) as opened:
         workers = _workers(jobs, limits, dask)
         counted, before, refusals = _triaged(opened, wanted, workers, **how)
         for sentence in refusals:
@@ -227,7 +208,7 @@ def watch(
     limits = Limits(time_limit, memory_limit << 20)
 
     def look() -> Sequence[Bucket]:
-        with _opened(store) as opened:
+        with open_store(store, create=True) as opened:
             workers = _workers(jobs, limits, dask)
             counted, before, _ = _triaged(
                 opened, folders, workers, again=False, retry=False, quiet=True
@@ -262,15 +243,6 @@ def _paths(given: Sequence[str]) -> Iterator[str]:
         for name in text.split(b"\0" if b"\0" in text else b"\n"):
             if name.strip():
                 yield os.fsdecode(name)
-
-
-def _opened(store: str | None, *, create: bool = True) -> Store:
-    try:
-        from postmortem.triage.engine import default_store
-        from postmortem.triage.store import Store
-    except ImportError as error:
-        raise UsageError(f"triage needs SQLAlchemy: pip install sqlalchemy ({error})") from None
-    return Store.open(store or default_store(), create=create)
 
 
 def _workers(jobs: int | None, limits: Limits, dask: str | None) -> Workers:
@@ -363,7 +335,7 @@ def list_(
     """List the bugs, or what is in no bucket."""
     from dataclasses import asdict
 
-    with _opened(store, create=False) as opened, open_output(output) as file:
+    with open_store(store) as opened, open_output(output) as file:
         from postmortem.triage import show
 
         rows: list[Any]
@@ -385,80 +357,12 @@ def list_(
 
 
 @triage.command()
-@click.argument("case", metavar="[CASE|-]", default="-")
-@store_option
-@click.option("--limit", metavar="N", type=click.IntRange(1, 100), default=10, help="(10)")
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def similar(case: str, store: str | None, limit: int, as_json: bool) -> int:
-    """Rank the bugs that a case may be one of: for people, nothing is joined by it.
-
-    CASE is the id of a case or of a bucket; - (the default) reads a pasted log.
-
-    \b
-    Exit status: 0 there is something alike, 5 nothing is; 3 no report is in the paste.
-    """
-    from postmortem.triage.similar import similar as ranked
-
-    with _opened(store, create=False) as opened, open_output() as file:
-        asked = _asked(case, opened)
-        found = ranked(opened, asked.terms, but=asked.bucket, time=asked.time, limit=limit)
-        same = None if asked.bucket is None else opened.bucket(asked.bucket)
-        from postmortem.triage import show
-
-        if as_json:
-            document = {
-                "bucket": None if same is None else same.id,
-                "similar": [
-                    {
-                        "bucket": item.bucket.id,
-                        "score": item.score,
-                        "title": item.bucket.title,
-                        "functions": item.shared,
-                    }
-                    for item in found
-                ],
-            }
-            show.print_jsonl([document], file)
-        else:
-            show.print_similar(asked.title, same, found, file)
-    return EXIT_OK if found or same is not None else EXIT_NOT_ALIKE
-
-
-def _asked(name: str, store: Store) -> _Asked:
-    """The words of a case, of a bucket's best example, or of a paste."""
-    if name == "-":
-        return _pasted(store)
-    try:
-        found = store.case(name)
-    except UsageError:
-        found = store.case(store.bucket(name).best_case)
-    return _Asked(found.shown, found.terms, found.bucket_id, found.time)
-
-
-def _pasted(store: Store) -> _Asked:
-    import postmortem
-    from postmortem.triage.facts import outcome
-    from postmortem.triage.grouping import VERSIONS
-
-    with postmortem.open("-") as opened:
-        row = outcome(opened.analyze(), "", (), None).cases[0]
-    if not row.terms or str(row.state) == "calm":
-        raise UnknownInputError("standard input holds no report of a kernel: paste one")
-    bucket = None
-    if row.signature is not None and str(row.state) == "bucket":
-        level = VERSIONS[store.grouping_version()]
-        found = store.bucket_of_key(getattr(row.signature, level), row.release)
-        bucket = None if found is None else found.id
-    return _Asked(row.shown, row.terms, bucket, row.time)
-
-
-@triage.command()
 @click.option("--to", "version", metavar="N", type=int, required=True, help="The version.")
 @click.option("-n", "--dry-run", is_flag=True, help="Only say what would move.")
 @store_option
 def regroup(version: int, dry_run: bool, store: str | None) -> int:
     """Group all cases by another version of the keys."""
-    with _opened(store, create=False) as opened, open_output() as file:
+    with open_store(store) as opened, open_output() as file:
         moved = opened.regroup(version, dry=dry_run)
         for (was, now), count in sorted(moved.items(), key=lambda pair: -pair[1]):
             file.write(f"{count:>7} cases  {was or 'unsorted':<10} -> {now or 'unsorted'}\n")
@@ -467,121 +371,7 @@ def regroup(version: int, dry_run: bool, store: str | None) -> int:
     return EXIT_OK
 
 
-# --- bucket ---------------------------------------------------------------------------
-
-
-@click.group(no_args_is_help=True)
-def bucket() -> None:
-    """Show one bug of a triage, and decide about it.
-
-    Decisions are kept for ever and hold for all crashes to come.
-    """
-
-
-@bucket.command("show")
-@click.argument("name", metavar="ID")
-@store_option
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def show_bucket(name: str, store: str | None, as_json: bool) -> int:
-    """Show a bucket: its bug, counters, best example."""
-    with _opened(store, create=False) as opened, open_output() as file:
-        from postmortem.triage import show
-
-        found = opened.bucket(name)
-        if as_json:
-            document = show.bucket_document(found, opened, found.seen_run)
-            show.print_jsonl([{**document, "tallies": opened.tallies(found.id)}], file)
-        else:
-            show.print_bucket(found, opened, file)
-    return EXIT_OK
-
-
-def _decide(store: str | None, action: str, **what: Any) -> int:
-    import getpass
-
-    from postmortem.triage.grouping import Action
-
-    with _opened(store, create=False) as opened, open_output() as file:
-        try:
-            who = getpass.getuser()
-        except (KeyError, OSError):
-            who = str(os.getuid())
-        for name in opened.decide(Action(action), who=who, **what):
-            from postmortem.triage.show import bucket_line
-
-            left = [found for found in opened.cases(bucket=name, limit=1) if found]
-            file.write(
-                bucket_line(opened.bucket(name), "") + "\n"
-                if left
-                else f"{name} has no case left\n"
-            )
-    return EXIT_OK
-
-
-note_option = click.option("--note", metavar="TEXT", default="", help="Why, for others to read.")
-
-
-@bucket.command()
-@click.argument("name", metavar="ID")
-@click.option(
-    "--in", "releases", metavar="RELEASE", multiple=True, required=True,
-    help="The first kernel that has the fix; one for each series (repeatable).",
-)  # fmt: skip
-@note_option
-@store_option
-def fixed(name: str, releases: tuple[str, ...], note: str, store: str | None) -> int:
-    """Say that a bug is fixed: a later hit on a kernel with the fix is a new bucket."""
-    from postmortem.triage.grouping import release_order
-
-    for release in releases:
-        if not release_order(release):
-            raise UsageError(f"--in {release[:60]!r} is no kernel release such as 6.12.9")
-    return _decide(store, "fixed", bucket=name, releases=releases, note=note)
-
-
-@bucket.command()
-@click.argument("name", metavar="ID")
-@note_option
-@store_option
-def reopen(name: str, note: str, store: str | None) -> int:
-    """Say that it is not fixed after all."""
-    return _decide(store, "reopen", bucket=name, note=note)
-
-
-@bucket.command()
-@click.argument("name", metavar="ID")
-@click.argument("other", metavar="OTHER")
-@note_option
-@store_option
-def link(name: str, other: str, note: str, store: str | None) -> int:
-    """Say that ID and OTHER are one bug: ID goes into OTHER."""
-    return _decide(store, "must-link", bucket=name, other=other, note=note)
-
-
-@bucket.command()
-@click.argument("case", metavar="CASE")
-@note_option
-@store_option
-def split(case: str, note: str, store: str | None) -> int:
-    """Say that a case is none of its bucket's; what a link brought there goes as a whole."""
-    with _opened(store, create=False) as opened:
-        found = opened.case(case)
-    if found.bucket_id is None:
-        raise UsageError(f"case {found.id} is in no bucket: there is nothing to split")
-    return _decide(store, "cannot-link", case=found.id, other=found.bucket_id, note=note)
-
-
-@bucket.command()
-@click.argument("case", metavar="CASE")
-@click.argument("other", metavar="BUCKET")
-@note_option
-@store_option
-def move(case: str, other: str, note: str, store: str | None) -> int:
-    """Say that a case belongs to BUCKET."""
-    return _decide(store, "move", case=case, other=other, note=note)
-
-
-for _command in triage_fleet.COMMANDS:
+for _command in (similar, *triage_fleet.COMMANDS):
     triage.add_command(_command)
 
 TRIAGE = (triage, bucket)

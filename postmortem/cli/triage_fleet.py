@@ -18,6 +18,7 @@ import click
 
 from postmortem.cli.options import FILE, FOLDER
 from postmortem.cli.output import complain, open_output
+from postmortem.cli.triage_options import json_option, open_store, store_option
 from postmortem.errors import EXIT_LIMITED, EXIT_OK, UsageError
 from postmortem.model.findings import Column, Table, Unit
 
@@ -31,12 +32,6 @@ EXIT_NEW = 6
 EXIT_UNDECIDED = 7
 """Too few machine-days to tell whether it is."""
 
-store_option = click.option(
-    "--store",
-    metavar="FILE|URL",
-    envvar="POSTMORTEM_STORE",
-    help="Where the answers are kept: an SQLite file, or postgresql://...",
-)
 rules_option = click.option(
     "--rules", metavar="PATH", type=FILE, multiple=True,
     help="Rules of your own about known issues (postmortem guide known).",
@@ -44,7 +39,6 @@ rules_option = click.option(
 redact_option = click.option(
     "--redact", is_flag=True, help="Leave out what names machines, networks and people."
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="As JSON.")
 fleet_option = click.option(
     "--fleet", "table", metavar="CSV", type=FILE, required=True,
     help="Table of hosts: host,model,kernel,from,to (an empty to: still).",
@@ -68,19 +62,6 @@ class _Day(click.ParamType):  # type: ignore[type-arg,unused-ignore] # generic s
 
 since_option = click.option("--since", type=_Day(), metavar="DATE", help="Only from this day on.")
 until_option = click.option("--until", type=_Day(), metavar="DATE", help="Only before this day.")
-
-
-def opened(store: str | None) -> Store:
-    """The store that is there.
-
-    :raises PostmortemError: there is none.
-    """
-    try:
-        from postmortem.triage.engine import default_store
-        from postmortem.triage.store import Store
-    except ImportError as error:
-        raise UsageError(f"triage needs SQLAlchemy: pip install sqlalchemy ({error})") from None
-    return Store.open(store or default_store(), create=False)
 
 
 # --- pages ------------------------------------------------------------------------------
@@ -109,7 +90,7 @@ def pages(
     bucket_pages: int,
 ) -> int:
     """Write the bugs and their best examples as pages below DIR, for a browser."""
-    with opened(store) as found:
+    with open_store(store) as found:
         how = {"redact": redact, "pictures": pictures}
         written = write(found, folder, rules, bucket_pages=bucket_pages, **how)
     return EXIT_LIMITED if written else EXIT_OK
@@ -163,7 +144,7 @@ def hosts(store: str | None, as_json: bool, limit: int) -> int:
     """
     from postmortem.triage.hosts import hosts as crashed
 
-    with opened(store) as opened_store:
+    with open_store(store) as opened_store:
         found = crashed(opened_store, limit)
     table = Table(
         "Hosts",
@@ -223,7 +204,7 @@ def _rates(
     from postmortem.triage.fleet import read_fleet
 
     fleet = read_fleet(Path(table))
-    with opened(store) as found:
+    with open_store(store) as found:
         return counted(found, fleet, since or 0, math.inf if until is None else until), fleet
 
 
@@ -277,7 +258,7 @@ def gate(
 
     found, _ = _rates(store, table, since, until)
     decision = decided(found, kernel, against, tolerate)
-    with opened(store) as opened_store:
+    with open_store(store) as opened_store:
         only = only_with(opened_store, kernel)
     _limits(found)
     with open_output() as file:
@@ -341,7 +322,7 @@ def prune(store: str | None, keep: int, understood: int, logs: bool, really: boo
     from postmortem.render.words import size
     from postmortem.triage.prune import Pruned, delete, doomed
 
-    with opened(store) as found:
+    with open_store(store) as found:
         going = doomed(found, keep=keep, understood=understood, logs=logs)
         done = delete(going) if really else Pruned(tuple(going))
     with open_output() as file:
