@@ -10,6 +10,7 @@ Elapsed times on a machine that does other things mean little: CPU seconds are p
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import os
 import resource
@@ -22,8 +23,11 @@ from typing import Any
 
 import postmortem
 from postmortem.triage import schema as t
+from postmortem.triage.folder import Folder
 from postmortem.triage.run import Triage
 from postmortem.triage.similar import similar
+from postmortem.triage.site.index import index_page
+from postmortem.triage.site.site import Options, Site
 from postmortem.triage.store import Store
 from postmortem.triage.tasks import Limits
 from postmortem.triage.workers import LocalWorkers
@@ -138,6 +142,7 @@ def store(url: str | None, cases: int, buckets: int) -> None:
             "50 cases, page 200": lambda: opened.cases(bucket=first[0].id, after=late[-1]),
             "similar": lambda: similar(opened, example.terms, but=first[0].id),
             "is a content known": lambda: opened.known(["0" * 32]),
+            "first page as HTML": lambda: _first_page(opened, Path(folder)),
         }
         for name, ask in asked.items():
             times = []
@@ -147,6 +152,18 @@ def store(url: str | None, cases: int, buckets: int) -> None:
                 times.append(time.perf_counter() - began)
             print(f"{name:<26} {1000 * statistics.median(times):8.1f} ms"
                   f"  (slowest {1000 * max(times):.1f})")  # fmt: skip
+        print(f"the first page has {FIRST_PAGE[-1] / 1000:.0f} KB")
+
+
+def _first_page(opened: Store, folder: Path) -> None:
+    """What a reader looks at first; its size is printed."""
+    with Folder(folder / "pages") as below:
+        site = Site(opened, below, Options())
+        index_page(site, "index", "crashes", opened.totals(), 1, None)
+    FIRST_PAGE.append((folder / "pages" / "index.html").stat().st_size)
+
+
+FIRST_PAGE: list[int] = []
 
 
 def _fill(opened: Store, cases: int, buckets: int) -> None:
@@ -173,7 +190,14 @@ def _fill(opened: Store, cases: int, buckets: int) -> None:
                     )
             for word, weight in _terms(int(row["key"])):
                 terms.append({"term": word, "bucket_id": row["id"], "weight": weight})
-        state = {"input": cases, "bucket": cases, "buckets": len(rows)}
+        # Kept up by Books: all buckets together, and every crash.
+        for name, values in (("host", 9973), ("day", 700)):
+            for value in range(values):
+                day = datetime.date(2024, 1, 1) + datetime.timedelta(value)
+                label = f"web{value}" if name == "host" else day.isoformat()
+                row = {"bucket_id": t.ALL_BUCKETS, "name": name, "value": label}
+                tally.append({**row, "count": cases // values})
+        state = {"input": cases, "bucket": cases, "buckets": len(rows), t.LEADING: cases}
         for value, count in state.items():
             tally.append({"bucket_id": "", "name": "state", "value": value, "count": count})
         for start in range(0, len(tally), 20_000):

@@ -219,11 +219,14 @@ class Books:
     def _count(self, entry: Entry, sign: int) -> None:
         """Let an entry count in its bucket, or no longer."""
         self._tally["", "state", entry.state] += sign
-        buckets = [""] if entry.bucket_id is None else ["", entry.bucket_id]
+        buckets = [t.ALL] if entry.bucket_id is None else [t.ALL, entry.bucket_id]
         if entry.leads:
+            self._tally[t.ALL, "state", t.LEADING] += sign
             for name, value in _counted(entry):
                 for bucket in buckets:
                     self._tally[bucket, name, value] += sign
+                if name in t.OF_ALL_BUCKETS and entry.bucket_id is not None:
+                    self._tally[t.ALL_BUCKETS, name, value] += sign
         if entry.bucket_id is None:
             return
         change = self._changes[entry.bucket_id]
@@ -466,6 +469,9 @@ def _slices(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
 
 def _counted(entry: Entry) -> Iterator[tuple[str, str]]:
     yield from entry.features
+    names = {name for name, _ in entry.features}
+    if "told" not in names:  # of a program that did not say it
+        yield from (("told", name) for name in t.TOLD if name in names)
     if entry.time is not None and 0 <= entry.time < 1 << 37:
         day = datetime.datetime.fromtimestamp(entry.time, datetime.timezone.utc).date()
         yield "day", day.isoformat()

@@ -207,7 +207,10 @@ def _row(
         model=model,
         firmware=firmware,
         uptime=system.uptime_seconds,
-        features=tuple(_features(system, origin.host, release, model, firmware)),
+        features=(
+            *_features(system, origin.host, release, model, firmware),
+            *(("told", name) for name in _told(analysis, report)),
+        ),
         terms=terms_of(
             title, function, culprit.module, str(kind), _frames(analysis, report, culprit)
         ),
@@ -372,6 +375,18 @@ def _features(
     words = dict.fromkeys((system.command_line or "").split())
     for word in [word for word in words if not _OWN_OF_MACHINE.match(word)][:_MAX_OPTIONS]:
         yield "option", storable(word, MAX_VALUE)
+
+
+def _told(analysis: Analysis, report: Report | None) -> Iterator[str]:
+    """Which lists are known: what a log does not name is not known to be absent."""
+    system, is_log = analysis.system, analysis.input.kind == "log"
+    if not is_log or system.modules:
+        yield "module"
+    if system.command_line is not None:
+        yield "option"
+    # The release stands in a report behind the taint, or behind "Not tainted".
+    if not is_log or system.taint or (report is not None and report.release):
+        yield "taint"
 
 
 # --- time and place -------------------------------------------------------------------

@@ -40,10 +40,14 @@ class CaseState(str, Enum):
         return self.value
 
 
-FEATURES = ("host", "release", "arch", "model", "firmware", "taint", "module", "option", "day")
+FEATURES = (
+    *("host", "release", "arch", "model", "firmware", "taint", "module", "option"),
+    *("told", "day"),
+)
 """The names of what is counted for each bucket and for all cases (table ``tally``).
 
 ``taint`` is a letter, ``module`` a loaded one, ``option`` a word of the kernel's command line,
+``told`` is ``module``, ``option`` or ``taint`` where the list of these is known, be it empty;
 ``day`` a UTC date.
 """
 MAX_VALUE = 120

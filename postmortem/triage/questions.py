@@ -146,9 +146,8 @@ class Questions:
         """
         b = t.bucket.c
         column = {"crashes": b.crashes, "last": b.last}[order]
-        query = sa.select(t.bucket).order_by(*_falling(column, b.id)).limit(limit)
-        if after is not None:
-            query = query.where(_below(column, b.id, getattr(after, order), after.id))
+        query = sa.select(t.bucket)
+        last = None if after is None else (getattr(after, order), after.id)
         if state is not None:
             query = query.where(b.state == state)
         if new_since is not None:
@@ -156,7 +155,8 @@ class Questions:
         if seen_since is not None:
             query = query.where(b.seen_run > seen_since)
         with self.reading() as connection:
-            return [read_row(Bucket, row) for row in connection.execute(query)]
+            rows = _page(connection, query, column, b.id, last, limit)
+            return [read_row(Bucket, row) for row in rows]
 
     def news(self, since: int) -> tuple[int, int]:
         """How many buckets are new since a run, and how many others got crashes."""
@@ -207,6 +207,13 @@ class Questions:
 
     # --- cases and inputs -------------------------------------------------------------
 
+    def counted(self, bucket_id: str, name: str) -> int:
+        """How many values of a name a bucket has: hosts, days."""
+        c = t.tally.c
+        query = sa.select(sa.func.count()).where(c.bucket_id == bucket_id, c.name == name)
+        with self.reading() as connection:
+            return connection.execute(query).scalar_one()
+
     def cases(
         self,
         *,
@@ -222,20 +229,18 @@ class Questions:
         :param after: the last one of the page before.
         """
         c = t.cases.c
-        query = sa.select(t.cases).limit(limit)
-        if bucket is not None:
-            query = query.where(c.bucket_id == bucket).order_by(*_falling(c.time, c.id))
-            if after is not None:
-                query = query.where(_below(c.time, c.id, after.time, after.id))
-        else:
-            query = query.order_by(c.id)
+        wanted = ((c.bucket_id, bucket), (c.state, state), (c.host, host), (c.run_id, run))
+        where = [column == value for column, value in wanted if value is not None]
+        query = sa.select(t.cases).where(*where)
+        with self.reading() as connection:
+            if bucket is not None:
+                last = None if after is None else (after.time, after.id)
+                rows = _page(connection, query, c.time, c.id, last, limit)
+                return [read_row(StoredCase, row) for row in rows]
             if after is not None:
                 query = query.where(c.id > after.id)
-        for column, value in ((c.state, state), (c.host, host), (c.run_id, run)):
-            if value is not None:
-                query = query.where(column == value)
-        with self.reading() as connection:
-            return [read_row(StoredCase, row) for row in connection.execute(query)]
+            found = connection.execute(query.order_by(c.id).limit(limit)).all()
+            return [read_row(StoredCase, row) for row in found]
 
     def case(self, name: str) -> StoredCase:
         """
@@ -307,18 +312,35 @@ def slices(items: Sequence[Any], count: int = 500) -> Iterator[Sequence[Any]]:
         yield items[start : start + count]
 
 
-def _falling(column: Any, name: Any) -> tuple[Any, Any]:
-    """The greatest first, unknown ones at the end; as the index has it where none is unknown."""
-    first = column.desc().nulls_last() if column.nullable else column.desc()
-    return first, name.desc()
+def _page(
+    connection: sa.Connection,
+    query: Any,
+    column: Any,
+    name: Any,
+    last: tuple[Any, str] | None,
+    limit: int,
+) -> list[Any]:
+    """A page of a list that falls by a column, then by id; rows where it is unknown at the end.
 
+    Two ranges of the index, one after the other: a condition that holds for both would be held
+    against every row of the pages before.
 
-def _below(column: Any, name: Any, value: Any, last: str) -> Any:
-    """What sorts after (value, last), both descending, unknown values at the end."""
-    if value is None:
-        return sa.and_(column.is_(None), name < last)
-    rest = sa.or_(column < value, sa.and_(column == value, name < last))
-    return rest if not column.nullable else sa.or_(rest, column.is_(None))
+    :param last: column and id of the last row of the page before.
+    """
+    # Said for the index only where it may be unknown: the order is the same.
+    falling = column.desc().nulls_last() if column.nullable else column.desc()
+    rows: list[Any] = []
+    if last is None or last[0] is not None:
+        known = query if last is None else query.where(sa.tuple_(column, name) < sa.tuple_(*last))
+        rows += connection.execute(known.order_by(falling, name.desc()).limit(limit))
+        if last is None:
+            return rows
+    if column.nullable and len(rows) < limit:
+        unknown = query.where(column.is_(None))
+        if last is not None and last[0] is None:
+            unknown = unknown.where(name < last[1])
+        rows += connection.execute(unknown.order_by(name.desc()).limit(limit - len(rows)))
+    return rows
 
 
 def _one_by_prefix(connection: sa.Connection, table: sa.Table, name: str, what: str) -> Any:

@@ -11,6 +11,7 @@ To add a table or a column: change it here, raise :data:`SCHEMA_VERSION` by one 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -24,13 +25,16 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    and_,
+    func,
     inspect,
+    literal,
     select,
 )
 
 from postmortem.errors import UsageError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 metadata = MetaData()
 
@@ -150,13 +154,28 @@ cases = Table(
     Column("run_id", Integer, nullable=False),
     Index("cases_input", "input_id"),
     Index("cases_bucket_rank", "bucket_id", "rank"),
-    Index("cases_bucket_time", "bucket_id", "time", "id"),
     Index("cases_incident", "incident"),
     Index("cases_state", "state", "id"),
     Index("cases_host", "host", "id"),
     Index("cases_run", "run_id"),
 )
 """One crash as one input tells of it."""
+
+
+def _newest_first(name: str, column: Column[int], *before: Column[str]) -> None:
+    """An index for lists that have the newest first and what has no time at the end.
+
+    That is how SQLite sorts in any case; PostgreSQL takes NULL for the greatest unless told.
+    """
+    table = column.table
+    last = table.c.id
+    plain = Index(name, *before, column, last)
+    plain.ddl_if(dialect="sqlite")
+    told = Index(name, *before, column.desc().nulls_last(), last.desc())
+    told.ddl_if(dialect="postgresql")
+
+
+_newest_first("cases_bucket_time", cases.c.time, cases.c.bucket_id)
 
 key = Table(
     "key",
@@ -192,20 +211,31 @@ bucket = Table(
     Column("created_run", Integer, nullable=False),
     Column("seen_run", Integer, nullable=False),  # the last one that brought a case
     Index("bucket_crashes", "crashes", "id"),
-    Index("bucket_last", "last", "id"),
     Index("bucket_created", "created_run"),
     Index("bucket_seen", "seen_run"),
 )
 """What one bug left. Its counters are kept up at every change: a list never counts."""
 
+_newest_first("bucket_last", bucket.c.last)
+
 tally = Table(
     "tally",
     metadata,
-    Column("bucket_id", Text, primary_key=True),  # "" is all cases together
+    Column("bucket_id", Text, primary_key=True),  # or ALL, or ALL_BUCKETS
     Column("name", Text, primary_key=True),  # host, release, day ... see model.Features
     Column("value", Text, primary_key=True),
     Column("count", Integer, nullable=False),  # of crashes
 )
+"""Counters of each bucket, of all cases together, and of all that are in buckets."""
+
+ALL = ""
+ALL_BUCKETS = "*"
+OF_ALL_BUCKETS = ("day", "host")
+"""What is counted for all buckets together, without what is calm or unsorted."""
+TOLD = ("module", "option", "taint")
+"""Lists that a log may not have at all: a crash has the value ``told`` for those that are known."""
+LEADING = "leading"
+"""The value of ``state`` that counts crashes, each once."""
 
 term = Table(
     "term",
@@ -236,7 +266,46 @@ decision = Table(
 )
 """What people decided; kept for ever and applied again at every grouping."""
 
-MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {}
+
+def _from_1(connection: Connection) -> None:
+    """Indexes that PostgreSQL can use, and counters of crashes, days and hosts of all buckets."""
+    if connection.dialect.name == "postgresql":
+        for name, table, columns in (
+            ("cases_bucket_time", "cases", "bucket_id, time DESC NULLS LAST, id DESC"),
+            ("bucket_last", "bucket", "last DESC NULLS LAST, id DESC"),
+        ):
+            connection.exec_driver_sql(f"DROP INDEX IF EXISTS {name}")
+            connection.exec_driver_sql(f"CREATE INDEX {name} ON {table} ({columns})")
+    c = tally.c
+    of_buckets = (
+        select(literal(ALL_BUCKETS), c.name, c.value, func.sum(c.count))
+        .where(c.bucket_id != ALL, c.name.in_(OF_ALL_BUCKETS))
+        .group_by(c.name, c.value)
+    )
+    _insert_tallies(connection, of_buckets)
+    _insert_tallies(connection, _leading(literal(ALL), "state", LEADING, cases.c.leads))
+    for name in TOLD:
+        told = and_(cases.c.leads, cases.c.features.like(f'%["{name}", "%'))
+        _insert_tallies(connection, _leading(literal(ALL), "told", name, told))
+        in_bucket = and_(told, cases.c.bucket_id.is_not(None))
+        _insert_tallies(connection, _leading(cases.c.bucket_id, "told", name, in_bucket))
+
+
+def _leading(bucket_id: Any, name: str, value: str, where: Any) -> Any:
+    """Rows for ``tally`` that count cases."""
+    return (
+        select(bucket_id, literal(name), literal(value), func.count())
+        .select_from(cases)
+        .where(where)
+        .group_by(bucket_id)
+    )
+
+
+def _insert_tallies(connection: Connection, rows: Any) -> None:
+    connection.execute(tally.insert().from_select(list(tally.c), rows))
+
+
+MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {1: _from_1}
 """By the version that a step starts from."""
 
 

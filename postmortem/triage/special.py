@@ -20,6 +20,9 @@ MAX_CHANCE = 0.01
 MIN_CRASHES = 3
 """Fewer crashes of a bucket tell nothing about what they share."""
 
+KNOWN = frozenset({"module", "option", "taint"})
+"""A log may not have the list of these: only crashes count where it is known (``told``)."""
+
 Tallies = Mapping[str, Mapping[str, int]]
 
 
@@ -48,11 +51,12 @@ def special(bucket: Tallies, everything: Tallies, crashes: int, all_crashes: int
     """
     if crashes < MIN_CRASHES:
         return []
-    compared = [
-        _compared(name, value, count, bucket[name], everything.get(name, {}), crashes, all_crashes)
-        for name in COMPARED
-        for value, count in bucket.get(name, {}).items()
-    ]
+    compared = []
+    for name in COMPARED:
+        own, of_all = bucket.get(name, {}), everything.get(name, {})
+        inside, in_all = _known(name, bucket, crashes), _known(name, everything, all_crashes)
+        for value, count in own.items():
+            compared.append(_compared(name, value, count, inside, of_all.get(value, 0), in_all))
     chances = holm([row.chance for row in compared])
     found = [
         Special(r.name, r.value, r.inside, r.inside_all, r.outside, r.outside_all, chance)
@@ -62,19 +66,22 @@ def special(bucket: Tallies, everything: Tallies, crashes: int, all_crashes: int
     return sorted(found, key=lambda row: (row.chance, -row.inside, row.name, row.value))
 
 
-def _compared(
-    name: str,
-    value: str,
-    count: int,
-    own: Mapping[str, int],
-    everything: Mapping[str, int],
-    crashes: int,
-    all_crashes: int,
-) -> Special:
-    """One value with its own, uncorrected chance."""
+def _known(name: str, tallies: Tallies, crashes: int) -> int:
+    """Of how many crashes it is known whether they have a value."""
     if name in ONE_EACH:
-        crashes, all_crashes = sum(own.values()), sum(everything.values())
-    outside = max(everything.get(value, 0) - count, 0)
+        return sum(tallies.get(name, {}).values())
+    return tallies.get("told", {}).get(name, 0) if name in KNOWN else crashes
+
+
+def _compared(
+    name: str, value: str, count: int, crashes: int, everywhere: int, all_crashes: int
+) -> Special:
+    """One value with its own, uncorrected chance.
+
+    :param crashes: Of the bucket, of which it is known; ``all_crashes``: the same of all.
+    :param everywhere: How many of all have it.
+    """
+    outside = max(everywhere - count, 0)
     others = max(all_crashes - crashes, outside)
     inside = min(count, crashes)
     chance = fisher_greater(inside, crashes - inside, outside, others - outside)

@@ -159,6 +159,56 @@ def test_a_newer_store_is_refused_with_a_sentence(tmp_path: Path) -> None:
         Store.open(tmp_path / "s.db")
 
 
+def _as_of_version_1(connection: sa.Connection) -> None:
+    """What a program wrote that had no counters of all buckets together."""
+    c = t.tally.c
+    newer = sa.or_(c.bucket_id == "*", c.name == "told", c.value == "leading")
+    connection.execute(t.tally.delete().where(newer))
+    connection.execute(t.meta.update().where(t.meta.c.name == "schema").values(value="1"))
+
+
+def test_an_older_store_gets_the_counters_that_it_lacks(tmp_path: Path) -> None:
+    listed = (("host", "h1"), ("module", "ext4"), ("module", "acme"), ("option", "quiet"))
+    with Store.open(tmp_path / "s.db") as store:
+        store.add(
+            1,
+            [
+                outcome("a", case(time=5, features=listed)),
+                outcome("b", case(time=90_000, features=(("host", "h1"),))),
+                outcome("c", case("bar", features=(("host", "h2"), ("taint", "W")))),
+                outcome("d", case(state=CaseState.CALM, time=5, features=listed)),
+            ],
+        )
+        wanted = content(store)
+        assert store.tallies("*") == {
+            "day": {"1970-01-01": 1, "1970-01-02": 1},
+            "host": {"h1": 2, "h2": 1},
+        }
+        assert store.tallies("", "told") == {"told": {"module": 2, "option": 2, "taint": 1}}
+        with store.writing() as connection:
+            _as_of_version_1(connection)
+        assert content(store) != wanted
+    with Store.open(tmp_path / "s.db") as store:
+        assert content(store) == wanted
+        store.add(1, [outcome("a", case("bar", time=5, features=listed))], again=True)
+        assert store.tallies("*", "host") == {"host": {"h1": 2, "h2": 1}}
+
+
+def test_pages_go_on_where_the_time_is_unknown(store: Store) -> None:
+    times = [None, 5, 7, 7, None, 3, None]
+    store.add(1, [outcome(str(n), case(time=time)) for n, time in enumerate(times)])
+    (bucket,) = store.buckets()
+    whole = store.cases(bucket=bucket.id)
+    assert [found.time for found in whole] == [7, 7, 5, 3, None, None, None]
+    for limit in (1, 2, 3, 4, 6):
+        pages = []
+        while page := store.cases(
+            bucket=bucket.id, limit=limit, after=pages[-1] if pages else None
+        ):
+            pages += page
+        assert pages == whole
+
+
 def test_what_is_no_store_is_refused_with_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("Linux version 6.1.0\n" * 100)
     with pytest.raises(StoreError, match="not a database"):

@@ -22,22 +22,32 @@ MAX_LISTED = 20_000
 
 def index_pages(site: Site, name: str, order: str, totals: Totals) -> None:
     """All buckets in one order, a page after the other."""
-    pages = max(-(-min(totals.buckets, MAX_LISTED) // ROWS), 1)
     after: Bucket | None = None
-    for number in range(1, pages + 1):
-        found = site.store.buckets(limit=ROWS, after=after, order=order)
-        after = found[-1] if found else None
-        view = IndexView(
-            facts=_facts(site, totals) if number == 1 else (),
-            heading="Bugs",
-            aside=_range(number, len(found), totals.buckets, order),
-            search="function, module, kernel ...",
-            sorted="crashes" if order == "crashes" else "last seen",
-            rows=tuple(_rows(site, found)),
-            timeline=timeline(site.days, site.today) if number == 1 else None,
-        )
-        crumbs = _crumbs(site, name, number, pages, totals)
-        site.put("triage_index.html", numbered(name, number), "Crashes", view, crumbs)
+    for number in range(1, _pages(totals) + 1):
+        after = index_page(site, name, order, totals, number, after)
+
+
+def index_page(
+    site: Site, name: str, order: str, totals: Totals, number: int, after: Bucket | None
+) -> Bucket | None:
+    """One page of them; its last bucket."""
+    found = site.store.buckets(limit=ROWS, after=after, order=order)
+    view = IndexView(
+        facts=_facts(site, totals) if number == 1 else (),
+        heading="Bugs",
+        aside=_range(number, len(found), totals.buckets, order),
+        search="function, module, kernel ...",
+        sorted="crashes" if order == "crashes" else "last seen",
+        rows=tuple(_rows(site, found)),
+        timeline=timeline(site.days, site.today) if number == 1 else None,
+    )
+    crumbs = _crumbs(name, number, _pages(totals), totals)
+    site.put("triage_index.html", numbered(name, number), "Crashes", view, crumbs)
+    return found[-1] if found else None
+
+
+def _pages(totals: Totals) -> int:
+    return max(-(-min(totals.buckets, MAX_LISTED) // ROWS), 1)
 
 
 def _range(number: int, count: int, total: int, order: str) -> str:
@@ -47,7 +57,7 @@ def _range(number: int, count: int, total: int, order: str) -> str:
 
 
 def _facts(site: Site, totals: Totals) -> tuple[Fact, ...]:
-    count = len(site.hosts_seen)
+    count = site.hosts_seen
     return (
         Fact(totals.buckets, "bug" if totals.buckets == 1 else "bugs"),
         Fact(totals.cases - totals.calm, "crashes told of"),
@@ -58,7 +68,7 @@ def _facts(site: Site, totals: Totals) -> tuple[Fact, ...]:
     )
 
 
-def _crumbs(site: Site, name: str, number: int, pages: int, totals: Totals) -> list[Crumb]:
+def _crumbs(name: str, number: int, pages: int, totals: Totals) -> list[Crumb]:
     found = [
         Crumb("most crashes", "" if name == "index" else "index.html"),
         Crumb("last seen", "" if name == "recent" else "recent.html"),
@@ -87,7 +97,7 @@ def whole_list(site: Site, totals: Totals) -> None:
             for b in found
         ),
     )
-    crumbs = _crumbs(site, "all", 1, 1, totals)
+    crumbs = _crumbs("all", 1, 1, totals)
     site.put("triage_table.html", "all.html", "All bugs", view, crumbs)
 
 

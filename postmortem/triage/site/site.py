@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-import sqlalchemy as sa
 from markupsafe import Markup
 
 import postmortem
@@ -18,9 +17,9 @@ from postmortem.redact import Redactor, redacted
 from postmortem.render.html import Crumb, site_page
 from postmortem.render.sections import Section
 from postmortem.render.timeline import svg
-from postmortem.triage import schema as t
 from postmortem.triage.folder import Folder
 from postmortem.triage.rows import Bucket, StoredCase
+from postmortem.triage.schema import ALL_BUCKETS, LEADING
 from postmortem.triage.site.of_case import of_case
 from postmortem.triage.site.views import Tag
 from postmortem.triage.site.wording import as_date
@@ -57,9 +56,10 @@ class Site:
         self.options = options
         self.redactor = Redactor() if options.redact else None
         self.everything = store.tallies("", limit=100_000)
-        self.days = _of_buckets(store, "day")
-        self.hosts_seen = _of_buckets(store, "host")
-        self.crashes = _all_crashes(store)
+        of_buckets = store.tallies(ALL_BUCKETS, "day", limit=100_000)
+        self.days = of_buckets.get("day", {})
+        self.hosts_seen = store.counted(ALL_BUCKETS, "host")
+        self.crashes = self.everything.get("state", {}).get(LEADING, 0)
         runs = store.runs(1)
         self.before = store.last_complete_run(before=runs[0].id if runs else None)
         self.today = as_date(runs[0].started) if runs else date.today()
@@ -132,25 +132,6 @@ class Site:
             drawn=Markup(svg(drawn, "crashes")) if drawn else "",
         )
         self.folder.write(name, text)
-
-
-def _all_crashes(store: Store) -> int:
-    """All crashes that count, the unsorted ones too."""
-    query = sa.select(sa.func.count()).select_from(t.cases).where(t.cases.c.leads)
-    with store.reading() as connection:
-        return int(connection.execute(query).scalar() or 0)
-
-
-def _of_buckets(store: Store, name: str) -> dict[str, int]:
-    """What the crashes in buckets have: of all cases together those that are calm count, too."""
-    c = t.tally.c
-    query = (
-        sa.select(c.value, sa.func.sum(c.count))
-        .where(c.name == name, c.bucket_id != "")
-        .group_by(c.value)
-    )
-    with store.reading() as connection:
-        return {row[0]: int(row[1]) for row in connection.execute(query)}
 
 
 def _texts(value: Any) -> Iterable[str]:
