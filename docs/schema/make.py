@@ -59,7 +59,7 @@ COMPOSED = {
     "Block": {"title", "lines"},
     "Evidence": {"what", "where"},
     "Export": {"title"},
-    "Finding": {"title", "shown", "explanation", "next_steps"},
+    "Finding": {"title", "shown", "explanation", "next_steps", "behind"},
     "Input": {"path", "lacks", "notes"},
     "Problem": {"what", "why"},
     "Report": {"title", "shown", "alt_titles", "corrupted"},

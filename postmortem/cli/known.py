@@ -97,13 +97,16 @@ def _analysed(files: Sequence[str], options: dict[str, Any]) -> Analysis:
 def _bucket(analysis: Analysis, store: str) -> Bucket | None:
     """The bucket that the failure would go to: none if its kernel has what was said to fix it."""
     from postmortem.cli.triage_options import open_store
+    from postmortem.triage.facts import key_of
     from postmortem.triage.grouping import VERSIONS, usable
 
     signature = analysis.verdict.signature
     if signature is None or not usable(signature) or analysis.verdict.is_calm:
         return None
     with open_store(store) as found:
-        key = getattr(signature, VERSIONS[found.grouping_version()])
+        level = VERSIONS[found.grouping_version()]
+        key = key_of(analysis) if level == "bug" else signature.frames
+        assert key is not None
         return found.bucket_of_key(key, analysis.system.release)
 
 

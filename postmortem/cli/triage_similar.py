@@ -91,6 +91,6 @@ def _pasted(store: Store) -> _Asked:
     bucket = None
     if row.signature is not None and str(row.state) == "bucket":
         level = VERSIONS[store.grouping_version()]
-        found = store.bucket_of_key(getattr(row.signature, level), row.release)
+        found = store.bucket_of_key(row.keys()[level], row.release)
         bucket = None if found is None else found.id
     return _Asked(row.shown, row.terms, bucket, row.time)

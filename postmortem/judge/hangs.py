@@ -283,8 +283,25 @@ def _finding(ctx: Context, facts: Facts, trouble: Trouble, reports: list[Report]
         blocks=(Block("Who waits for whom", lines, holds=Holds.WAITS), *_stacks(graph, trouble)),
         log_line=reports[0].line if reports else None,
         time=reports[0].time if reports else _began(facts, trouble),
+        behind=_behind(graph, trouble),
     )
     return finding
+
+
+def _behind(graph: Graph, trouble: Trouble) -> str:
+    """What the stack of who hangs does not tell: two bugs may wait at the same place.
+
+    Of a circle any member may be reported first, behind a device anybody may wait.
+    """
+    if trouble.cycle:
+        names = {node.function for node in _cycle_tasks(graph, trouble) if node.function}
+        return f"circle of {', '.join(sorted(names))}" if len(names) > 1 else ""
+    root = graph.nodes[trouble.root]
+    if root.kind is NodeKind.DEVICE and root.state:
+        return "device suspended" if root.state.startswith("suspended") else "device unanswering"
+    if root.kind is NodeKind.TASK and root.doing is Doing.STOPPED:
+        return "owner stopped"
+    return "owner exited" if root.exited else ""
 
 
 def _began(facts: Facts, trouble: Trouble) -> float | None:

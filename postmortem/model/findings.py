@@ -301,6 +301,9 @@ class Finding(Shown):
     """Seconds since boot of the event, where known."""
     shown: str = ""
     """The title with the numbers that matter to a reader, where it differs."""
+    behind: str = ""
+    """What memory knows of the cause beyond the stack, in words that the same bug has again:
+    ``owner exited``."""
 
     @property
     def readable(self) -> str:

@@ -166,7 +166,7 @@ def guilty_frame(frames: Sequence[Frame], kind: Kind) -> Frame | None:
         return found
     before = frames[: next(at for at, frame in enumerate(frames) if frame is found)]
     if kind in _STALLS:
-        entered = [at for at, f in enumerate(before) if f.interrupted or _is_entry(f)]
+        entered = [at for at, f in enumerate(before) if f.interrupted or enters(f)]
         before = before[entered[-1] :] if entered else before
     else:
         before = before[1:]  # a jump to where no code is: who jumped is to blame
@@ -178,7 +178,8 @@ def _is_unnamed(frame: Frame) -> bool:
     return code and frame.reliable and not frame.function
 
 
-def _is_entry(frame: Frame) -> bool:
+def enters(frame: Frame) -> bool:
+    """Is it how an interrupt gets into the kernel?"""
     return bool(frame.function and _pattern("INTERRUPT_ENTRY").fullmatch(plain(frame.function)))
 
 

@@ -384,7 +384,7 @@ class Books:
     def _entry(self, run_id: int, name: str, row: CaseRow) -> Entry:
         key = None
         if row.state is CaseState.BUCKET and row.signature is not None:
-            key = getattr(row.signature, VERSIONS[self.version])
+            key = row.keys().get(VERSIONS[self.version])
         return Entry(
             id=name,
             key=key,
@@ -435,8 +435,7 @@ class Books:
             if row.signature is None or row.state is not CaseState.BUCKET:
                 continue
             name = case_id(outcome.id, row.part)
-            for level in LEVELS:
-                value = getattr(row.signature, level)
+            for level, value in row.keys().items():
                 yield {"case_id": name, "version": self.version, "level": level, "value": value}
 
     def _select(self, wanted: Any, column: Any, values: Collection[str]) -> list[Any]:
@@ -460,6 +459,7 @@ def _leading(entry: Entry) -> tuple[bool, str, str]:
 
 
 LEVELS = ("exact", "frames", "coarse")
+"""Of a signature."""
 
 
 def _slices(items: Sequence[Any]) -> Iterator[Sequence[Any]]:

@@ -18,6 +18,7 @@ from postmortem.model.findings import Confidence, Culprit, Finding, Kind, Severi
 from postmortem.model.report import Record, Report
 from postmortem.model.result import Analysis, System
 from postmortem.triage.grouping import usable
+from postmortem.triage.keys import bug_key
 from postmortem.triage.model import (
     MAX_VALUE,
     CaseRow,
@@ -112,6 +113,26 @@ class _Origin:
         return _Origin(None if host is None else storable(host, 100), time, origin)
 
 
+def key_of(analysis: Analysis) -> str | None:
+    """What the verdict of an analysis is grouped by."""
+    verdict = analysis.verdict
+    root = next((found for found in analysis.findings if found.id == verdict.finding), None)
+    if root is None:
+        return bug_key(verdict.signature, verdict.culprit, "", None)
+    report = next((r for r in analysis.reports if r.line == root.log_line), None)
+    return bug_key(verdict.signature, root.culprit, root.behind, report)
+
+
+def bugs_of(analysis: Analysis) -> dict[int, str]:
+    """The keys of all cases of an analysis, by their parts (:class:`CaseRow`)."""
+    by_line = {report.line: report for report in analysis.reports}
+    keys = {0: key_of(analysis)}
+    for finding, report in _other_boots(analysis, by_line):
+        found = bug_key(finding.signature, finding.culprit, finding.behind, report)
+        keys[report.boot + 1] = found
+    return {part: storable(key, 300) for part, key in keys.items() if key is not None}
+
+
 def _main_case(
     analysis: Analysis, origin: _Origin, by_line: Mapping[int, Report], last: Record | None
 ) -> CaseRow:
@@ -136,6 +157,7 @@ def _main_case(
         confidence=verdict.confidence,
         culprit=verdict.culprit,
         signature=verdict.signature,
+        bug=key_of(analysis),
         line=None if root is None else root.log_line,
         evidence=len(verdict.evidence),
         incident=_incident(analysis, report) or _last_words(analysis, last),
@@ -158,6 +180,7 @@ def _case_of_boot(finding: Finding, report: Report, analysis: Analysis, origin: 
         confidence=finding.confidence,
         culprit=finding.culprit,
         signature=finding.signature,
+        bug=bug_key(finding.signature, finding.culprit, finding.behind, report),
         line=finding.log_line,
         evidence=len(finding.evidence),
         incident=_incident_of(report, analysis.reports),
@@ -178,6 +201,7 @@ def _row(
     confidence: Confidence,
     culprit: Culprit,
     signature: Signature | None,
+    bug: str | None,
     line: int | None,
     evidence: int,
     incident: str | None,
@@ -199,6 +223,7 @@ def _row(
         line=line,
         source=analysis.input.kind,
         signature=_storable_signature(signature),
+        bug=None if bug is None else storable(bug, 300),
         time=origin.time,
         time_from=origin.time_from,
         host=origin.host,

@@ -1,7 +1,8 @@
 """Which bucket a case belongs to: its key, what people decided, which fixes it came after.
 
-A case has one bucket key: the *frames* level of its signature (cases whose *exact* keys are equal
-have equal frames keys, too, so both levels join). Nothing is ever joined because it looks alike.
+A case has one bucket key, made of its signature and of what the verdict knows beyond it
+(:mod:`postmortem.triage.keys`; cases whose *exact* signatures are equal have equal keys, unless
+memory tells them apart). Nothing is ever joined because it looks alike.
 Pure functions of a case and of all decisions: whoever computes it, in whichever order the cases
 came, finds the same buckets.
 """
@@ -16,10 +17,12 @@ from enum import Enum
 
 from postmortem.model.findings import Kind, Signature
 
-GROUPING_VERSION = 1
+GROUPING_VERSION = 2
 """Of the keys in new stores; an old store keeps its own until ``postmortem triage regroup``."""
 
 _UNKNOWN = ":unknown:"
+_CORRUPTED = "-corrupted:"
+"""How a title ends, in place of a function, where a report is too damaged to name one."""
 _ASKED = str(Kind.USER_REQUESTED)
 
 
@@ -88,14 +91,18 @@ def usable(signature: Signature | None) -> bool:
     """
     if signature is None or signature.frames.startswith(_ASKED):
         return False
-    return _UNKNOWN not in signature.frames or not signature.frames.endswith(_NOTHING)
+    if not signature.frames.endswith(_NOTHING):
+        return True
+    return _UNKNOWN not in signature.frames and _CORRUPTED not in signature.frames
 
 
 _NOTHING = ":" + hashlib.sha1(b"", usedforsecurity=False).hexdigest()[:12]
 """How a signature without a stack ends, see rules/blame.py."""
 
-VERSIONS: dict[int, str] = {1: "frames"}
-"""Which level of a signature joins, by the version of the grouping. A new rule is a new number."""
+VERSIONS: dict[int, str] = {1: "frames", 2: "bug"}
+"""Which level of the keys joins, by the version of the grouping. A new rule is a new number.
+
+1: the frames of the signature; 2: :func:`postmortem.triage.keys.bug_key`."""
 
 
 @dataclass

@@ -89,6 +89,8 @@ class CaseRow:
     line: int | None
     source: str
     signature: Signature | None
+    bug: str | None
+    """The key of :func:`postmortem.triage.keys.bug_key`."""
     time: int | None
     """Seconds since the epoch."""
     time_from: str
@@ -107,6 +109,14 @@ class CaseRow:
     """Two inputs that show the same crash have the same."""
     rank: str
     """The greater, the better an example: sorts as text."""
+
+    def keys(self) -> dict[str, str]:
+        """Keys by level; none if nothing tells the case from others."""
+        if self.signature is None:
+            return {}
+        found = self.signature
+        levels = {"exact": found.exact, "frames": found.frames, "coarse": found.coarse}
+        return {**levels, "bug": self.bug or found.frames}
 
 
 @dataclass(frozen=True)

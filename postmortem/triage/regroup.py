@@ -7,9 +7,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
+import postmortem
 from postmortem.triage import schema as t
-from postmortem.triage.books import LEVELS, Books
+from postmortem.triage.books import Books
+from postmortem.triage.facts import bugs_of
 from postmortem.triage.grouping import VERSIONS, Decision, Grouping, moves
+from postmortem.triage.store_document import unpacked
 
 _PAGE = 5000
 
@@ -70,11 +73,71 @@ def _copy_keys(connection: sa.Connection, version: int) -> None:
     older = (
         sa.select(sa.func.max(t.key.c.version)).where(t.key.c.version != version).scalar_subquery()
     )
-    here = t.key.alias()
-    missing = ~sa.exists().where(
-        here.c.case_id == t.key.c.case_id, here.c.version == version, here.c.level == t.key.c.level
-    )
     rows = sa.select(t.key.c.case_id, sa.literal(version), t.key.c.level, t.key.c.value).where(
-        t.key.c.version == older, t.key.c.level.in_(LEVELS), missing
+        t.key.c.version == older, _lacks(version, t.key.c.case_id, t.key.c.level)
     )
-    connection.execute(t.key.insert().from_select(["case_id", "version", "level", "value"], rows))
+    connection.execute(t.key.insert().from_select(_COLUMNS, rows))
+    if VERSIONS[version] == "bug":
+        _from_documents(connection, version)
+    # Where there is no document any more, the frames are all that is left to group by.
+    level = VERSIONS[version]
+    rows = sa.select(t.key.c.case_id, sa.literal(version), sa.literal(level), t.key.c.value).where(
+        t.key.c.version == version,
+        t.key.c.level == "frames",
+        _lacks(version, t.key.c.case_id, sa.literal(level)),
+    )
+    connection.execute(t.key.insert().from_select(_COLUMNS, rows))
+
+
+_COLUMNS = ("case_id", "version", "level", "value")
+
+
+def _lacks(version: int, case_id: Any, level: Any) -> Any:
+    """Whether a case has no key of a level in a version."""
+    here = t.key.alias()
+    return ~sa.exists().where(
+        here.c.case_id == case_id, here.c.version == version, here.c.level == level
+    )
+
+
+def _from_documents(connection: sa.Connection, version: int) -> None:
+    """Keys that an older program did not make, from the analyses that it left."""
+    c = t.cases.c
+    known = sa.select(t.key.c.case_id).where(
+        t.key.c.version == version, t.key.c.level == "frames", t.key.c.case_id == c.id
+    )
+    lacking = sa.and_(known.exists(), _lacks(version, c.id, sa.literal("bug")))
+    last = ""
+    while True:
+        page = (
+            sa.select(c.input_id, t.document.c.data)
+            .join(t.document, t.document.c.input_id == c.input_id)
+            .where(lacking, c.input_id > last)
+            .group_by(c.input_id, t.document.c.data)
+            .order_by(c.input_id)
+            .limit(_DOCUMENTS)
+        )
+        documents = connection.execute(page).all()
+        if not documents:
+            return
+        last = documents[-1].input_id
+        found = {row.input_id: _bugs(row.data) for row in documents}
+        cases = sa.select(c.id, c.input_id, c.part).where(c.input_id.in_(found), lacking)
+        rows = [
+            {"case_id": row.id, "version": version, "level": "bug", "value": value}
+            for row in connection.execute(cases).all()
+            if (value := found[row.input_id].get(row.part)) is not None
+        ]
+        if rows:
+            connection.execute(t.key.insert(), rows)
+
+
+_DOCUMENTS = 200
+
+
+def _bugs(data: bytes) -> dict[int, str]:
+    """The keys of the cases that a stored analysis tells of, by their parts."""
+    try:
+        return bugs_of(postmortem.read_json(unpacked(data)))
+    except ValueError:
+        return {}  # of a program whose documents this one can't read

@@ -37,6 +37,7 @@ def case(function: str = "foo_read", **fields: Any) -> CaseRow:
         "line": 1,
         "source": "log",
         "signature": signature(function, function, "vfs_read"),
+        "bug": None,
         "time": None,
         "time_from": "unknown",
         "host": None,

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from postmortem.errors import UsageError
 from postmortem.triage import schema as t
 from postmortem.triage.engine import StoreError
-from postmortem.triage.grouping import VERSIONS, Action
+from postmortem.triage.grouping import GROUPING_VERSION, VERSIONS, Action
 from postmortem.triage.model import CaseState, InputState, Outcome
 from postmortem.triage.rows import Seen
 from postmortem.triage.store import Store
+from tests.triage.piles import oops, triage
 from tests.triage.stores import case, content, outcome, signature
 
 
@@ -231,7 +232,7 @@ def test_a_failed_write_leaves_nothing(store: Store, monkeypatch: pytest.MonkeyP
 def test_a_new_grouping_says_what_it_would_move(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(VERSIONS, 2, "exact")
+    monkeypatch.setitem(VERSIONS, 99, "exact")
     deep = ("foo", "b", "c", "d", "e")
     store.add(
         1,
@@ -242,14 +243,31 @@ def test_a_new_grouping_says_what_it_would_move(
         ],
     )
     before = content(store)
-    moved = store.regroup(2, dry=True)
+    moved = store.regroup(99, dry=True)
     assert sorted(moved.values()) == [1, 1]
     assert content(store) == before
-    assert store.regroup(2, dry=False) == moved
-    assert (len(store.buckets()), store.grouping_version()) == (3, 2)
-    store.regroup(1, dry=False)
+    assert store.regroup(99, dry=False) == moved
+    assert (len(store.buckets()), store.grouping_version()) == (3, 99)
+    store.regroup(GROUPING_VERSION, dry=False)
     assert content(store)["bucket"] == before["bucket"]
     assert content(store)["tally"] == before["tally"]
+
+
+def test_an_old_store_gets_its_new_keys_from_the_analyses_in_it(tmp_path: Path) -> None:
+    tail = "hrtimer_run+0x1/0x9\n asm_sysvec_apic_timer_interrupt+0x1/0x9"
+    for number, name in enumerate(("old_idle", "new_idle")):
+        stack = f"{tail}\n {name}+0x1/0x9\n do_idle+0x1/0x9"
+        (tmp_path / f"{number}.log").write_text(oops("acme_tick", stack=stack, seconds=number + 1))
+    with Store.open(tmp_path / "s.db") as store:
+        with store.writing() as connection:
+            change = t.meta.update().where(t.meta.c.name == "grouping")
+            connection.execute(change.values(value="1"))
+        triage(store, tmp_path)
+        with store.writing() as connection:  # as a program left it that knew version 1 only
+            connection.execute(t.key.delete().where(t.key.c.level == "bug"))
+        assert len(store.buckets()) == 2
+        store.regroup(2, dry=False)
+        assert [bucket.crashes for bucket in store.buckets()] == [2]
 
 
 # --- order leaves no trace ------------------------------------------------------------
@@ -290,7 +308,7 @@ def test_order_and_portions_leave_no_trace(outcomes: list[Outcome], data: st.Dat
         assert content(one) == content(other)
         _decide(one, other, data)
         assert content(one) == content(other)
-        other.regroup(1, dry=False)
+        other.regroup(GROUPING_VERSION, dry=False)
         assert content(one) == content(other)
         one.add(2, outcomes[:3], again=True)
         assert content(one) == content(other)
