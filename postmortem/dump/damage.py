@@ -12,6 +12,7 @@ What is no damage is a defect of ours and goes through.
 
 from __future__ import annotations
 
+import re
 import struct
 import sys
 from collections.abc import Callable
@@ -38,6 +39,19 @@ _NONSENSE: tuple[type[Exception], ...] = (
 )
 """Raised by our own code too, on purpose, where what was read makes no sense."""
 
+_OTHER_TYPE = re.compile(
+    r"^'[^']*' (?:is not a|is not iterable|has no len\(\))"
+    r"|cannot (?:get size of|convert|cast to|read object with|dereference) "
+    r"|^invalid operands? to (?:binary|unary|comparison)"
+    r"|argument must be an? (?:array or )?pointer"
+    r"|^\w+ type does not have"
+)
+"""What drgn's C code says, of whatever class, where a damaged BTF has made a struct an integer.
+
+Its frames are not seen, so that it looks like raised by us; Python's own sentences speak of an
+object, and quote no type in this way.
+"""
+
 
 def is_damage(exc: BaseException | None) -> bool:
     """Whether reading the dump failed, and not this program.
@@ -49,6 +63,8 @@ def is_damage(exc: BaseException | None) -> bool:
     if not isinstance(exc, Exception) or isinstance(exc, MemoryError):
         return False  # the step as a whole wants too much (postmortem/steps.py)
     if isinstance(exc, _NONSENSE):
+        return True
+    if isinstance(exc, (TypeError, AttributeError)) and _OTHER_TYPE.search(str(exc)):
         return True
     if isinstance(exc, AttributeError):
         # A name with a final underscore is a method of drgn's, misspelt.

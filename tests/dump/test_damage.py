@@ -85,6 +85,53 @@ def test_what_is_a_defect_goes_through(call: Callable[[], Any]) -> None:
         call()
 
 
+NUMBER = HERE.first
+OPAQUE = PROG.struct_type("opaque", None, None)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: NUMBER.member_("second"),
+        lambda: NUMBER[0],
+        lambda: drgn.offsetof(LONG, "second"),
+        lambda: drgn.sizeof(OPAQUE),
+        lambda: int(HERE),
+        lambda: HERE + 1,
+        lambda: HERE < 1,
+        lambda: ~HERE,
+        lambda: NUMBER.string_(),
+        lambda: drgn.cast(PAIR, NUMBER),
+        lambda: drgn.container_of(NUMBER, PAIR, "first"),
+        lambda: len(NUMBER),
+        lambda: list(NUMBER),
+        lambda: LONG.members,
+        lambda: LONG.has_member("first"),
+    ],
+)
+def test_a_type_that_is_another_than_the_kernels(call: Callable[[], Any]) -> None:
+    """One bit in BTF makes a struct an integer; drgn's C code says so without a frame."""
+    assert is_damage(raised(call))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: "a" + 1,  # type: ignore[operator]
+        lambda: len(1),  # type: ignore[arg-type]
+        lambda: list(1),  # type: ignore[call-overload]
+        lambda: int([]),  # type: ignore[call-overload]
+        lambda: None.first,  # type: ignore[attr-defined]
+        lambda: [] < 1,  # type: ignore[operator]
+        lambda: ~"a",  # type: ignore[operator]
+        lambda: drgn.Object(PROG, LONG, "one"),
+        lambda: drgn.sizeof(),
+    ],
+)
+def test_a_wrong_type_of_our_own_goes_through(call: Callable[[], Any]) -> None:
+    assert not is_damage(raised(call))
+
+
 def test_leaving_is_no_damage() -> None:
     assert not is_damage(KeyboardInterrupt())
     assert damage() == ()
