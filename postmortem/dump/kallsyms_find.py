@@ -18,7 +18,7 @@ from collections.abc import Iterator
 
 import drgn
 
-from postmortem.dump.available import read_available
+from postmortem.dump.available import available, read_available
 from postmortem.dump.kallsyms_table import KallsymsTable
 
 _DIGITS = b"".join(b"%d\0" % digit for digit in range(10))
@@ -60,6 +60,8 @@ def tables_by_shape(prog: drgn.Program, stext: int, data: int = 0) -> Iterator[K
             tokens = _tokens_around(prog, at + found)
             if tokens is not None:
                 yield from _tables_around(prog, *tokens)
+            elif (cut := _tokens_without_index(prog, at + found)) is not None:
+                yield from _tables_around(prog, *cut)
             found = image.find(_DIGITS, found + 1)
 
 
@@ -81,6 +83,26 @@ def _tokens_around(prog: drgn.Program, digits: int) -> tuple[int, int] | None:
         if table >= 0 and not any(data[table + at - 1] for at in starts[1:]):
             return start + table, start + index_at
     return None
+
+
+def _tokens_without_index(prog: drgn.Program, digits: int) -> tuple[int, int] | None:
+    """Address of ``kallsyms_token_table``, and of a hole behind that has swallowed the index.
+
+    Counted back from the digits: the 48 tokens before them, behind the NUL of what precedes.
+    """
+    start = digits - _TOKENS_BYTES
+    found = available(prog, start, 2 * _TOKENS_BYTES)
+    end = found.hole_from(_TOKENS_BYTES)[0]
+    if end == len(found.data):
+        return None
+    at = _TOKENS_BYTES
+    for _ in range(_FIRST_DIGIT):
+        at = found.data.rfind(b"\0", 0, at - 1) + 1
+        if not at:
+            return None
+    if (start + at) % 4 or not found.has(at - 1, _TOKENS_BYTES):
+        return None
+    return start + at, start + end + 4  # what begins there, a token is cut off by
 
 
 def _unpack_index(data: bytes, at: int) -> tuple[int, ...] | None:

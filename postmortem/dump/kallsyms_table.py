@@ -7,6 +7,7 @@ not in the dump, the symbols on the others remain.
 from __future__ import annotations
 
 import bisect
+import string
 import struct
 from array import array
 from collections.abc import Callable, Iterator, Sequence
@@ -36,6 +37,7 @@ _SAMPLES = 64
 _MAX_ALIASES = 64
 _LETTERS = "abcdginprstuvwABCDGINPRSTUVW?-"
 """Types of symbols that nm knows."""
+_LETTERS_OF_NAMES = frozenset((string.ascii_letters + string.digits + "_.").encode())
 _PAGE = 4096
 _IMAGES = 0xFFFFFFFF80000000
 """__START_KERNEL_map: no kernel lies below."""
@@ -514,7 +516,11 @@ def _read_tokens(prog: drgn.Program, table: KallsymsTable) -> list[bytes]:
         tokens = [_token(text, start) for start in starts]
     if tokens.count(_LOST) == len(tokens):
         raise LookupError("its tokens are not in the dump")
-    return tokens
+    # A character that occurs in names keeps its own code: these do in every kernel.
+    return [
+        bytes((code,)) if token == _LOST and code in _LETTERS_OF_NAMES else token
+        for code, token in enumerate(tokens)
+    ]
 
 
 def _token(text: Available, start: int) -> bytes:

@@ -88,6 +88,20 @@ def test_the_table_is_found_without_vmcoreinfo(layout: str, ranks: bool) -> None
     assert by_name(symbols, "init_task")[0].address == RODATA + 0x100010
 
 
+@pytest.mark.parametrize("cut", [0, 0x18])
+def test_the_table_is_found_without_its_index(cut: int) -> None:
+    """A page is lost that has the index of tokens, and perhaps the last tokens, too."""
+    table = table_of("old", False)
+    shift = (cut - int(table.lines["SYMBOL(kallsyms_token_index)"], 16)) % 0x1000
+    table = kallsyms(symbols_of(), RODATA + shift, layout="old", ranks=False)
+    page = int(table.lines["SYMBOL(kallsyms_token_index)"], 16) & -0x1000
+    memory = Memory()
+    memory.put(table.start, table.data)
+    memory.holes += [range(page, page + 0x1000)]
+    symbols = vmlinux_symbols(memory.prog, {"SYMBOL(_stext)": f"{STEXT:x}"})
+    assert right_and_wrong(symbols, range(0, 3000, 10)) == (300, 0)
+
+
 def test_the_search_goes_down_from_the_data_section() -> None:
     lines = {"SYMBOL(init_uts_ns)": f"{RODATA + 0x300000:x}"}
     symbols = finder(table_of("old", False), lines)
