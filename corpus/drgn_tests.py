@@ -31,8 +31,9 @@ from corpus.kernels import KERNELS, FetchError, Tree, busybox, default_cache, fe
 from corpus.scenarios import load
 
 RUNNER = Path(__file__).parent / "programs" / "drgn_tests_guest.py"
-MODULES = ("qemu_fw_cfg", "virtio_pci", "virtio_blk", "ext4", "btrfs", "loop", "configs")
+MODULES = ("qemu_fw_cfg", "virtio_pci", "virtio_blk", "ext4", "btrfs", "loop", "configs", "bridge")
 MEMORY_MIB = 1024
+SPARE_BYTES = 1 << 30
 SECONDS = 2 * 3600
 _RESULT = re.compile(r"^drgn-test: (ok|FAIL|ERROR|skip) (\S+)(?: (.*))?$", re.MULTILINE)
 
@@ -44,8 +45,11 @@ chroot /mnt /bin/busybox --install -s /bin
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount -t tracefs tracefs /sys/kernel/tracing
 mkdir -p /dev/shm && mount -t tmpfs tmpfs /dev/shm
+echo +cpu > /sys/fs/cgroup/cgroup.subtree_control
+ip link set lo up
 cat > /mnt/bin/run-tests << 'END'
 export DRGN_TEST_KMOD=/{site}/drgn_test.ko.debug DRGN_RUN_LINUX_KERNEL_TESTS=1
+export DRGN_TEST_DISK=/dev/vdb
 export PYTHONPATH=/{site} PYTHONHOME={home} PYTHONDONTWRITEBYTECODE=1 HOME=/tmp
 {python} /{site}/{runner} {names} > /dev/report 2> /dev/console
 echo "pm: status $?" > /dev/report
@@ -85,6 +89,19 @@ def sources(cache: Path) -> Path:
     return root
 
 
+def helpers(cache: Path) -> Path:
+    """What the tests import besides, in a folder: pyroute2 makes sockets of many kinds."""
+    target = cache / "drgn" / "packages"
+    if not target.exists():
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile"]
+        done = subprocess.run(
+            [*command, "--target", str(target), "pyroute2"], capture_output=True, text=True
+        )
+        if done.returncode:
+            raise FetchError(f"pyroute2 can't be had from PyPI: {done.stderr.strip()}")
+    return target
+
+
 def run(tree: Tree, cache: Path, names: Sequence[str], seconds: float) -> str:
     """Run the tests in a guest; give what it reported until it ended or time was up."""
     root = sources(cache)
@@ -94,8 +111,15 @@ def run(tree: Tree, cache: Path, names: Sequence[str], seconds: float) -> str:
     with tempfile.TemporaryDirectory(prefix="pm-drgn-") as folder:
         scratch = Path(folder)
         disk = scratch / "disk"
-        more = (root / "tests", root / "util.py", RUNNER, target.with_suffix(".ko.debug"))
+        more = (root / "tests", root / "tools", root / "util.py", RUNNER,
+                helpers(cache) / "pyroute2", target.with_suffix(".ko.debug"))  # fmt: skip
+        names_of_hosts = scratch / "root" / "etc" / "hosts"
+        names_of_hosts.parent.mkdir(parents=True)
+        names_of_hosts.write_text("127.0.0.1 localhost\n")
         live.python_disk(disk, scratch, *more)
+        spare = scratch / "spare"  # the tests make it swap and file systems
+        with spare.open("wb") as file:
+            file.truncate(SPARE_BYTES)
         modules = [*tree.with_dependencies(MODULES), target]
         script = SCRIPT.format(
             site=live.SITE,
@@ -120,7 +144,9 @@ def run(tree: Tree, cache: Path, names: Sequence[str], seconds: float) -> str:
             memory_mib=MEMORY_MIB,
             arch=tree.kernel.arch,
             devices=("-drive", f"file={disk},if=none,id=disk,format=raw,readonly=on",
-                     "-device", "virtio-blk-pci,drive=disk"),
+                     "-device", "virtio-blk-pci,drive=disk",
+                     "-drive", f"file={spare},if=none,id=spare,format=raw",
+                     "-device", "virtio-blk-pci,drive=spare"),
         ) as guest:  # fmt: skip
             try:
                 guest.wait_for(r"pm: status \d+", seconds)

@@ -100,7 +100,8 @@ def _names(group: StackGroup, limit: int | None = None) -> str:
     if limit is None:
         return shown
     more = len(counted) - limit
-    return f"{shown} and {more} more names" if more > 0 else shown
+    some = f"{more} more name{'s' if more > 1 else ''}"
+    return f"{shown} and {some}" if more > 0 else shown
 
 
 def _states(group: StackGroup) -> str:

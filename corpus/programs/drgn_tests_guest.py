@@ -12,6 +12,7 @@ from pathlib import Path
 
 import drgn
 
+from postmortem.dump.completing import complete_declarations
 from postmortem.dump.core import open_core
 from postmortem.dump.selfdescribe import describe
 from tests import linux_kernel
@@ -56,6 +57,7 @@ def program() -> drgn.Program:
     prog = core.program
     described = describe(prog, dict(core.info.vmcoreinfo))
     print(f"drgn-test-program: {described}")
+    complete_declarations(prog)  # as the shell does
     file = os.environ.get("DRGN_TEST_KMOD")
     for module in prog.modules():
         if file and module.name == "drgn_test":

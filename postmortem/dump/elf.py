@@ -65,6 +65,8 @@ class Section(NamedTuple):
     type: int
     offset: int
     size: int
+    address: int = 0
+    """Where it is linked to; 0 for what is not in memory."""
 
 
 class Note(NamedTuple):
@@ -165,7 +167,7 @@ def read_sections(source: Source, elf: Elf) -> tuple[Section, ...]:
     for row in rows:
         end = names.find(b"\0", row[0])
         name = names[row[0] : end].decode("ascii", "replace") if 0 <= row[0] < end else ""
-        sections.append(Section(name, row[1], row[4], row[5]))
+        sections.append(Section(name, row[1], row[4], row[5], row[3]))
     return tuple(sections)
 
 

@@ -202,6 +202,8 @@ class ModuleSymbols:
         )
         self._regions = regions
         self._starts = [start for start, _, _ in regions]
+        self._first = {number: start for start, _, number in reversed(regions)}
+        """The lowest address of each."""
 
     def __call__(
         self, prog: drgn.Program, name: str | None, address: int | None, one: bool
@@ -212,12 +214,21 @@ class ModuleSymbols:
             return [s for s in found if name is None or s.name == name]
         result = []
         for number in range(len(self._modules)):
+            if self._has_file(prog, number):
+                continue
             for symbol in self._table(number):
                 if name is None or symbol.name == name:
                     result.append(symbol)
                     if one:
                         return result
         return result
+
+    def _has_file(self, prog: drgn.Program, number: int) -> bool:
+        """Whether drgn has the module's file, and with it the same symbols once more."""
+        with suppress(LookupError):  # also of the dictionary
+            module = prog.module(self._first[number])
+            return bool(module.loaded_file_path or module.debug_file_path)
+        return False
 
     def __len__(self) -> int:
         return len(self._modules)

@@ -10,13 +10,17 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import drgn
 import pytest
 
 import postmortem
+from postmortem.dump import open_elf
 from postmortem.dump.core import Core, excluded_pages, open_core
 from postmortem.errors import PostmortemError, UnknownInputError, UsageError
+from postmortem.inputs.recognise import Format, Input, InputKind
 from tests.conftest import DUMPS
 from tests.fuzz.dumps.image import Image, unpack
 
@@ -400,3 +404,28 @@ def test_one_bad_page_leaves_the_registers_of_the_cpus(tmp_path: Path) -> None:
     with postmortem.open(path, debuginfod=False) as case:
         assert not case.input.complete
         assert [bool(cpu.frames) for cpu in case.cpus] == [True, True]
+
+
+class Recorded:
+    """A program that tells what it was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def set_core_dump(self, path: Path) -> None:
+        pass
+
+    def __getitem__(self, name: str) -> Any:
+        self.asked.append(name)
+        return SimpleNamespace(string_=images.vmcoreinfo)
+
+
+def test_a_live_kernels_note_is_read_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading text by drgn makes every ``char`` signed, and types are not known yet."""
+    kcore = tmp_path / "kcore"
+    kcore.write_bytes(images.elf_core([(0, 0xFFFF888000000000, bytes(4096))], b""))
+    monkeypatch.setattr(open_elf.drgn, "Program", Recorded)
+    core = open_elf.open_kcore(Input(InputKind.KCORE, Format.KCORE, (kcore,)))
+    assert core.info.vmcoreinfo_from == "memory"
+    assert core.info.vmcoreinfo["OSRELEASE"]
+    assert cast(Recorded, core.program).asked == []

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import drgn
 
+from postmortem.dump.completing import complete_declarations
 from postmortem.dump.damage import damage
 from postmortem.errors import UsageError
 from postmortem.kernel.tasks.stacks import Symbolizer
@@ -370,6 +371,7 @@ def mod(
         )
     if again:
         raise UsageError("mod -R: a dump's list of modules does not change")
+    complete_declarations(session.prog)
     # -r -g and -o say how crash's gdb reads a file: there is one way here.
     words = " ".join(rest)
     if as_json:
