@@ -11,6 +11,7 @@ from postmortem.judge.assertions import told
 from postmortem.judge.fate import outcome
 from postmortem.judge.left_locks import with_left_locks
 from postmortem.judge.reports import code_block, finding_of
+from postmortem.judge.text import with_text
 from postmortem.model.findings import Block, Confidence, Evidence, Finding, Holds, Kind, Strength
 from postmortem.model.report import Report
 from postmortem.plugin import Context
@@ -37,7 +38,7 @@ def oops_finding(ctx: Context, report: Report) -> Finding:
     more = partial(_explained, ctx, report, plain)
     found = more() if ctx.prog is None else ctx.attempt("more on an oops", more) or plain
     found = replace(found, explanation=f"{found.explanation} {said}".rstrip())
-    return with_left_locks(ctx, found, report)
+    return with_left_locks(ctx, with_text(ctx, found, report), report)
 
 
 def _explained(ctx: Context, report: Report, finding: Finding) -> Finding:
