@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import click
@@ -80,8 +81,9 @@ def trace(
 ) -> int:
     """Print what ftrace had recorded when the machine died, as cat trace would have.
 
-    FILE is a vmcore or /proc/kcore. Formats of events are read from it, so those of probes,
-    modules and synthetic events are shown as well. docs/trace.md tells the rest.
+    FILE is a vmcore or /proc/kcore; formats of events are read from it, so those of probes,
+    modules and synthetic events are shown as well. A trace.dat, a saved text of cat trace or of
+    trace-cmd report, and a log with a printed buffer will do, too: docs/trace.md.
     """
     import postmortem
 
@@ -90,6 +92,13 @@ def trace(
     status = supervise(files, output)
     if status is not None:
         return status
+    saved = _saved(files)
+    if saved is not None:
+        if calls or sections or stats or snapshot or latency or name is not None:
+            raise UsageError(f"{files[0]} is a trace, not a dump: it has events only")
+        return _from_saved(
+            saved, instance, (cpus, pids, names), length, not no_header, as_json, output
+        )
     with postmortem.open(files, debuginfod=False) as case:
         if calls or sections or name is not None:
             what = name or ("calls" if calls else "sections")
@@ -112,19 +121,82 @@ def trace(
                 _write_dat(
                     file, traces, wanted, int(dat_version), bool(cpus or pids or names or last)
                 )
-            elif output is not None and output.endswith(".json"):
-                from postmortem.trace.exports import chrome
-
-                file.writelines(chrome(traces, wanted))
             else:
-                for one in traces:
-                    if len(traces) > 1 and not as_json:
-                        file.write(f"# instance: {clean(one.array.name or 'the main buffer')}\n")
-                    file.writelines(_text(one, wanted, as_json, not no_header))
+                _write_texts(file, traces, wanted, not no_header, as_json, output)
+    return _told(traces)
+
+
+def _write_texts(
+    file: IO[str],
+    traces: list[Trace],
+    wanted: Wanted,
+    header: bool,
+    as_json: bool,
+    output: str | None,
+) -> None:
+    if output is not None and output.endswith(".json"):
+        from postmortem.trace.exports import chrome
+
+        file.writelines(chrome(traces, wanted))
+        return
+    for one in traces:
+        if len(traces) > 1 and not as_json:
+            file.write(f"# instance: {clean(one.array.name or 'the main buffer')}\n")
+        file.writelines(_text(one, wanted, as_json, header))
+
+
+def _told(traces: list[Trace]) -> int:
+    """Say what could not be read; the exit status."""
     problems = [problem for one in traces for problem in one.problems()]
     for problem in dict.fromkeys(problems):
         complain(problem)
     return EXIT_LIMITED if problems else EXIT_OK
+
+
+def _saved(files: tuple[str, ...]) -> Path | None:
+    """The file, if it holds a trace that somebody saved, as events or as text."""
+    from postmortem.trace.saved_dat import is_dat
+    from postmortem.trace.saved_text import is_text
+
+    path = Path(files[0])
+    return path if len(files) == 1 and path.is_file() and (is_dat(path) or is_text(path)) else None
+
+
+def _from_saved(
+    path: Path,
+    instance: str | None,
+    chosen: tuple[tuple[int, ...], tuple[int, ...], tuple[str, ...]],
+    length: int | None,
+    header: bool,
+    as_json: bool,
+    output: str | None,
+) -> int:
+    """What a trace.dat or the text of a trace has."""
+    from postmortem.trace.saved_dat import is_dat, saved_traces
+    from postmortem.trace.saved_text import SavedText
+
+    if _is_dat(output):
+        raise UsageError("a trace.dat is written out of a dump, not out of a trace that is one")
+    if not is_dat(path):
+        text = SavedText(path, *chosen, length)
+        with open_output(output) as file:
+            if output is not None and output.endswith(".json"):
+                file.writelines(text.chrome())
+            else:
+                file.writelines(text.json() if as_json else _cleaned(text.lines(header)))
+        for problem in text.problems:
+            complain(problem)
+        return EXIT_LIMITED if text.problems else EXIT_OK
+    with path.open("rb") as stream:
+        traces: list[Trace] = list(saved_traces(stream, path))
+        if instance != "all":
+            traces = [one for one in traces if one.array.name == (instance or "")]
+        if not traces:
+            raise UsageError(f"{path} has no instance {instance!r}")
+        wanted = _wanted(traces[0], *chosen, length)
+        with open_output(output) as file:
+            _write_texts(file, traces, wanted, header, as_json, output)
+        return _told(traces)
 
 
 _EMPTY = {

@@ -28,7 +28,11 @@ _MOST_PRINTED = 1000
 class Flags:
     """The column of flags: ``trace_print_lat_fmt()``."""
 
-    def __init__(self, prog: drgn.Program) -> None:
+    def __init__(self, prog: drgn.Program, *, two: bool | None = None) -> None:
+        """
+        :param two: Whether there are two digits at the end; as this kernel has it if not given.
+        """
+
         def bit(name: str) -> int:
             found = readable(lambda: int(prog.constant(f"TRACE_FLAG_{name}")))
             return found or 0
@@ -38,7 +42,7 @@ class Flags:
         self._resched, self._preempt = bit("NEED_RESCHED"), bit("PREEMPT_RESCHED")
         self._hard, self._soft, self._nmi = bit("HARDIRQ"), bit("SOFTIRQ"), bit("NMI")
         # Since v5.13 (54357f0c9149) two digits: how deep, and how often migration is disabled.
-        self._two = has_migrate_disable(prog)
+        self._two = has_migrate_disable(prog) if two is None else two
         self._known: dict[int, str] = {}
 
     def text(self, flags: int) -> str:

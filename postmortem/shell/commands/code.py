@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 from postmortem.arch import arch_of
+from postmortem.dump.damage import readable
 from postmortem.errors import UsageError
 from postmortem.kernel.code.disassembly import Instruction, decode
+from postmortem.kernel.code.patched import Change, changes_between
 from postmortem.kernel.tasks.stacks import Symbolizer
 from postmortem.render.clean import clean
 from postmortem.shell.command import command
@@ -46,7 +48,8 @@ def dis(
     """Disassemble a function, or COUNT instructions from ADDRESS on.
 
     ADDRESS is a symbol, symbol+offset, hexadecimal address or (expression). A bare symbol
-    is shown whole; a bare address one instruction.
+    is shown whole; a bare address one instruction. What kprobes, ftrace, static keys and
+    static calls put there is told, with the bytes before where they are kept.
     """
     if count is not None and count < 1:
         raise UsageError(f"dis: {count} instructions?")
@@ -62,13 +65,23 @@ def dis(
         end = start - symbol.offset + symbol.size
     limit = count if count is not None else (None if whole or reverse or forward else 1)
     shown = 0
+    changed = {
+        one.address: one for one in changes_between(prog, first, min(end, first + _MAX_BYTES))
+    }
     for instruction in _instructions(prog, first, min(end, first + _MAX_BYTES), limit):
         if lines:
             _source(session, instruction.address)
-        session.out.write(_line(instruction, symbols, base) + "\n")
+        change = changed.get(instruction.address)
+        note = f"\t; {clean(_now(prog, change))}" if change is not None else ""
+        session.out.write(_line(instruction, symbols, base) + note + "\n")
         shown += 1
     if not shown:
         raise UsageError(f"dis: no instruction at {first:#x}")
+
+
+def _now(prog: drgn.Program, change: Change) -> str:
+    """Who changed an instruction, with the bytes that are there and those that were."""
+    return change.text(readable(lambda: prog.read(change.address, change.size)) or b"")
 
 
 def _place(session: Session, text: str) -> tuple[int, bool]:
