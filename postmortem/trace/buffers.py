@@ -108,7 +108,12 @@ class CpuBuffer:
     def _head(self) -> int:
         """``rb_set_head_page()``: the page that the pointer before it marks."""
         page = int(self._obj.head_page.value_())
+        seen: set[int] = set()
         for _ in range(self._most):
+            # How many pages there are may be damaged: once around is enough.
+            if page in seen:
+                break
+            seen.add(page)
             before = self._prog.read_u64(page + self._owner.page_list + 8) & ~_LIST_FLAGS
             mark = self._prog.read_u64(before)
             if mark & _LIST_FLAGS == 1 and mark & ~_LIST_FLAGS == page + self._owner.page_list:
@@ -132,7 +137,11 @@ class CpuBuffer:
         if reader == commit:
             return
         page = self._head()
+        seen: set[int] = set()
         for _ in range(self._most):
+            if page in seen:
+                break
+            seen.add(page)
             yield self._page(page)
             if page == commit:
                 return

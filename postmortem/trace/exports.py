@@ -63,6 +63,7 @@ def json_lines(trace: Trace, wanted: Wanted) -> Iterator[str]:
 
 def _document(trace: Trace, event: Event, fields: Fields, instance: str) -> dict[str, Any]:
     format = trace.formats.get(event.type)
+    trace.printers.stamp = event.time
     found: dict[str, Any] = {
         "instance": instance,
         "time": event.time,

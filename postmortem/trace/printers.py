@@ -57,6 +57,18 @@ class Printers:
     not_understood: dict[str, str] = field(default_factory=dict)
     """By event: why it is shown by its fields."""
     _known: dict[int, Printer] = field(default_factory=dict)
+    comm: Callable[[int], str] = str
+    """Name of a task, for what the wakeup tracers write."""
+    stamp: int = 0
+    """Time of the event at hand, for those that tell another time by it."""
+    in_ns: bool = True
+
+    def when(self, time: int) -> str:
+        """``trace_print_time()``"""
+        if not self.in_ns:
+            return f" {time:12}"
+        micro = (time + 500) // 1000
+        return f" {micro // 1000000:5}.{micro % 1000000:06}"
 
     def of(self, number: int) -> Printer:
         """The printer of a type."""
@@ -224,14 +236,63 @@ def _raw_data(made: Printers, format: EventFormat) -> Printer:
 
 def _func_repeats(made: Printers, format: EventFormat) -> Printer:
     ip, parent, count = (_number(format, name) for name in ("ip", "parent_ip", "count"))
-    return lambda d: f"{made.ip(ip(d))} <-{made.ip(parent(d))} (repeats: {count(d)})\n"
+    top, bottom = _number(format, "top_delta_ts"), _number(format, "bottom_delta_ts")
+
+    def text(d: bytes) -> str:
+        caller = f" <-{made.ip(parent(d))}" if made.options.print_parent else ""
+        last = made.stamp - (top(d) << 32 | bottom(d))
+        return f"{made.ip(ip(d))}{caller} (repeats: {count(d)}, last_ts:{made.when(last)})\n"
+
+    return text
+
+
+_STATES = "RSDTtXZPI"
+"""``task_index_to_char()``"""
+
+
+def _switched(sign: str) -> Callable[[Printers, EventFormat], Printer]:
+    """What the wakeup tracers write themselves: ``trace_ctxwake_print()``."""
+
+    def make(made: Printers, format: EventFormat) -> Printer:
+        before = [_number(format, f"prev_{name}") for name in ("pid", "prio", "state")]
+        after = [_number(format, f"next_{name}") for name in ("pid", "prio", "state")]
+        cpu = _number(format, "next_cpu")
+
+        def text(d: bytes) -> str:
+            one, two = ([read(d) for read in reads] for reads in (before, after))
+            sides = [f"{pid:7}:{prio:3}:{_STATES[state]}" for pid, prio, state in (one, two)]
+            return f" {sides[0]} {sign} [{cpu(d):03}] {sides[1]} {made.comm(two[0])}\n"
+
+        return text
+
+    return make
+
+
+def _hwlat(made: Printers, format: EventFormat) -> Printer:
+    names = ("seqnum", "duration", "outer_duration", "tv_sec", "tv_nsec", "count")
+    reads = [_number(format, name) for name in names]
+    nmi_count, nmi_total = _number(format, "nmi_count"), _number(format, "nmi_total_ts")
+
+    def text(d: bytes) -> str:
+        number, inner, outer, seconds, rest, count = (read(d) for read in reads)
+        # CONFIG_GENERIC_SCHED_CLOCK is not set on x86.
+        nmi = f" nmi-total:{nmi_total(d)} nmi-count:{nmi_count(d)}" if nmi_count(d) else ""
+        return (
+            f"#{number:<5} inner/outer(us): {inner:4}/{outer:<5}"
+            f" ts:{seconds}.{rest:09} count:{count}{nmi}\n"
+        )
+
+    return text
+
+
+_TIMERLAT_CONTEXTS = ("irq", "thread", "user-ret")
 
 
 def _timerlat(made: Printers, format: EventFormat) -> Printer:
     sequence, context = _number(format, "seqnum"), _number(format, "context")
     latency = _number(format, "timer_latency")
     return lambda d: (
-        f"#{sequence(d):<5} context {'thread' if context(d) else 'irq':>6}"
+        f"#{sequence(d):<5} context {_TIMERLAT_CONTEXTS[context(d)]:>6}"
         f" timer_latency {latency(d):9} ns\n"
     )
 
@@ -262,6 +323,9 @@ _FTRACE: dict[str, Callable[[Printers, EventFormat], Printer]] = {
     "func_repeats": _func_repeats,
     "timerlat": _timerlat,
     "osnoise": _osnoise,
+    "hwlat": _hwlat,
+    "context_switch": _switched("==>"),
+    "wakeup": _switched("  +"),
 }
 
 

@@ -193,7 +193,9 @@ class SavedTrace(Trace):
         self.cmdlines = Cmdlines(file.comms)
         self.env = cast(Any, _SavedEnvironment(file.symbols, file.strings))
         self.formats = file.formats()
-        self.printers = Printers(self.formats, self.env, Options())
+        self.printers = Printers(
+            self.formats, self.env, Options(), comm=self.cmdlines.comm, in_ns=array.in_ns
+        )
         self.flags = _SavedFlags()
         self._graph: Graph | None = None
 

@@ -117,7 +117,9 @@ class Trace:
             verbose=array.option("verbose"),
         )
         self.formats = event_formats(prog)
-        self.printers = Printers(self.formats, self.env, options)
+        self.printers = Printers(
+            self.formats, self.env, options, comm=self.cmdlines.comm, in_ns=array.in_ns
+        )
         self.flags = Flags(prog)
         self._graph = Graph(self) if array.tracer == "function_graph" else None
 
@@ -166,6 +168,7 @@ class Trace:
                 started.add(cpu)
                 if index > 1:
                     begin = f"##### CPU {cpu} buffer started ####\n"
+            printers.stamp = time
             try:
                 text = of(number)(data)
             except Exception:
@@ -199,6 +202,7 @@ class Trace:
         )
         flags = self.flags.text(event.flags) if self.array.option("irq-info") else ""
         comm = self.cmdlines.comm(event.pid)
+        self.printers.stamp = event.time
         text = self.printers.text(event.type, event.data)
         return f"{comm:>16}-{event.pid:<7} [{event.cpu:03}] {flags}{when}: {text}"
 
@@ -215,6 +219,7 @@ class Trace:
                 if index > 1:
                     begin = f"##### CPU {event.cpu} buffer started ####\n"
             comm = self.cmdlines.comm(event.pid)
+            self.printers.stamp = event.time
             since, until = event.time - start, following - event.time
             if verbose:
                 lead = (
@@ -254,6 +259,7 @@ class Trace:
             gone, before = lost.get(event.cpu, (0, -1))
             begin = f"CPU:{event.cpu} [LOST {gone} EVENTS]\n" if count == before else ""
             comm = self.cmdlines.comm(event.pid)[:8]
+            self.printers.stamp = event.time
             # The next entry is still this one, so no delay has a sign.
             when = (
                 f"{(event.time - start + 500) // 1000:4}us " if in_ns else f"{event.time - start:4}"

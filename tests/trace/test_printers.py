@@ -133,3 +133,65 @@ def test_a_probe_that_could_not_read_a_string_says_fault() -> None:
     assert made.text(1000, lost) == "p: (0x1000) name=(fault)\n"
     kept = head(1000) + struct.pack("<QI", 4096, 20 | 3 << 16) + b"ab\0"
     assert made.text(1000, kept) == 'p: (0x1000) name="ab"\n'
+
+
+def own(name: str, *fields: Field) -> EventFormat:
+    """An event that ftrace itself writes: kernel/trace/trace_entries.h."""
+    return EventFormat(5, "ftrace", name, (*COMMON, *fields), "")
+
+
+def numbers(names: str, code: str) -> list[Field]:
+    """Fields one behind the other from byte 8 on."""
+    found, at = [], 8
+    for name, letter in zip(names.split(), code, strict=True):
+        size = struct.calcsize(f"<{letter}")
+        found.append(Field(name, "number", at, size, letter.islower()))
+        at += size
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "names", "code", "values", "wanted"),
+    [
+        (
+            "osnoise",
+            "noise runtime max_sample hw_count nmi_count irq_count softirq_count thread_count",
+            "QQQIIIII", (12_345, 1_000_000, 900, 1, 0, 20, 3, 4),
+            "1000000      12345  98.76550     900      1      0     20      3      4\n",
+        ),
+        (
+            "timerlat", "seqnum context timer_latency", "IiQ", (7, 2, 15_000),
+            "#7     context user-ret timer_latency     15000 ns\n",
+        ),
+        (
+            "hwlat", "duration outer_duration nmi_total_ts tv_sec tv_nsec nmi_count seqnum count",
+            "QQQqqIII", (12, 7, 55, 1500, 42, 2, 3, 1),
+            "#3     inner/outer(us):   12/7     ts:1500.000000042 count:1"
+            " nmi-total:55 nmi-count:2\n",
+        ),
+        (
+            "context_switch",
+            "prev_pid next_pid next_cpu prev_prio prev_state next_prio next_state",
+            "IIIBBBB", (170, 99, 1, 120, 2, 98, 0),
+            "     170:120:D ==> [001]      99: 98:R weeder\n",
+        ),
+        (
+            "wakeup", "prev_pid next_pid next_cpu prev_prio prev_state next_prio next_state",
+            "IIIBBBB", (170, 99, 0, 120, 0, 98, 1),
+            "     170:120:R   + [000]      99: 98:S weeder\n",
+        ),
+        (
+            "func_repeats", "ip parent_ip count top_delta_ts bottom_delta_ts", "QQHHI",
+            (0x10, 0x20, 9, 1, 0),
+            "0x00000010 <-0x00000020 (repeats: 9, last_ts:     5.705033)\n",
+        ),
+    ],
+)  # fmt: skip
+def test_what_tracers_write_themselves(
+    name: str, names: str, code: str, values: tuple[int, ...], wanted: str
+) -> None:
+    """By the formats of trace_output.c."""
+    made = printers(own(name, *numbers(names, code)))
+    made.comm = {99: "weeder"}.__getitem__
+    made.stamp = 10_000_000_000
+    assert made.text(5, head(5) + struct.pack(f"<{code}", *values)) == wanted
