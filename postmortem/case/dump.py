@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from postmortem.arch import SUPPORTED
 from postmortem.case.attempt import attempt
@@ -23,9 +23,20 @@ from postmortem.model.result import Input, System, TaskStack
 from postmortem.steps import reading
 
 if TYPE_CHECKING:
+    import drgn
+
     from postmortem.kernel.printk import Log
     from postmortem.kernel.tasks.stack_groups import Stacks
     from postmortem.kernel.tasks.tasks import TaskList
+    from postmortem.model.findings import Problem
+
+    class _WithProblems(Protocol):
+        """A fact that says what of it could not be read."""
+
+        @property
+        def problems(self) -> Sequence[Problem]: ...
+
+    Found = TypeVar("Found", bound=_WithProblems)
 
 _READ_AGAIN = 2
 """How often what contradicts itself is read again where memory changes meanwhile."""
@@ -174,20 +185,25 @@ class DumpCase(Case):
 
         if not self._typed():
             return None
-        prog = self.prog
         with self.timed("facts"):
-            found = attempt(self.problems, "tasks", lambda: all_tasks(prog))
-            for _ in range(_READ_AGAIN):
-                if found is None or not found.problems or not self._moves():
-                    break
-                # A task that exits takes the walk along to nowhere: the next one may go through.
-                keep(prog, all_tasks, None)
-                again = attempt(Problems(), "tasks", lambda: all_tasks(prog))
-                if again is not None and len(again.problems) < len(found.problems):
-                    found = again
-                keep(prog, all_tasks, found)
+            # A task that exits takes the walk along to nowhere: the next one may go through.
+            found = self._again("tasks", all_tasks)
         if found is not None:
             self.problems.extend(found.problems)
+        return found
+
+    def _again(self, what: str, read: Callable[[drgn.Program], Found]) -> Found | None:
+        """A fact; read once more where it contradicts itself and memory changes meanwhile."""
+        prog = self.prog
+        found = attempt(self.problems, what, lambda: read(prog))
+        for _ in range(_READ_AGAIN):
+            if found is None or not found.problems or not self._moves():
+                break
+            keep(prog, read, None)
+            again = attempt(Problems(), what, lambda: read(prog))
+            if again is not None and len(again.problems) < len(found.problems):
+                found = again
+            keep(prog, read, found)
         return found
 
     def _moves(self) -> bool:
@@ -217,7 +233,7 @@ class DumpCase(Case):
             with self.timed("facts"):
                 return saved_stacks(dump.prog, self.core.info.registers)
         with self.timed("facts"):
-            found = attempt(self.problems, "CPUs", lambda: all_cpus(dump.prog))
+            found = self._again("CPUs", all_cpus)
             if found is None:
                 return ()
             self.problems.extend(found.problems)

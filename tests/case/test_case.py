@@ -15,6 +15,7 @@ import zstandard
 import postmortem
 from corpus.exam import faults
 from postmortem.errors import PostmortemError, UsageError
+from postmortem.kernel.cpu.cpus import Cpus
 from postmortem.kernel.memo import fact
 from postmortem.kernel.tasks.tasks import TaskList
 from postmortem.model.findings import Confidence, Kind, Problem
@@ -227,3 +228,13 @@ def test_a_list_that_breaks_off_is_read_again_where_memory_changes(
         assert case.tasks == TaskList()
         assert walk(case.prog) == TaskList()
         assert "task list" not in [problem.what for problem in case.problems]
+
+
+def test_cpus_that_are_between_two_tasks_are_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    readings = [Cpus((), (Problem("CPU 1", "what it ran can't be read"),)), Cpus(())]
+    read = fact(lambda prog: readings.pop(0))
+    monkeypatch.setattr("postmortem.kernel.cpu.cpus.all_cpus", read)
+    with postmortem.open(machine_named("6.12-null-chain").path, debuginfod=False) as case:
+        monkeypatch.setattr(case, "_moves", lambda: True)
+        assert case.cpus == ()
+        assert "CPU 1" not in [problem.what for problem in case.problems]

@@ -16,7 +16,7 @@ from postmortem.kernel.cpu.cpus import Cpu, cpus
 from postmortem.kernel.devices import Device, device_of_super_block, devices
 from postmortem.kernel.locking import locks
 from postmortem.kernel.locking.holders import Holders
-from postmortem.kernel.locking.waits import Wait, Waits, waits
+from postmortem.kernel.locking.waits import Wait, Waits, still_sleeps, waits
 from postmortem.kernel.memo import fact
 from postmortem.kernel.tasks.hidden import with_hidden
 from postmortem.kernel.tasks.tasks import Task, TaskReader, all_tasks
@@ -171,6 +171,8 @@ class _Builder:
             why = f"{owner.member} says that nobody waits, but {wait.task.comm} is in its list"
         else:
             return owner
+        if not still_sleeps(self._prog, self._waits.stacks, wait.task):
+            return owner  # read at two moments of a kernel that runs
         self._result.problems.append(Problem(f"owner of {wait.object}", why))
         return replace(owner, task=0, certain=False, state="its word is damaged")
 

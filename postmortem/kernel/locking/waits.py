@@ -23,7 +23,7 @@ from postmortem.kernel.locking.since import Since, SleepClock
 from postmortem.kernel.locking.waiters import Layout, Ring, Waiters
 from postmortem.kernel.memo import fact
 from postmortem.kernel.tasks.kthreads import kthread_of
-from postmortem.kernel.tasks.tasks import Task, all_tasks
+from postmortem.kernel.tasks.tasks import Task, TaskReader, all_tasks
 from postmortem.kernel.tasks.unwind import Shape, SleepingStack, SleepingStacks, sleeping_stacks
 from postmortem.model.findings import Kind, Problem
 from postmortem.model.frame import Frame
@@ -134,6 +134,20 @@ def waits(prog: drgn.Program, log_time: float | None = None) -> Waits:
     return WaitReader(prog, log_time).read_all()
 
 
+def still_sleeps(prog: drgn.Program, stacks: SleepingStacks, task: Task) -> bool:
+    """Whether a task sleeps where it slept: of a running kernel it may have gone on since.
+
+    What contradicts itself there may only have been read at two moments.
+    """
+    stack = stacks.by_task.get(task.address)
+    pointer = drgn.Object(prog, "struct task_struct *", task.address)
+    try:
+        now = TaskReader(prog).read(task.address)[0]
+        return stack is None or (now.state, pointer.thread.sp.value_()) == (task.state, stack.sp)
+    except damage():
+        return True
+
+
 class WaitReader:
     """Reads the waits of all tasks."""
 
@@ -175,7 +189,8 @@ class WaitReader:
         for wait in found:
             if wait.kind not in _LISTED or wait.address is not None or wait.task.state != "D":
                 continue
-            if locks.TYPES[wait.kind] in self._waiters.layouts:
+            known = locks.TYPES[wait.kind] in self._waiters.layouts
+            if known and still_sleeps(self._prog, self.stacks, wait.task):
                 who = f"{wait.task.comm} ({wait.task.pid})"
                 yield Problem("waiter list", f"which {wait.kind} {who} waits for: {wait.proof}")
 

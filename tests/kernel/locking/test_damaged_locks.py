@@ -10,6 +10,8 @@ import pytest
 from postmortem.graph.model import EdgeKind
 from postmortem.kernel.locking.blocking import Blocking, blocking
 from postmortem.kernel.locking.waits import waits
+from postmortem.kernel.tasks.tasks import all_tasks
+from postmortem.kernel.tasks.unwind import sleeping_stacks
 from tests.kernel.locking.test_waiters import fresh
 from tests.kernel.test_circles import bend
 
@@ -67,3 +69,16 @@ def test_a_waiter_that_is_in_no_list(prog: Any) -> None:
     assert said == [
         "which mutex pm_walker (119) waits for: no struct mutex_waiter that is linked on its stack"
     ]
+
+
+def test_a_task_that_went_on_contradicts_nothing(prog: Any) -> None:
+    """Its stack was read, then it got the lock: so it is on a machine that runs."""
+    walker = next(t for t in all_tasks(prog).tasks if t.comm == "pm_walker")
+    sleeping_stacks(prog)
+    task = drgn.Object(prog, "struct task_struct *", walker.address)
+    bend(task.thread.sp, task.thread.sp.value_() - 64)
+    lock = mutex(prog)
+    bend(lock.owner.counter, 0)
+    bend(lock.wait_list.next, lock.wait_list.address_of_().value_())
+    bend(lock.wait_list.prev, lock.wait_list.address_of_().value_())
+    assert blocking(prog).problems == []
