@@ -145,7 +145,7 @@ def sections(case: Case) -> dict[str, list[Record]]:
 
 
 def oom_sections(case: Case) -> dict[str, list[Record]]:
-    """What an OOM printed just before it brought the machine down: of m, and the table of f."""
+    """What an OOM printed just before it brought the machine down: of m, and the tables of f."""
     texts = [record.text for record in case.log]
     if not any(PANICKED in text for text in texts):
         return {}
@@ -156,8 +156,10 @@ def oom_sections(case: Case) -> dict[str, list[Record]]:
     end = tables[-1]
     while end < len(texts) and texts[end].startswith(("Tasks state", "[")):
         end += 1
-    memory = [r for r in case.log[starts[-1] : tables[-1]] if not _UNRECLAIMABLE.match(r.text)]
-    return {"m": memory, "f": list(case.log[tables[-1] : end])}
+    before = case.log[starts[-1] : tables[-1]]
+    slabs = [record for record in before if _UNRECLAIMABLE.match(record.text)]
+    memory = [record for record in before if record not in slabs]
+    return {"m": memory, "f": [*slabs, *case.log[tables[-1] : end]]}
 
 
 PANICKED = "panic_on_oom is enabled"
@@ -561,7 +563,7 @@ def report(name: str, found: Compared, verbose: bool) -> None:
         print(f"    kernel: {their}\n    ours:   {our}")
 
 
-MACHINES = ("sysrq-rest", "sysrq-crowd", "sysrq-nodes", "sysrq-locks", "oom-user")
+MACHINES = ("sysrq-rest", "sysrq-crowd", "sysrq-nodes", "sysrq-locks", "oom-user", "oom-leak")
 """Scenarios in which the kernel printed what we print: sysrq-crash pressed another key."""
 
 
