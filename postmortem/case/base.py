@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from postmortem.kernel.tasks.tasks import TaskList
     from postmortem.log.blocked import LoggedTask
     from postmortem.log.boots import Boot
-    from postmortem.log.complaints import Complaint
+    from postmortem.log.complaints import Heard
     from postmortem.log.memory import LoggedMemory
     from postmortem.plugin.contract import Plugin, Result
 
@@ -148,11 +148,11 @@ class Case(Shown):
         return self._log_end or (self.log[-1] if self.dump is not None and self.log else None)
 
     @cached_property
-    def complaints(self) -> tuple[Complaint, ...]:
-        """What devices complained of in the log; it costs a pass over all of it."""
-        from postmortem.log.complaints import complaints
+    def heard(self) -> Heard:
+        """What devices and programs complained of in the log; it costs a pass over all of it."""
+        from postmortem.log.complaints import heard
 
-        return complaints(self.log)
+        return heard(self.log)
 
     @property
     def boots(self) -> tuple[Boot, ...]:

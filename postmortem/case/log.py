@@ -13,7 +13,7 @@ from postmortem.inputs.recognise import Input as Recognised
 from postmortem.inputs.text import open_source
 from postmortem.log.blocked import LoggedTask
 from postmortem.log.boots import Boot, missing
-from postmortem.log.complaints import Complaint, complaints
+from postmortem.log.complaints import Heard, heard
 from postmortem.log.memory import PHRASE, LoggedMemory, logged_memory
 from postmortem.log.reader import Reader
 from postmortem.log.scan import Scan, scan_stream
@@ -88,11 +88,11 @@ class LogCase(Case):
         return self._pipe is None and LogLines(self._path).mention(phrase.encode())
 
     @cached_property
-    def complaints(self) -> tuple[Complaint, ...]:
-        """Of a pipe there are none: it can be read only once."""
+    def heard(self) -> Heard:
+        """Of a pipe nothing: it can be read only once."""
         if self._pipe is not None:
-            return ()
-        return complaints(Reader(open_source(self._path)).messages())
+            return Heard()
+        return heard(Reader(open_source(self._path)).messages())
 
     def system_of(self, boot: int | None) -> System:
         if boot is None:

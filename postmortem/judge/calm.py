@@ -34,8 +34,8 @@ def calm(ctx: Context) -> Verdict:
     """Nothing is wrong, or: it can't be told from this file."""
     unseen, traces = list(_unseen(ctx)), list(_traces(ctx))
     if unseen or traces:
-        return _with_complaints(_untold(ctx, unseen, traces), ctx)
-    return _with_complaints(_nothing_found(ctx), ctx)
+        return _with_complaints(_with_crashes(_untold(ctx, unseen, traces), ctx), ctx)
+    return _with_complaints(_with_crashes(_nothing_found(ctx), ctx), ctx)
 
 
 def _nothing_found(ctx: Context) -> Verdict:
@@ -70,13 +70,38 @@ def _nothing_found(ctx: Context) -> Verdict:
     )
 
 
+def _with_crashes(verdict: Verdict, ctx: Context) -> Verdict:
+    """Programs that crash are no failure of the kernel, but perhaps what is looked for."""
+    found = sorted(ctx.case.heard.crashes, key=lambda one: -one.count)
+    if not found:
+        return verdict
+    named = ", ".join(f"{one.program} ({one.count} x)" for one in found[:_IN_TITLE])
+    more = f" and {len(found) - _IN_TITLE} more" if len(found) > _IN_TITLE else ""
+    first, end, rest = verdict.summary.partition(". ")
+    said = f"Programs of user space crashed: {named}{more}; of the kernel that says nothing."
+    return replace(
+        verdict,
+        summary=f"{first}. {said} {rest}" if end else f"{first} {said}",
+        evidence=(
+            *(
+                Evidence(
+                    one.text,
+                    f"log line {one.line}{f', the first of {one.count}' if one.count > 1 else ''}",
+                )
+                for one in found[:_MAX_COMPLAINTS]
+            ),
+            *verdict.evidence,
+        ),
+    )
+
+
 _MAX_COMPLAINTS = 6
 _IN_TITLE = 3
 
 
 def _with_complaints(verdict: Verdict, ctx: Context) -> Verdict:
     """What drivers called an error: for who looks for a reason, never a failure by itself."""
-    found = ctx.case.complaints
+    found = ctx.case.heard.complaints
     if not found:
         return verdict
     names = ", ".join(one.device for one in found[:_IN_TITLE])

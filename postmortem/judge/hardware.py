@@ -14,6 +14,9 @@ _EDAC = re.compile(
     r"(?: \((?P<place>(?:(?:channel|slot|csrow|page|rank|bank):\S+ ?){1,4}))?"
 )
 _CPER = re.compile(r"DIMM location: ?(?P<where>.{1,100})")
+# drivers/firmware/efi/cper.c: which part a section is of, and the PCI function.
+_SECTION = re.compile(r"section_type: (?P<section>[^,]{1,60})")
+_FUNCTION = re.compile(r"device_id: (?P<where>[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])")
 
 
 def told(finding: Finding, report: Report) -> Finding:
@@ -37,7 +40,8 @@ def told(finding: Finding, report: Report) -> Finding:
 
 
 def _where(report: Report) -> str:
-    """The DIMM, in the words of EDAC or of the firmware."""
+    """The DIMM or the PCI function, in the words of EDAC or of the firmware."""
+    section = ""
     for text in report.text:
         match = _EDAC.search(text)
         if match is not None:
@@ -46,4 +50,10 @@ def _where(report: Report) -> str:
         match = _CPER.search(text)
         if match is not None:
             return match["where"].strip()
+        match = _FUNCTION.search(text)
+        if match is not None:
+            return f"{match['where']}{f' ({section})' if section else ''}"
+        match = _SECTION.search(text)
+        if match is not None:
+            section = match["section"].strip()
     return ""

@@ -5,7 +5,7 @@ The rows are in :mod:`postmortem.rules.messages`; here they meet what one log sa
 
 from __future__ import annotations
 
-from postmortem.model.findings import Severity
+from postmortem.model.findings import RECOVERED, Severity
 from postmortem.model.report import Report
 from postmortem.rules.messages import Message, fields, row_of
 
@@ -52,7 +52,7 @@ def _how_often(report: Report) -> str:
 
 def _mended(report: Report) -> str:
     line = report.detail.get("recovered_line")
-    return f" It recovered (log line {line}: {report.detail['recovered']})." if line else ""
+    return f" {RECOVERED} (log line {line}: {report.detail['recovered']})." if line else ""
 
 
 def is_message(report: Report) -> bool:

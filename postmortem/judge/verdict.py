@@ -19,6 +19,7 @@ from postmortem.judge.confidence import earned, lowered
 from postmortem.judge.reports import index_of
 from postmortem.log.link import event_of
 from postmortem.model.findings import (
+    FOLLOWED,
     Confidence,
     Evidence,
     Finding,
@@ -192,12 +193,27 @@ def _followed(finding: Finding, ctx: Context) -> str:
     return finding.readable
 
 
+_MAX_FOLLOWED = 3
+
+
+def _consequences(followed: Sequence[Finding], ctx: Context) -> str:
+    """The worst first, then one of each sort in the order of events: ten disks of a dead
+    controller are one consequence, the file system on them is another."""
+    worst = min(followed, key=_gravity)
+    sorts: dict[str, str] = {}
+    for item in (worst, *sorted(followed, key=_when)):
+        report = index_of(ctx).by_line.get(item.log_line or 0)
+        sorts.setdefault(report.form if report is not None else item.id, _followed(item, ctx))
+    named = list(dict.fromkeys(sorts.values()))[:_MAX_FOLLOWED]
+    more = len(followed) - len(named)
+    return "; ".join([*named, *([f"{more} more"] if more > 0 else [])])
+
+
 def _verdict(root: Finding, followed: Sequence[Finding], ctx: Context) -> Verdict:
     """:param followed: what goes back to the root, directly or not."""
     summary = root.explanation
-    worst = min(followed, key=_gravity, default=None)
-    if worst is not None:
-        summary += f" What followed from it: {_followed(worst, ctx)}."
+    if followed:
+        summary += f" {FOLLOWED}: {_consequences(followed, ctx)}."
     culprit, confidence = root.culprit, root.confidence
     evidence = strongest_first(root.evidence)[:_MAX_EVIDENCE]
     victim = _broke_on(root, followed)

@@ -1,4 +1,4 @@
-"""What devices complain of, in a log that holds no report of a failure.
+"""What devices complain of and which programs crashed, in a log without a report of a failure.
 
 Never a failure of the machine: a list for who looks for one. It costs a pass over all
 lines, so it is made only when somebody asks.
@@ -13,7 +13,7 @@ from itertools import islice
 
 from postmortem.log.devices import disk_of
 from postmortem.model.report import Record
-from postmortem.rules.complaints import ERROR_LEVEL, HARMLESS, SUBJECT, USER_SPACE, WORDS
+from postmortem.rules.complaints import CRASHED, ERROR_LEVEL, HARMLESS, SUBJECT, USER_SPACE, WORDS
 
 MAX_RECORDS = 2_000_000
 """Messages that are looked at."""
@@ -34,6 +34,46 @@ class Complaint:
     text: str
     """The first complaint."""
     count: int = 1
+
+
+@dataclass(frozen=True)
+class Crashes:
+    """Programs of user space that a signal ended, as the kernel told."""
+
+    program: str
+    line: int
+    """Of the first, in the original."""
+    text: str
+    """The first."""
+    count: int = 1
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What else a calm log says."""
+
+    complaints: tuple[Complaint, ...] = ()
+    crashes: tuple[Crashes, ...] = ()
+
+
+def heard(records: Iterable[Record]) -> Heard:
+    """Both, in one pass over the log."""
+    crashes: dict[str, Crashes] = {}
+    return Heard(complaints(_without_crashes(records, crashes)), tuple(crashes.values()))
+
+
+def _without_crashes(records: Iterable[Record], found: dict[str, Crashes]) -> Iterator[Record]:
+    for record in islice(records, MAX_RECORDS):
+        match = CRASHED.match(record.text) if "[" in record.text else None
+        if match is None:
+            yield record
+            continue
+        name = match["comm"]
+        known = found.get(name)
+        if known is not None:
+            found[name] = replace(known, count=known.count + 1)
+        elif len(found) < MAX_DEVICES:
+            found[name] = Crashes(name, record.line, record.text.strip()[:300])
 
 
 def complaints(records: Iterable[Record]) -> tuple[Complaint, ...]:

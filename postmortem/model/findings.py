@@ -311,6 +311,11 @@ class Finding(Shown):
         return self.shown or self.title
 
 
+RECOVERED = "It recovered"
+FOLLOWED = "What followed from it"
+"""How those sentences of a summary begin that a short form keeps."""
+
+
 @dataclass(frozen=True)
 class Verdict(Shown):
     """What broke, who did it, how we know, what to look at next."""

@@ -12,7 +12,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
-from postmortem.model.findings import Block, Finding, Holds, Kind, Problem, Strength, Table, Unit
+from postmortem.model.findings import (
+    FOLLOWED,
+    RECOVERED,
+    Block,
+    Finding,
+    Holds,
+    Kind,
+    Problem,
+    Strength,
+    Table,
+    Unit,
+)
 from postmortem.model.result import Analysis
 from postmortem.render import text, words
 from postmortem.render.frames import FrameLine
@@ -24,7 +35,7 @@ ROWS = 23
 COLUMNS = 80
 
 _TITLE = 2
-_SUMMARY = 4
+_SUMMARY = 5
 _SENTENCES = 2
 _FRAMES = 8
 _STEP = 3
@@ -200,8 +211,9 @@ _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9\"'_a-z])")
 
 
 def _sentences(summary: str) -> str:
-    """The first sentences: what happened. The rest stands in the whole report."""
-    return " ".join(_SENTENCE.split(summary)[:_SENTENCES])
+    """What happened, whether it ended, what came of it. The rest stands in the whole report."""
+    first, rest = _SENTENCE.split(summary)[:_SENTENCES], _SENTENCE.split(summary)[_SENTENCES:]
+    return " ".join([*first, *(said for said in rest if said.startswith((RECOVERED, FOLLOWED)))])
 
 
 def _next(page: Page, steps: Sequence[str]) -> None:

@@ -119,6 +119,7 @@ _BESIDE: tuple[tuple[frozenset[str], frozenset[str], str | tuple[str, ...], floa
     (frozenset({"mmc-error", "mmc-removed"}), _DISK_SAYS, "mmcblk", 30.0),
     (frozenset({"hba-fault", "iscsi-lost", "iscsi", "fc-lost", "fc-link", "xhci-dead"}),
      _DISK_SAYS, ("sd", "scsi "), 60.0),
+    (frozenset({"eeh", "eeh-lost"}), _DISK_SAYS, ("sd", "scsi "), 30.0),
     (frozenset({"dm-thin"}), frozenset({"lost-write", "buffer-error"}), "dm-", 120.0),
     (frozenset({"link-down", "bond-down", "tx-hang", "tx-timeout", "nic-firmware", "pci-gone"}),
      _OVER_NETWORK, "", 300.0),
@@ -164,6 +165,22 @@ def _same_driver(earlier: Event, later: Event) -> bool:
     return earlier.layer is not None and bool(earlier.driver) and earlier.driver == later.driver
 
 
+def _own_device(earlier: Event, later: Event) -> bool:
+    """Whether a check failed in the code that has to do with a device that had failed.
+
+    A radio's driver is two halves: its own module, and mac80211, which restarts it.
+    """
+    radio = earlier.form == "firmware-crash" and later.driver in ("mac80211", "cfg80211")
+    return radio or _same_driver(earlier, later)
+
+
+def _not_read(earlier: Event, later: Event) -> bool:
+    """Whether a program died because a page of its file could not be read: that is SIGBUS."""
+    return earlier.layer is not None and earlier.layer >= _DISK and _SIGBUS in (later.panic or "")
+
+
+_DISK = 3
+_SIGBUS = "exitcode=0x00000007"
 _ASSERTS = frozenset({"spl-assert", "lustre-assert"})
 """Assertions that put their task to sleep for ever."""
 _SILENT = ("server ", "ceph ", "target ")
@@ -263,6 +280,12 @@ RULES: tuple[Rule, ...] = (
         "the device had failed before it ({cause})",
         Same.DEVICE, panic=ANY_PANIC, near=None, first=True,
     ),
+    Rule(
+        "init's file could not be read",
+        frozenset({Kind.IO_ERROR}), frozenset({Kind.INIT_KILLED}),
+        "its file could not be read any more ({cause})",
+        panic=ANY_PANIC, near=600.0, first=True, holds=_not_read,
+    ),
     # --- a crash that somebody asked for
     Rule(
         "asked for after a death",
@@ -317,6 +340,12 @@ RULES: tuple[Rule, ...] = (
         frozenset({Kind.DEVICE_ERROR, Kind.IO_ERROR}), STUCK,
         "a device of that driver had failed before it ({cause})",
         near=600.0, first=True, holds=_same_driver,
+    ),
+    Rule(
+        "a driver stumbled over its device",
+        frozenset({Kind.DEVICE_ERROR, Kind.IO_ERROR}), frozenset({Kind.WARNING}),
+        "a device of that driver had failed before it ({cause})",
+        near=60.0, first=True, holds=_own_device,
     ),
     Rule(
         "the bus was cut off",
@@ -378,6 +407,12 @@ RULES: tuple[Rule, ...] = (
         frozenset({Kind.IO_ERROR, Kind.DEVICE_ERROR}),
         "it follows at once what failed below it ({cause})",
         near=300.0, first=True, holds=_beside,
+    ),
+    Rule(
+        "an adapter was given up",
+        frozenset({Kind.DEVICE_ERROR}), frozenset({Kind.DEVICE_ERROR}),
+        "it had been cut off before ({cause})",
+        holds=lambda earlier, later: (earlier.form, later.form) == ("eeh", "eeh-lost"),
     ),
     Rule(
         "a device failed to sleep",

@@ -52,3 +52,11 @@ HARMLESS = re.compile(
 
 USER_SPACE = re.compile(r"[\w.@/-]{1,64}\[\d{1,10}\]: |audit: |traps: |\S{1,16}\[\d+\]: segfault")
 """Not said by a driver."""
+
+CRASHED = re.compile(
+    r"(?:traps: )?(?P<comm>\S.{0,15})\[(?P<pid>\d{1,10})\](?::? "
+    # arch/x86/mm/fault.c, kernel/traps.c, arch/{x86,powerpc,riscv,arm64}
+    r"(?:segfault(?: \(\d+\))? at |general protection fault |trap [\w ]{2,40} ip:|bad frame in "
+    r"|unhandled (?:signal \d+ |exception: )|unhandled level \d translation fault|bus error))"
+)
+"""A program of user space that a signal ends: the kernel only reports it."""

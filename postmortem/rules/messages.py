@@ -149,6 +149,8 @@ def fields(detail: Mapping[str, str], devices: Sequence[str]) -> dict[str, str]:
     found["severity"] = found["severity"] or detail.get("severity2", "")
     if "place" in detail:
         found["where"] = _place(detail["place"])
+    if "location" in detail:
+        found["at"] = f" at {detail['location']}"
     if "xid" in detail:
         found["xid_means"] = _XID.get(detail["xid"], "")
     if "csts" in detail:

@@ -86,7 +86,7 @@ def test_a_dump_that_a_crash_kernel_made_is_of_a_crash() -> None:
             dump=SimpleNamespace(prog=dump.prog, has_types=True, vmcoreinfo=lines),
             **{
                 name: getattr(ctx.case, name)
-                for name in ("log", "system", "input", "reports", "complaints", "quoted")
+                for name in ("log", "system", "input", "reports", "heard", "quoted")
             },
             problems=(),
         ),

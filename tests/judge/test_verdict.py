@@ -35,7 +35,19 @@ def test_what_followed_is_the_worst_and_not_the_last() -> None:
     hang = finding("hang", Kind.HUNG_TASK, Severity.ERROR, 50, ("oops",))
     late = finding("late", Kind.WARNING, Severity.WARNING, 90, ("oops",))
     verdict = diagnose([oops, panic, hang, late], CONTEXT)[1]
-    assert verdict.summary.endswith("What followed from it: panic in panic.")
+    said = "What followed from it: panic in panic; hung-task in hang; warning in late."
+    assert verdict.summary.endswith(said)
+
+
+def test_of_many_consequences_three_are_named() -> None:
+    first = finding("first", Kind.DEVICE_ERROR, Severity.ERROR, 10)
+    more = [
+        finding(f"next{n}", Kind.IO_ERROR, Severity.WARNING, 20 + n, ("first",)) for n in range(9)
+    ]
+    verdict = diagnose([first, *more], CONTEXT)[1]
+    assert verdict.summary.endswith(
+        "io-error in next8; io-error in next0; io-error in next1; 6 more."
+    )
 
 
 def test_a_device_that_failed_shows_the_code_that_did_not_cope_with_it() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from postmortem.inputs.text import open_source
-from postmortem.log.complaints import Complaint, complaints
+from postmortem.log.complaints import Complaint, Crashes, complaints, heard
 from postmortem.log.reader import Reader
 
 
@@ -64,3 +64,28 @@ def test_what_only_sounds_like_an_error(line: str) -> None:
 def test_a_wrapped_log_is_unwrapped() -> None:
     text = "6,1,100,-;frob: hello\n3,2,200,-;frob 0000:41:00.0: no answer\n6,3,300,-;frob: bye\n"
     assert [(c.device, c.line) for c in of(text)] == [("0000:41:00.0", 2)]
+
+
+# show_signal_msg(), do_trap(), arm64_show_signal(), show_signal_msg() of powerpc.
+CRASHED = [
+    "zorbd[311]: segfault at 8 ip 00007f00 sp 00007ffd error 4 in libzorb.so[7f00+1000]",
+    "traps: zorbd[312] general protection fault ip:7f00 sp:7ffd error:0 in libzorb.so[7f00+1000]",
+    "traps: zorbd[313] trap invalid opcode ip:7f00 sp:7ffd error:0",
+    "zorbd[314]: unhandled exception: DABT (lower EL), ESR 0x92000006, in zorbd[400000+1000]",
+    "zorbd[315]: segfault (11) at 8 nip 1000 lr 2000 code 1",
+]
+
+
+def test_programs_that_crash_are_counted() -> None:
+    text = "".join(f"[{n:5}.000000] {line}\n" for n, line in enumerate(CRASHED, 1))
+    found = heard(Reader(open_source("x", text.encode())).messages())
+    assert found.crashes == (Crashes("zorbd", 1, CRASHED[0], 5),)
+    assert found.complaints == ()
+
+
+@pytest.mark.parametrize(
+    "line", ["zorbd[311]: started at 8", "traps: nothing here", "frob 0000:41:00.0: segfault"]
+)
+def test_a_message_of_a_program_is_no_crash(line: str) -> None:
+    text = f"[    1.000000] {line}\n"
+    assert heard(Reader(open_source("x", text.encode())).messages()).crashes == ()

@@ -124,6 +124,18 @@ CASES: dict[str, tuple[Event, Event]] = {
         at(20, Kind.DEVICE_ERROR, layer=2, driver="acmenet"),
         at(30, Kind.SOFT_LOCKUP, driver="acmenet"),
     ),
+    "init's file could not be read": (
+        at(20, Kind.IO_ERROR, layer=5, form="ext4-error", devices=frozenset({"dm-9"})),
+        panic("Attempted to kill init! exitcode=0x00000007", Kind.INIT_KILLED),
+    ),
+    "a driver stumbled over its device": (
+        at(20, Kind.DEVICE_ERROR, layer=1, driver="acmenet"),
+        at(21, Kind.WARNING, driver="acmenet"),
+    ),
+    "an adapter was given up": (
+        at(20, Kind.DEVICE_ERROR, layer=1, form="eeh"),
+        at(21, Kind.DEVICE_ERROR, layer=1, form="eeh-lost"),
+    ),
     "the bus was cut off": (
         at(20, Kind.DEVICE_ERROR, layer=1, form="eeh"),
         at(30, Kind.HARD_LOCKUP),

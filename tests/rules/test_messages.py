@@ -302,6 +302,13 @@ EXAMPLES = [
     ),
     ("eeh", "EEH: Frozen PHB#3-PE#fd detected", ""),
     ("eeh", "EEH: Detected PCI bus error on PHB#4-PE#1", ""),
+    ("eeh-lost", "EEH: Unable to recover from failure from PHB#3-PE#fd.", ""),
+    (
+        "eeh-lost",
+        "EEH: This PCI device has failed 6 times in the last hour and has been"
+        " permanently disabled.",
+        "",
+    ),
     ("eeh-back", "EEH: Recovery successful.", ""),
     (
         "iommu-fault",
@@ -399,7 +406,14 @@ EXAMPLES = [
         "0000:04:00.0",
     ),
     ("firmware-crash", "acmewifi 0000:04:00.0: firmware crashed! (guid n/a)", "0000:04:00.0"),
-    ("firmware-back", "ieee80211 phy0: Hardware restart was requested", "phy0"),
+    ("firmware-back", "acmewifi 0000:04:00.0: device successfully recovered", "0000:04:00.0"),
+    (
+        "link-up",
+        "acmenet 0000:01:00.0 enp1s0: NIC Link is Up 10 Gbps, Flow Control: None",
+        "0000:01:00.0",
+    ),
+    ("link-up", "acmenet: eth7 NIC Link is Up 1000 Mbps Full Duplex", "eth7"),
+    ("link-up", "bond0: (slave eth7): link status definitely up, 1000 Mbps full duplex", "bond0"),
     (
         "device-dead",
         "acmeaccel 0000:0b:00.0: device is not responding, giving it up",
@@ -417,6 +431,7 @@ EXAMPLES = [
 WITH_STACK = {"spl-assert", "lustre-assert", "fs-assert", "freeze-failed", "dpm-timeout"}
 
 HARMLESS = [
+    "NMI watchdog: Perf NMI watchdog permanently disabled",
     "nvme nvme3: pci function 0000:01:00.0",
     "nvme nvme3: missing or invalid SUBNQN field.",
     "nvme nvme3: Ignoring bogus Namespace Identifiers",
