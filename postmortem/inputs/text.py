@@ -10,7 +10,7 @@ import io
 import re
 import sys
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -49,8 +49,6 @@ class Stream:
 
     path: str
     file: Readable
-    line_numbers: Sequence[int] | None = None
-    """Original line number of each line, where the order was changed."""
     problems: tuple[tuple[str, str], ...] = ()
     whole_bytes: int = 0
     """Size of the (compressed) file, 0 where that is not known."""
@@ -225,7 +223,9 @@ def _inflate(data: bytes) -> bytes:
 
 # --- pstore: pieces of the log, newest text first -------------------------------------
 
+# head and tail write a line with the name before each of several files, and a newline before it.
 _PART = re.compile(
+    rb"(?:\n?==> [^\n]{1,300} <==\r?\n)?"
     rb"(?:Panic|Oops|Emergency|Emerg|Restart|Reboot|Halt|Poweroff|Shutdown|Unknown)"
     rb"#(?P<count>\d{1,9}) Part ?(?P<part>\d{1,9})\r?\n"
 )
@@ -234,28 +234,17 @@ _PSTORE_FILE = re.compile(r"(?:dmesg|console)-[a-z]+[\w.-]*-(?P<id>\d+)(?:\.enc\
 
 
 def _reorder(name: str, stream: Stream) -> Stream:
-    """Parts of a dump in one file, back into the order of writing."""
+    """Parts of a dump in one file, back into the order of writing; so are its lines counted."""
     data = b"".join(stream.chunks())[:MAX_PSTORE_BYTES]
-    starts = [match.start() for match in _PART.finditer(data)]
-    pieces = []
-    line = 1
-    counted = 0
-    for start, end in zip(starts, [*starts[1:], len(data)], strict=True):
-        match = _PART.match(data, start)
-        assert match is not None
-        line += data.count(b"\n", counted, match.end())
-        counted = match.end()
-        pieces.append((int(match["count"]), -int(match["part"]), data[match.end() : end], line))
-    pieces.sort(key=lambda piece: piece[:2])
-    numbers: list[int] = []
-    joined = bytearray()
-    for _, _, text, first_line in pieces:
-        # A record is cut where its size is used up, mid-line: the next one goes on there.
-        lines = text.count(b"\n") + (not text.endswith(b"\n"))
-        continues = bool(joined) and not joined.endswith(b"\n")
-        numbers.extend(range(first_line + continues, first_line + lines))
-        joined += text
-    return Stream(name, io.BytesIO(bytes(joined)), numbers, stream.problems)
+    matches = list(_PART.finditer(data))
+    ends = [*(match.start() for match in matches[1:]), len(data)]
+    pieces = sorted(
+        (int(match["count"]), -int(match["part"]), match.end(), end)
+        for match, end in zip(matches, ends, strict=True)
+    )
+    # A record is cut where its size is used up, mid-line: the next one goes on there.
+    joined = b"".join(data[start:end] for _, _, start, end in pieces)
+    return Stream(name, io.BytesIO(joined), problems=stream.problems)
 
 
 def _open_pstore_directory(path: Path) -> Stream:

@@ -27,6 +27,11 @@ _STATS = re.compile(r"Memory cgroup stats for (?P<group>\S{1,400}?):?$")
 _USAGE = re.compile(
     r"memory: usage (?P<usage>\d+)kB, limit (?P<limit>\d+)kB, failcnt (?P<fails>\d+)"
 )
+_HUGE = re.compile(
+    r"hugepages_total=(?P<total>\d{1,12}) hugepages_free=(?P<free>\d{1,12})"
+    r" .{0,60}hugepages_size=(?P<kib>\d{1,9})kB"
+)
+_SLAB = re.compile(r"(?P<name>[\w.:-]{1,64}) +(?P<used>\d{1,12})KB +(?P<total>\d{1,12})KB")
 _USES = {
     "slab_unreclaimable": "slab objects of the kernel that can't be reclaimed",
     "shmem": "shared memory and tmpfs",
@@ -47,12 +52,24 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Huge:
+    """Huge pages of all nodes and sizes that are set aside."""
+
+    pages: int
+    kib: int
+    free_kib: int
+
+
+@dataclass(frozen=True)
 class Told:
     """What an OOM report says of memory, in pages."""
 
     uses: dict[str, int] = field(default_factory=dict)
     tasks: tuple[Row, ...] = ()
     """The largest first."""
+    huge: Huge | None = None
+    slabs: tuple[tuple[str, int], ...] = ()
+    """Unreclaimable caches and their size in KiB, the largest first."""
 
     @property
     def total(self) -> int:
@@ -63,16 +80,29 @@ class Told:
 def read(report: Report) -> Told:
     """Mem-Info and the task table of a report."""
     uses: dict[str, int] = {}
-    tasks = []
+    tasks, slabs, huge = [], [], Huge(0, 0, 0)
     for text in report.text:
         row = _TASK.match(text.strip())
-        if row is not None:
+        if "hugepages_total=" in text:
+            huge = _with_huge(huge, text)
+        elif "KB" in text and (slab := _SLAB.fullmatch(text.strip())) is not None:
+            slabs.append((slab["name"], int(slab["total"])))
+        elif row is not None:
             tasks.append(Row(int(row["pid"]), row["name"].strip(), int(row["rss"])))
         elif "kB" not in text:
             for match in _COUNT.finditer(text):
                 uses.setdefault(match["name"], int(match["pages"]))
     tasks.sort(key=lambda row: -row.rss_pages)
-    return Told(uses, tuple(tasks))
+    slabs.sort(key=lambda slab: -slab[1])
+    return Told(uses, tuple(tasks), huge if huge.pages else None, tuple(slabs))
+
+
+def _with_huge(known: Huge, text: str) -> Huge:
+    """One node's line of one size; older kernels print each size on a line of its own, too."""
+    for match in _HUGE.finditer(text):
+        total, free, kib = int(match["total"]), int(match["free"]), int(match["kib"])
+        known = Huge(known.pages + total, known.kib + total * kib, known.free_kib + free * kib)
+    return known
 
 
 def told(finding: Finding, report: Report) -> Finding:
@@ -152,6 +182,8 @@ def _with_holder(finding: Finding, memory: Told) -> Finding:
     if not total:
         return finding
     rss = sum(row.rss_pages for row in memory.tasks)
+    if memory.huge is not None and memory.huge.kib > max(rss, total) * _PAGE_KIB:
+        return _with_huge_pages(finding, memory.huge)
     use = _held_by_kernel(memory)
     if use is not None:
         pages = memory.uses[use]
@@ -160,6 +192,9 @@ def _with_holder(finding: Finding, memory: Told) -> Finding:
         if memory.tasks:
             said += f"; all tasks together hold {_pages(rss)}"
         cause = "the kernel itself holds the memory: it leaks, or a cache grows without bound"
+        if use == "slab_unreclaimable" and memory.slabs:
+            name, kib = memory.slabs[0]
+            said += f"; the largest cache is {name} with {_mib(kib)}"
         if use == "shmem":
             cause = "files in tmpfs or shared memory hold it, and outlive those who made them"
         steps = (
@@ -186,9 +221,29 @@ def _with_holder(finding: Finding, memory: Told) -> Finding:
     return finding
 
 
+def _with_huge_pages(finding: Finding, huge: Huge) -> Finding:
+    """More is set aside for huge pages than all else that Mem-Info counts has."""
+    said = (
+        f"{huge.pages} huge pages ({_mib(huge.kib)}) are set aside, {_mib(huge.free_kib)} of them"
+        " unused: nothing else can have that memory"
+    )
+    first, _, rest = finding.explanation.partition(". ")
+    return replace(
+        finding,
+        explanation=f"{first.rstrip('.')}. {said}. {rest}".rstrip(),
+        evidence=(*finding.evidence, Evidence(said, "Mem-Info in the log")),
+        next_steps=(
+            "Lower vm.nr_hugepages (or hugepages= on the command line) to what is used.",
+            *finding.next_steps,
+        ),
+    )
+
+
 def _pages(pages: int) -> str:
     return _mib(pages * _PAGE_KIB)
 
 
 def _mib(kib: int) -> str:
+    if kib >= 10 << 20:
+        return f"{kib / (1 << 20):.1f} GiB"
     return f"{kib / 1024:.0f} MiB" if kib >= 10 * 1024 else f"{kib} KiB"

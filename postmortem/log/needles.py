@@ -15,7 +15,9 @@ from postmortem.log.blocked import PHRASES
 from postmortem.log.headers import literals
 from postmortem.model.report import Record
 
-STACK_STARTS = ("Call Trace:", "Call trace:", "---[ end trace ")
+DEBUGGER = "#1  "
+"""The second frame of gdb's and drgn's stacks."""
+STACK_STARTS = ("Call Trace:", "Call trace:", "---[ end trace ", DEBUGGER)
 """What may be all that is left of a report, or of a stack that a driver printed."""
 
 EVENTS = (
@@ -120,6 +122,7 @@ COARSE = (
     b"Call Trace:",
     b"Call trace:",
     b"[ end trace ",
+    b"#1  ",
     b'COMMAND: "',
 )
 

@@ -67,7 +67,6 @@ class Reader:
         :param lists: is fed the lists of tasks on the way, inside of reports and outside.
         """
         self._chunks = stream.chunks()
-        self._numbers = stream.line_numbers
         self._find = finder()
         self._wrapped = False
         self._data = b""
@@ -368,15 +367,13 @@ class Reader:
     @property
     def _bare(self) -> bool:
         """The lines are as the kernel printed them, and numbered as they come."""
-        return not self._wrapped and self._prefix is None and not self._numbers
+        return not self._wrapped and self._prefix is None
 
     def _messages(self, raw: bytes, number: int, *, user: bool = False) -> list[Record]:
         """The messages on a line.
 
         :param user: also those that user space wrote: they are no reports of the kernel.
         """
-        if self._numbers:
-            number = self._numbers[min(number, len(self._numbers)) - 1]
         if not self._wrapped or INNER_NEWLINE not in raw:
             records = records_of_line(raw, number)
         else:

@@ -16,6 +16,7 @@ from postmortem.log.fits import fits
 from postmortem.log.frames import is_frame
 from postmortem.log.headers import HEADLESS, Form, Header, headless, match_header
 from postmortem.log.mixed import is_torn, unmix
+from postmortem.log.needles import DEBUGGER
 from postmortem.model.report import Record
 
 MAX_RECORDS = 3000
@@ -533,9 +534,9 @@ class Splitter:
         recent = [old for old in self._recent if old.caller == record.caller]
         self._recent.append(record)
         titled, ended = _TITLE.match(text) is not None, _END.match(text) is not None
-        framed = (
-            self._top and is_frame(text) and bool(recent) and is_frame(recent[-1].text.lstrip())
-        )
+        framed = bool(recent) and is_frame(text) and is_frame(recent[-1].text.lstrip())
+        # Not in the middle of a log, where it is the rest of a stack; but a debugger's is whole.
+        framed = framed and (self._top or text.startswith(DEBUGGER))
         self._top = self._top and (is_frame(text) or not text)
         if not (titled or ended or framed):
             return

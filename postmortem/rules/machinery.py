@@ -112,6 +112,7 @@ ELSEWHERE: dict[str, str] = {
         pgm_check_\w+ do_(?:ade|ri|bp|tr|cpu|reserved|fpe|watch|mcheck) handle_(?:ri|bp|tr|ade|cpu|sys|tlb\w+)_?(?:int)? ret_from_exception do_debug_exception
         entry_(?:SYSCALL|SYSENTER|INT80)\w* (?:ret|exit)_(?:SYSCALL|SYSENTER|INT80)_?\w* ret_from_(?:fork|syscall|kernel_thread)\w* ret_(?:fast|slow)_syscall ret_to_user
         retint_\w+ do_(?:fast_)?syscall_\w+ do_int80_\w+ int_ret_from_sys_call sysenter_\w+ ia32_sys_call x64_sys_call system_call\w* tracesys\w*
+        handle_exception do_trap_(?:unknown|insn|load|store|ecall|break)\w* riscv_intc_\w+ handle_\w+_int tlb_do_page_fault_\d except_vec\w* vec_swi
         syscall_(?:exit|enter|return|trace|call)\w* stub_(?:clone|execve|fork|sigaltstack|rt_\w+|x32_\w+)\w* _*invoke_syscall\w* el0_svc\w* handle_syscall
         secondary_startup\w* start_secondary x86_64_start_\w+ startup_(?:32|64)\w* irqentry_\w+ interrupt_entry preempt_schedule_(?:thunk|irq\w*)
     """,

@@ -84,10 +84,19 @@ def test_parts_in_one_file_are_put_in_order() -> None:
     assert [report.title for report in cut] == [report.title for report in whole]
 
 
-def test_parts_keep_the_line_numbers_of_the_file() -> None:
+def test_lines_of_parts_are_counted_in_the_order_of_writing() -> None:
+    """What was written first is the first event, wherever it stands in the file."""
     first, second = b"[    1.000000] BUG: acme is\n", b"[    1.000001] gone\n"
     (report,) = scan_bytes(b"Panic#1 Part1\n" + second + b"Panic#1 Part2\n" + first).reports
-    assert report.line == 4
+    assert report.line == 1
+
+
+def test_parts_that_tail_put_together_with_their_names() -> None:
+    named = b"\n".join(
+        b"==> dmesg-efi-17000000000%02d001 <==\n" % number + piece
+        for number, piece in enumerate(parts(OOPS, 700), 1)
+    )
+    assert scan_bytes(named).reports[0].function == "acme_queue_kick"
 
 
 def test_pstore_directory_is_one_log(tmp_path: Path) -> None:

@@ -52,6 +52,36 @@ def test_kernel_that_holds_more_than_all_tasks_leaks() -> None:
     assert "the kernel itself holds the memory" in found.explanation
 
 
+def test_the_largest_cache_is_named_where_the_log_lists_them() -> None:
+    slabs = (
+        "Unreclaimable slab info:",
+        "Name                      Used          Total",
+        "zorb_request          102400KB     112640KB",
+        "kmalloc-64                48KB         52KB",
+    )
+    found = oom(*counts(500, 98_304), *slabs, *table((33, 100, "asker"), (44, 5_000, "victim")))
+    assert "the largest cache is zorb_request with 110 MiB" in found.explanation
+
+
+HUGE = (
+    "Node {node} hugepages_total={total} hugepages_free={free} hugepages_surp=0"
+    " hugepages_size=2048kB"
+)
+
+
+def test_huge_pages_that_take_most_of_the_machine_are_named() -> None:
+    reserved = [HUGE.format(node=node, total=4_000, free=3_000) for node in (0, 1)]
+    found = oom(*counts(90_000, 50), *reserved, *table((33, 80_000, "asker")))
+    assert "8000 huge pages (15.6 GiB) are set aside, 11.7 GiB of them unused" in found.explanation
+    assert "nr_hugepages" in found.next_steps[0]
+
+
+def test_a_few_huge_pages_starve_nobody() -> None:
+    few = HUGE.format(node=0, total=10, free=10)
+    found = oom(*counts(90_000, 50), few, *table((33, 80_000, "asker")))
+    assert "huge" not in found.explanation
+
+
 def test_shared_memory_outlives_its_makers() -> None:
     found = oom(*counts(90_000, 50, shmem=80_000), *table((33, 100, "asker")))
     assert "shared memory and tmpfs" in found.explanation.lower()

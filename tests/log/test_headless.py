@@ -175,3 +175,26 @@ def test_a_stack_of_crash_that_panicked_names_where_it_faulted() -> None:
     (report,) = scan_bytes(text.encode()).reports
     assert (report.function, report.module) == ("stoat_commit", "stoat")
     assert "double fault" not in report.title
+
+
+GDB = """Remote debugging using :1234
+(gdb) bt
+#0  0xffffffff80004f2e in panic_smp_self_stop () at kernel/panic.c:210
+#1  0xffffffff80a1c06e in panic (fmt=0xffffffff80e3c2f0 "Fatal exception") at kernel/panic.c:330
+#2  0xffffffff80006f0c in die (regs=0xff20000000013b40) at arch/riscv/kernel/traps.c:101
+#3  0xffffffff80a24d20 in do_page_fault (regs=0xff20000000013b40) at arch/riscv/mm/fault.c:372
+#4  0xffffffff80a30a2c in handle_exception () at arch/riscv/kernel/entry.S:110
+#5  0xffffffff806f1a52 in otter_rx_one (ring=0xff60000081a3c080, desc=0x0) at drivers/otter/rx.c:88
+#6  0xffffffff806f1d0c in otter_poll (budget=64) at drivers/otter/rx.c:260
+#7  net_rx_action () at net/core/dev.c:7605
+(gdb) quit
+"""
+
+
+def test_a_session_of_gdb_is_a_stack_behind_whatever_it_said_first() -> None:
+    (report,) = scan_bytes(GDB.encode()).reports
+    assert (report.function, len(report.frames)) == ("otter_rx_one", 8)
+
+
+def test_a_numbered_list_is_no_stack() -> None:
+    assert not scan_bytes(b"todo:\n#0  buy milk\n#1  walk the dog\n").reports
