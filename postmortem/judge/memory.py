@@ -244,6 +244,4 @@ def _pages(pages: int) -> str:
 
 
 def _mib(kib: int) -> str:
-    if kib >= 10 << 20:
-        return f"{kib / (1 << 20):.1f} GiB"
     return f"{kib / 1024:.0f} MiB" if kib >= 10 * 1024 else f"{kib} KiB"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
+import re
 from dataclasses import replace
 
-from postmortem.model.findings import Confidence, Evidence, Finding, Kind, Strength
+from postmortem.model.findings import Confidence, Culprit, Evidence, Finding, Kind, Strength
 from postmortem.model.report import Report
 from postmortem.rules.fault_codes import decoded, psw
 from postmortem.rules.spoken import heard
@@ -32,6 +33,8 @@ def with_spoken(finding: Finding, report: Report) -> Finding:
             next_steps=said.row.steps or finding.next_steps,
             confidence=_believed(finding.confidence, said.row.sure),
         )
+    if report.kind is Kind.LIST_CORRUPTION:
+        finding = _with_flipped_bit(finding, report, where)
     if report.kind in _TRAPS:
         finding = _with_code(finding, report, where)
     if report.kind in _ACCESSES:
@@ -41,6 +44,41 @@ def with_spoken(finding: Finding, report: Report) -> Finding:
 
 def _believed(confidence: Confidence, sure: bool) -> Confidence:
     return Confidence.LIKELY if not sure and confidence is Confidence.CERTAIN else confidence
+
+
+_NEIGHBOURS = re.compile(
+    r"should be (?:\w{1,20} )?\(?(?P<wanted>[0-9a-f]{16})\)?, but was (?P<found>[0-9a-f]{16})\b"
+)
+"""lib/list_debug.c, where it prints pointers as they are."""
+_FAR = 21
+"""From this bit on two entries of a list are not each other's neighbours in memory: 2 MiB."""
+
+
+def _with_flipped_bit(finding: Finding, report: Report, where: str) -> Finding:
+    """A pointer that differs from what it should be in one bit: memory, not code, does that."""
+    match = next(filter(None, map(_NEIGHBOURS.search, report.text)), None)
+    if match is None:
+        return finding
+    difference = int(match["wanted"], 16) ^ int(match["found"], 16)
+    bit = difference.bit_length() - 1
+    if difference.bit_count() != 1 or bit < _FAR:
+        return finding
+    said = f"{match['wanted']} and {match['found']} differ in one bit (bit {bit})"
+    return replace(
+        finding,
+        explanation=(
+            f"{finding.explanation} The pointer that is there and the one that should be differ"
+            f" in one bit (bit {bit}): faulty memory does that, code hardly."
+        ),
+        evidence=(*finding.evidence, Evidence(said, where)),
+        culprit=Culprit(task=finding.culprit.task, cpu=finding.culprit.cpu),
+        confidence=Confidence.POSSIBLE,
+        next_steps=(
+            "Test the memory (memtest86+, the EDAC counters, another DIMM) before the code is"
+            " searched.",
+            *finding.next_steps,
+        ),
+    )
 
 
 def _with_code(finding: Finding, report: Report, where: str) -> Finding:

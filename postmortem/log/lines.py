@@ -72,6 +72,8 @@ _NOISE = tuple(
         r"(?:-|\[[^\]]{0,200}\]) ?",
         # RFC 3164 and journalctl -o short: May  1 10:00:00 host kernel: message
         rf"(?:<(?P<level>\d{{1,3}})>)?{_STAMP}{_KERNEL}",
+        # logcat -b kernel -v threadtime: 10-26 04:42:00.500     0     0 E kernel  : message
+        r"\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} +\d{1,7} +\d{1,7} [VDIWEF] [\w.-]{0,32} *: ?",
         rf"{_ISO} {_KERNEL}",  # journalctl -o short-iso, rsyslog
         # journalctl -o short-monotonic: [   12.345678] host kernel: message
         r"\[ *(?P<time>\d{1,9}\.\d{6})\] \S{1,64} kernel: ",

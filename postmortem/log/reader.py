@@ -127,19 +127,24 @@ class Reader:
         return times[-1]
 
     def last_record(self) -> Record | None:
-        """The last message of the input, once all of it was read."""
+        """The last message of the input, once all of it was read.
+
+        One with a time, if there is any: what stands below a paste is not the kernel's.
+        """
         end = len(self._data)
+        last: Record | None = None
         for _ in range(_LAST_LINES):
             start = self._data.rfind(b"\n", 0, max(0, end - 1)) + 1
             raw = self._data[start:end].rstrip(b"\n")[:LINE_BYTES]
             number = self._number(self._base + start)
             found = [r for r in self._messages(raw, number, user=True) if r.text]
-            if found:
+            if found and found[-1].time is not None:
                 return found[-1]
+            last = last or (found[-1] if found else None)
             if start == 0:
                 break
             end = start
-        return None
+        return last
 
     def messages(self) -> Iterator[Record]:
         """Every message; instead of :meth:`sections`, not besides."""

@@ -23,6 +23,7 @@ from postmortem.model.findings import (
     Strength,
     Table,
     Unit,
+    Verdict,
 )
 from postmortem.model.result import Analysis
 from postmortem.render import text, words
@@ -51,7 +52,7 @@ def screen(page: Page, analysis: Analysis) -> None:
     found = analysis.verdict
     head = part.lay(lambda p: p.prose((found.readable, text.verdict_style(found))), _TITLE)
     facts = part.lay(lambda p: _facts(p, analysis))
-    told = part.lay(lambda p: p.prose(_sentences(found.summary), first="  ", rest="  "), _SUMMARY)
+    told = part.lay(lambda p: p.prose(_sentences(found), first="  ", rest="  "), _SUMMARY)
     step = part.lay(lambda p: _next(p, found.next_steps), _STEP)
     more = part.lay(lambda p: _more(p, analysis))
     fixed = len(head) + len(facts) + len(told) + len(step) + len(more)
@@ -210,10 +211,15 @@ def _frames(page: Page, lines: Sequence[FrameLine]) -> None:
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9\"'_a-z])")
 
 
-def _sentences(summary: str) -> str:
-    """What happened, whether it ended, what came of it. The rest stands in the whole report."""
-    first, rest = _SENTENCE.split(summary)[:_SENTENCES], _SENTENCE.split(summary)[_SENTENCES:]
-    return " ".join([*first, *(said for said in rest if said.startswith((RECOVERED, FOLLOWED)))])
+def _sentences(found: Verdict) -> str:
+    """What happened. The rest stands in the whole report.
+
+    Where no code is to blame, whether it ended and what came of it are told, too: there is no
+    stack that would need the rows.
+    """
+    said = _SENTENCE.split(found.summary)
+    kept = () if found.culprit.function else (RECOVERED, FOLLOWED)
+    return " ".join([*said[:_SENTENCES], *(s for s in said[_SENTENCES:] if s.startswith(kept))])
 
 
 def _next(page: Page, steps: Sequence[str]) -> None:

@@ -82,6 +82,26 @@ ROWS: tuple[Spoken, ...] = (
         "The kernel jumped to an address in user space.",
         Kind.BAD_EXECUTION,
     ),
+    # lib/ubsan.c
+    Spoken(
+        r"(?P<said>index -?\d{1,20} is out of range for type '.{1,80}?'"
+        r"|shift exponent -?\d{1,20} is .{1,80}|.{1,80} cannot be represented in type '.{1,60}?'"
+        r"|load of value -?\d{1,20} is not a valid value for type .{1,60}"
+        r"|member access within .{1,80}|division by zero)", "",
+        frozenset({Kind.UBSAN}), "UBSAN says: {said}.",
+    ),
+    # mm/kfence/report.c
+    Spoken(
+        r"Out-of-bounds (?P<access>read|write) at \S+ \((?P<bytes>\d{1,9})B (?P<side>left|right) of"
+        r" kfence-#\d{1,9}\)", "Out-of-bounds ", frozenset({Kind.KFENCE}),
+        "The {access} went {bytes} B to the {side} of the object.",
+        steps=("Find where that length or index comes from, and which size the object was"
+               " allocated with.",),
+    ),
+    Spoken(
+        r"kfence-#\d{1,9}: \S{1,40}, size=(?P<size>\d{1,9}), cache=(?P<cache>\S{1,60})", "kfence-#",
+        frozenset({Kind.KFENCE}), "The object has {size} bytes, of the cache {cache}.",
+    ),
     # rt_mutex_handle_deadlock(), kernel/locking/rtmutex.c
     Spoken(
         r"rtmutex deadlock detected", "rtmutex deadlock",

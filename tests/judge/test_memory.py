@@ -72,7 +72,9 @@ HUGE = (
 def test_huge_pages_that_take_most_of_the_machine_are_named() -> None:
     reserved = [HUGE.format(node=node, total=4_000, free=3_000) for node in (0, 1)]
     found = oom(*counts(90_000, 50), *reserved, *table((33, 80_000, "asker")))
-    assert "8000 huge pages (15.6 GiB) are set aside, 11.7 GiB of them unused" in found.explanation
+    assert (
+        "8000 huge pages (16000 MiB) are set aside, 12000 MiB of them unused" in found.explanation
+    )
     assert "nr_hugepages" in found.next_steps[0]
 
 

@@ -100,3 +100,64 @@ def test_poison_that_the_code_loads_itself_says_nothing_of_the_entry() -> None:
     texts = " ".join(item.what for item in finding.evidence)
     assert "already removed" not in texts
     assert "loads itself" in texts
+
+
+def corrupted_list(wanted: int, there: int) -> Finding:
+    return found(
+        f"list_del corruption. prev->next should be {wanted:016x}, but was {there:016x}."
+        " (prev=ffff888012340000)",
+        "------------[ cut here ]------------",
+        "kernel BUG at lib/list_debug.c:59!",
+        "invalid opcode: 0000 [#1] SMP",
+        "CPU: 5 PID: 700 Comm: zorbd Not tainted 6.9.0 #1",
+        "RIP: 0010:__list_del_entry_valid_or_report+0x8e/0x90",
+        "Call Trace:",
+        " zorb_drop+0x2b/0x70 [zorb]",
+        "---[ end trace 0000000000000000 ]---",
+    )
+
+
+ENTRY = 0xFFFF888012345678
+
+
+def test_list_pointers_that_differ_in_one_high_bit_speak_of_bad_memory() -> None:
+    finding = corrupted_list(ENTRY, ENTRY ^ 1 << 35)
+    assert "differ in one bit (bit 35)" in finding.explanation
+    assert finding.culprit.function is None
+    assert (finding.confidence, "memory" in finding.next_steps[0]) == (Confidence.POSSIBLE, True)
+
+
+def test_neighbouring_entries_and_two_bits_do_not() -> None:
+    for there in (ENTRY ^ 1 << 8, ENTRY ^ 1 << 20, ENTRY ^ 1 << 35 ^ 1 << 36):
+        finding = corrupted_list(ENTRY, there)
+        assert "one bit" not in finding.explanation
+        assert finding.culprit.function == "zorb_drop"
+
+
+def test_what_ubsan_says_of_the_value_is_told() -> None:
+    finding = found(
+        "UBSAN: array-index-out-of-bounds in drivers/acme/zorb.c:93:24",
+        "index 9 is out of range for type 'u16 [8]'",
+        "CPU: 5 PID: 700 Comm: zorbd Not tainted 6.9.0 #1",
+        "Call Trace:",
+        " zorb_gain+0x2b/0x70 [zorb]",
+        "---[ end trace ]---",
+    )
+    assert "index 9 is out of range for type 'u16 [8]'" in finding.explanation
+
+
+def test_kfence_says_how_far_behind_the_object_an_access_went() -> None:
+    finding = found(
+        "BUG: KFENCE: out-of-bounds read in zorb_copy+0x5c/0xb0 [zorb]",
+        "",
+        "Out-of-bounds read at 0x00000000a1b2c3d4 (1B right of kfence-#77):",
+        " zorb_copy+0x5c/0xb0 [zorb]",
+        " zorb_put+0xf8/0x188 [zorb]",
+        "",
+        "kfence-#77: 0x00000000d1a2b3c4-0x000000006f1d2e3c, size=120, cache=kmalloc-128",
+        "",
+        "CPU: 5 PID: 700 Comm: zorbd Not tainted 6.9.0 #1",
+    )
+    assert "1 B to the right" in finding.explanation
+    assert "120 bytes, of the cache kmalloc-128" in finding.explanation
+    assert "freed" not in finding.next_steps[0]

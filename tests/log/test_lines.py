@@ -147,3 +147,9 @@ def test_both_ways_of_reading_agree(parts: list[str]) -> None:
     line = "".join(parts).encode()
     found = plain_record(line, 0, len(line), 3)
     assert found is None or [found] == records_of_line(line, 3)
+
+
+def test_logcat_s_prefix_is_not_part_of_the_message() -> None:
+    for tag in ("kernel  ", "        "):
+        line = f"10-26 04:42:00.500     0     0 E {tag}: BUG: KFENCE: acme".encode()
+        assert records_of_line(line, 1)[0].text == "BUG: KFENCE: acme"

@@ -106,3 +106,9 @@ def test_already_symbolised_is_the_same_report() -> None:
     )
     rich = scan_bytes(decoded).reports[0]
     assert (rich.title, rich.signature) == (raw.title, raw.signature)
+
+
+def test_what_stands_below_a_paste_is_not_the_end_of_the_log() -> None:
+    scan = scan_bytes(b"[    1.000000] acme: hello\n[   90.000000] acme: still here\n```\nthanks\n")
+    assert scan.end is not None
+    assert (scan.end.line, scan.end.time) == (2, 90.0)
