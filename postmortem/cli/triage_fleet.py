@@ -40,8 +40,8 @@ redact_option = click.option(
     "--redact", is_flag=True, help="Leave out what names machines, networks and people."
 )
 fleet_option = click.option(
-    "--fleet", "table", metavar="CSV", type=FILE, required=True,
-    help="Table of hosts: host,model,kernel,from,to (an empty to: still).",
+    "--fleet", "table", metavar="CSV", type=FILE,
+    help="Table of hosts: host,model,kernel,from,to (an empty to: still); else the store's.",
 )  # fmt: skip
 
 
@@ -171,7 +171,7 @@ def hosts(store: str | None, as_json: bool, limit: int) -> int:
 @until_option
 @json_option
 def rates(
-    store: str | None, table: str, since: float | None, until: float | None, as_json: bool
+    store: str | None, table: str | None, since: float | None, until: float | None, as_json: bool
 ) -> int:
     """Crashes per 1,000 machine-days of each kernel, with the 95% interval.
 
@@ -197,14 +197,35 @@ def rates(
     return _limits(found)
 
 
-def _rates(
-    store: str | None, table: str, since: float | None, until: float | None
-) -> tuple[Rates, Fleet]:
-    from postmortem.triage.fleet import rates as counted
-    from postmortem.triage.fleet import read_fleet
+@click.command()
+@click.argument("table", metavar="CSV", type=FILE)
+@store_option
+def fleet(table: str, store: str | None) -> int:
+    """Keep a table of hosts in the store, for rates and gate; it replaces the one before.
 
-    fleet = read_fleet(Path(table))
+    A line for each time that a host ran a kernel: host,model,kernel,from,to (an empty to: still).
+    """
+    from postmortem.triage.fleet import keep_fleet, read_fleet
+
+    found = read_fleet(Path(table))
+    for problem in found.problems[:10]:
+        complain(f"table of hosts, {problem}")
+    with open_store(store, create=True) as opened:
+        keep_fleet(opened, found)
+    with open_output() as file:
+        file.write(f"{len(found.stays)} lines of {len(found.hosts)} hosts are kept\n")
+    return EXIT_LIMITED if found.problems else EXIT_OK
+
+
+def _rates(
+    store: str | None, table: str | None, since: float | None, until: float | None
+) -> tuple[Rates, Fleet]:
+    from postmortem.triage.fleet import kept_fleet, read_fleet
+    from postmortem.triage.fleet import rates as counted
+
+    given = None if table is None else read_fleet(Path(table))
     with open_store(store) as found:
+        fleet = kept_fleet(found) if given is None else given
         return counted(found, fleet, since or 0, math.inf if until is None else until), fleet
 
 
@@ -241,7 +262,7 @@ def _limits(found: Rates) -> int:
 def gate(
     kernel: str,
     store: str | None,
-    table: str,
+    table: str | None,
     since: float | None,
     until: float | None,
     against: tuple[str, ...],
@@ -466,4 +487,4 @@ def watching(
         print(f"postmortem: looked in {seconds:.1f} s, {len(new)} new bugs", file=told, flush=True)
 
 
-COMMANDS = (pages, hosts, rates, gate, prune, listen)
+COMMANDS = (pages, hosts, fleet, rates, gate, prune, listen)

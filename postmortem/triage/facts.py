@@ -6,14 +6,11 @@ Knows neither a database nor a worker.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import stat
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from dataclasses import replace
 
 from postmortem import __version__
-from postmortem.inputs.compressed import detect
 from postmortem.model.findings import Confidence, Culprit, Finding, Kind, Severity, Signature
 from postmortem.model.report import Record, Report
 from postmortem.model.result import Analysis, System
@@ -28,6 +25,7 @@ from postmortem.triage.model import (
     ReportRow,
     storable,
 )
+from postmortem.triage.origin import Origin, last_boot, origin_of
 from postmortem.triage.terms import terms_of
 
 MAX_REPORTS = 500
@@ -52,7 +50,7 @@ def outcome(
     :param names: of its files.
     :param last: the last message in its log.
     """
-    origin = _Origin.of(analysis, names)
+    origin = origin_of(analysis, names)
     by_line = {report.line: report for report in analysis.reports}
     cases = [_main_case(analysis, origin, by_line, last)]
     for finding, report in _other_boots(analysis, by_line):
@@ -94,25 +92,6 @@ def failed(
 # --- cases ----------------------------------------------------------------------------
 
 
-class _Origin:
-    """What the names of the files tell, and the time that stands in the log."""
-
-    def __init__(self, host: str | None, time: int | None, time_from: str) -> None:
-        self.host, self.time, self.time_from = host, time, time_from
-
-    @staticmethod
-    def of(analysis: Analysis, names: Sequence[str]) -> _Origin:
-        time, origin = analysis.system.crash_time, "dump"
-        if time is None:
-            time, origin = _time_of_log(analysis), "log"
-        if time is None:
-            time, origin = _written(names), "file"
-        if time is None or not 0 <= time < 1 << 37:
-            time, origin = None, "unknown"
-        host = analysis.system.nodename or _host_in(names)
-        return _Origin(None if host is None else storable(host, 100), time, origin)
-
-
 def key_of(analysis: Analysis) -> str | None:
     """What the verdict of an analysis is grouped by."""
     verdict = analysis.verdict
@@ -134,7 +113,7 @@ def bugs_of(analysis: Analysis) -> dict[int, str]:
 
 
 def _main_case(
-    analysis: Analysis, origin: _Origin, by_line: Mapping[int, Report], last: Record | None
+    analysis: Analysis, origin: Origin, by_line: Mapping[int, Report], last: Record | None
 ) -> CaseRow:
     verdict = analysis.verdict
     root = next((found for found in analysis.findings if found.id == verdict.finding), None)
@@ -164,9 +143,9 @@ def _main_case(
     )
 
 
-def _case_of_boot(finding: Finding, report: Report, analysis: Analysis, origin: _Origin) -> CaseRow:
+def _case_of_boot(finding: Finding, report: Report, analysis: Analysis, origin: Origin) -> CaseRow:
     """Another boot in the same log that failed: its first failure, as its finding tells it."""
-    unknown_time = _Origin(origin.host, None, "unknown")
+    unknown_time = replace(origin, time=None, time_from="unknown")
     return _row(
         analysis,
         unknown_time if origin.time_from != "file" else origin,
@@ -189,7 +168,7 @@ def _case_of_boot(finding: Finding, report: Report, analysis: Analysis, origin: 
 
 def _row(
     analysis: Analysis,
-    origin: _Origin,
+    origin: Origin,
     report: Report | None,
     *,
     part: int,
@@ -315,7 +294,7 @@ def _reports_of_verdict(analysis: Analysis, by_line: Mapping[int, Report]) -> It
 
 def _incident(analysis: Analysis, report: Report | None) -> str | None:
     """What tells this crash from all others, in a dump and in a log of it alike."""
-    boot = report.boot if report is not None else _last_boot(analysis.reports)
+    boot = report.boot if report is not None else last_boot(analysis.reports)
     # The last words are in both: a ring buffer loses the first ones, and so does a console.
     last = [r for r in analysis.reports if r.boot == boot and "boot_of" not in r.detail]
     fatal = [r for r in last if r.is_panic] or last
@@ -334,10 +313,6 @@ def _last_words(analysis: Analysis, last: Record | None) -> str | None:
     words = (system.release or "", f"{last.time:.6f}", last.text.strip())
     text = "\n".join(words).encode("utf-8", "replace")
     return hashlib.blake2b(text, digest_size=12).hexdigest()
-
-
-def _last_boot(reports: Sequence[Report]) -> int:
-    return max((r.boot for r in reports if "boot_of" not in r.detail), default=0)
 
 
 def _incident_of(report: Report, reports: Sequence[Report]) -> str | None:
@@ -414,63 +389,7 @@ def _told(analysis: Analysis, report: Report | None) -> Iterator[str]:
         yield "taint"
 
 
-# --- time and place -------------------------------------------------------------------
-
-_HEAD_BYTES = 4 << 20
-_CLOCKS = re.compile(
-    rb"\[ *(?P<time>\d{1,9}\.\d{6})\](?:\[[^\]\n]{1,20}\])?"
-    rb"(?P<text>[^\n]{0,120}?(?:setting system clock to |audit\()[^\n]{0,60})"
-)
-
-
-def _time_of_log(analysis: Analysis) -> int | None:
-    """When the machine said its last words, if its log names the wall clock.
-
-    Read once more from the text itself, at most 4 MB: all messages one by one would cost more
-    than finding the reports did.
-    """
-    from postmortem.log.wallclock import boot_time
-
-    uptime = analysis.system.uptime_seconds
-    if analysis.input.kind != "log" or uptime is None or _last_boot(analysis.reports) > 1:
-        return None
-    try:
-        with Path(analysis.input.path).open("rb") as file:
-            head = file.read(_HEAD_BYTES)
-    except (OSError, ValueError):
-        return None
-    if detect(head) is not None:
-        return None
-    records = (
-        Record(0, match["text"].decode("latin-1"), float(match["time"]))
-        for match in _CLOCKS.finditer(head)
-    )
-    booted = boot_time(records)
-    return None if booted is None else int(booted + uptime)
-
-
-def _written(names: Sequence[str]) -> int | None:
-    """When the first of the files was last written."""
-    for name in names:
-        try:
-            found = os.stat(name)  # noqa: PTH116 - a name may be no valid path at all
-        except (OSError, ValueError):
-            continue
-        if stat.S_ISREG(found.st_mode):
-            return int(found.st_mtime)
-    return None
-
-
-_KDUMP_FOLDER = re.compile(r"(?P<host>[^/]{1,80}?)-\d{4}-\d\d-\d\d-\d\d:\d\d:\d\d")
-
-
-def _host_in(names: Sequence[str]) -> str | None:
-    """kexec-tools and kdump-utils write below ``HOST-YYYY-MM-DD-HH:MM:SS``."""
-    for name in names:
-        match = _KDUMP_FOLDER.fullmatch(Path(name).parent.name)
-        if match is not None and not match["host"].startswith(("127.", "localhost", "::1")):
-            return match["host"]
-    return None
+# --- reports --------------------------------------------------------------------------
 
 
 def _report_row(number: int, report: Report) -> ReportRow:

@@ -12,7 +12,7 @@ import math
 import re
 import time as clock
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from enum import Enum
@@ -23,6 +23,7 @@ import sqlalchemy as sa
 from postmortem.errors import UsageError
 from postmortem.known.release import numbers
 from postmortem.triage import schema as t
+from postmortem.triage.model import storable
 from postmortem.triage.statistics import poisson_interval, rate_is_higher, ratio_interval
 from postmortem.triage.store import Store
 
@@ -38,6 +39,18 @@ Span = tuple[float, float]
 
 
 @dataclass(frozen=True)
+class Stay:
+    """A line of the table: a host that ran a kernel for a time."""
+
+    host: str
+    model: str
+    kernel: str
+    begin: float
+    end: float | None
+    """``None`` if it still does."""
+
+
+@dataclass(frozen=True)
 class Fleet:
     """Which machine ran which kernel, when."""
 
@@ -45,6 +58,8 @@ class Fleet:
     """By host and kernel; seconds since the epoch, without overlaps."""
     hosts: frozenset[str]
     problems: tuple[str, ...] = ()
+    stays: tuple[Stay, ...] = ()
+    """The lines of the table."""
 
     def days(self, kernel: str, since: float = 0, until: float = math.inf) -> float:
         """Machine-days of a kernel."""
@@ -84,13 +99,12 @@ def _fleet(rows: csv.DictReader[str], now: float) -> Fleet:
     missing = [name for name in COLUMNS if name not in names and name != "model"]
     if missing:
         raise ValueError(f"it has no column {missing[0]!r} (host, model, kernel, from, to)")
-    spans: dict[tuple[str, str], list[Span]] = defaultdict(list)
+    stays: list[Stay] = []
     problems: list[str] = []
     for row in rows:
         host, kernel = (row["host"] or "").strip().lower(), (row["kernel"] or "").strip()
         try:
-            begin = _time(row["from"], None)
-            end = _time(row["to"], now)
+            begin, end = _time(row["from"]), _time((row["to"] or "").strip() or str(int(now)))
         except ValueError as error:
             problems.append(f"line {rows.line_num}: {error}")
             continue
@@ -99,19 +113,66 @@ def _fleet(rows: csv.DictReader[str], now: float) -> Fleet:
                 f"line {rows.line_num}: no host, no kernel, or it ends before it begins"
             )
             continue
-        spans[host, kernel].append((begin, min(end, now)))
-    hosts = frozenset(host for host, _ in spans)
+        still = not (row["to"] or "").strip()
+        model = (row.get("model") or "").strip()
+        stays.append(Stay(host, model, kernel, begin, None if still else end))
+    return _of_stays(stays, now, tuple(problems))
+
+
+def _of_stays(stays: Sequence[Stay], now: float, problems: tuple[str, ...] = ()) -> Fleet:
+    spans: dict[tuple[str, str], list[Span]] = defaultdict(list)
+    for stay in stays:
+        end = now if stay.end is None else min(stay.end, now)
+        spans[stay.host, stay.kernel].append((stay.begin, end))
     merged = {key: tuple(_merged(found)) for key, found in spans.items()}
-    return Fleet(merged, hosts, tuple(problems))
+    return Fleet(merged, frozenset(stay.host for stay in stays), problems, tuple(stays))
 
 
-def _time(text: str | None, empty: float | None) -> float:
+# --- the table in the store -------------------------------------------------------------
+
+
+def keep_fleet(store: Store, fleet: Fleet) -> None:
+    """Put a table of hosts into the store, in the place of the one before."""
+    rows = [
+        {
+            "host": storable(stay.host, 250),
+            "model": storable(stay.model, 250),
+            "kernel": storable(stay.kernel, 250),
+            "begin": int(stay.begin),
+            "end": None if stay.end is None else int(stay.end),
+        }
+        for stay in fleet.stays
+    ]
+    with store.writing() as connection:
+        connection.execute(t.machine.delete())
+        for start in range(0, len(rows), 10_000):
+            connection.execute(t.machine.insert(), rows[start : start + 10_000])
+
+
+def kept_fleet(store: Store, now: float | None = None) -> Fleet:
+    """The table of hosts in the store.
+
+    :raises UsageError: there is none.
+    """
+    query = sa.select(t.machine).order_by(t.machine.c.id)
+    with store.reading() as connection:
+        stays = [
+            Stay(row.host, row.model, row.kernel, row.begin, row.end)
+            for row in connection.execute(query)
+        ]
+    if not stays:
+        raise UsageError(
+            "the store has no table of hosts: postmortem triage fleet HOSTS.csv keeps one in it,"
+            " or give one with --fleet"
+        )
+    return _of_stays(stays, clock.time() if now is None else now)
+
+
+def _time(text: str | None) -> float:
     """A date, a date and time (UTC unless it says otherwise), or seconds since the epoch."""
     value = (text or "").strip()
     if not value:
-        if empty is None:
-            raise ValueError("it does not say since when")
-        return empty
+        raise ValueError("it does not say since when")
     if re.fullmatch(r"\d{9,11}(\.\d+)?", value):
         return float(value)
     try:

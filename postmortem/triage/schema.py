@@ -34,7 +34,7 @@ from sqlalchemy import (
 
 from postmortem.errors import UsageError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 metadata = MetaData()
 
@@ -237,6 +237,18 @@ TOLD = ("module", "option", "taint")
 LEADING = "leading"
 """The value of ``state`` that counts crashes, each once."""
 
+machine = Table(
+    "machine",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("host", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("kernel", Text, nullable=False),
+    Column("begin", BigInteger, nullable=False),
+    Column("end", BigInteger),  # it still does, if there is none
+)
+"""The table of hosts: which machine ran which kernel, when (:mod:`postmortem.triage.fleet`)."""
+
 term = Table(
     "term",
     metadata,
@@ -305,7 +317,12 @@ def _insert_tallies(connection: Connection, rows: Any) -> None:
     connection.execute(tally.insert().from_select(list(tally.c), rows))
 
 
-MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {1: _from_1}
+def _from_2(connection: Connection) -> None:
+    """The table of hosts."""
+    machine.create(connection, checkfirst=True)
+
+
+MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {1: _from_1, 2: _from_2}
 """By the version that a step starts from."""
 
 

@@ -15,6 +15,8 @@ from postmortem.triage.fleet import (
     Rate,
     Rates,
     gate,
+    keep_fleet,
+    kept_fleet,
     only_with,
     rates,
     read_fleet,
@@ -85,6 +87,20 @@ def test_what_is_no_table_is_a_sentence(tmp_path: Path, text: str, says: str) ->
         read_fleet(file)
     with pytest.raises(UsageError, match="can't be read"):
         read_fleet(tmp_path / "none")
+
+
+def test_a_table_that_is_kept_says_the_same_until_another_is(tmp_path: Path) -> None:
+    first = table(tmp_path, "web1,R1,6.1.1,2026-01-01,2026-01-11", "web2,R1,6.1.1,2026-01-05,")
+    with Store.open(tmp_path / "s.db") as store:
+        with pytest.raises(UsageError, match="no table of hosts"):
+            kept_fleet(store)
+        keep_fleet(store, first)
+        kept = kept_fleet(store, NOW)
+        assert (kept.spans, kept.hosts) == (first.spans, first.hosts)
+        # What still runs goes on.
+        assert kept_fleet(store, NOW + DAY).days("6.1.1") == first.days("6.1.1") + 1
+        keep_fleet(store, table(tmp_path, "db1,R2,6.12.1,2026-01-01,2026-01-02"))
+        assert kept_fleet(store, NOW).hosts == {"db1"}
 
 
 def test_crashes_are_counted_once_and_only_of_known_hosts(tmp_path: Path) -> None:
