@@ -23,6 +23,9 @@ def machine(tmp_path: Path) -> Path:
         log = folder / "vmcore-dmesg.txt"
         log.write_text(name)
         os.utime(log, (number, number))
+    program = tmp_path / "root" / "usr" / "bin" / "postmortem"
+    program.parent.mkdir(parents=True)
+    program.touch(0o755)
     tools = tmp_path / "tools"
     tools.mkdir()
     chroot = tools / "chroot"
@@ -52,13 +55,20 @@ def run(machine: Path, **environment: str) -> str:
 
 def test_the_newest_log_is_asked_about(machine: Path) -> None:
     name = "new crash; touch pwned"
-    assert run(machine) == f"asked: postmortem known /var/crash/{name}/vmcore-dmesg.txt\n"
+    assert (
+        run(machine) == f"asked: timeout 60 postmortem known /var/crash/{name}/vmcore-dmesg.txt\n"
+    )
     assert not (machine / "pwned").exists()
 
 
 def test_a_program_that_fails_or_lacks_does_not_keep_the_machine(machine: Path) -> None:
     run(machine, STATUS="70")
     shutil.rmtree(machine / "root" / "var" / "crash")
+    assert run(machine) == ""
+
+
+def test_a_root_without_the_program_is_left_alone(machine: Path) -> None:
+    (machine / "root" / "usr" / "bin" / "postmortem").unlink()
     assert run(machine) == ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -288,6 +289,17 @@ def _finding(ctx: Context, facts: Facts, trouble: Trouble, reports: list[Report]
     return finding
 
 
+_DISK = re.compile(
+    r"device ((?:nvme|mmcblk|xvd|vd|sd|dm|md|nbd|rbd|loop|zram|drbd|pmem))(?=[a-z\d-])"
+)
+
+
+def _driver(label: str) -> str:
+    """What stands for its driver in the name of a disk: the letters before its number."""
+    found = _DISK.match(label)
+    return found[1] if found else "of another kind"
+
+
 def _behind(graph: Graph, trouble: Trouble) -> str:
     """What the stack of who hangs does not tell: two bugs may wait at the same place.
 
@@ -298,7 +310,8 @@ def _behind(graph: Graph, trouble: Trouble) -> str:
         return f"circle of {', '.join(sorted(names))}" if len(names) > 1 else ""
     root = graph.nodes[trouble.root]
     if root.kind is NodeKind.DEVICE and root.state:
-        return "device suspended" if root.state.startswith("suspended") else "device unanswering"
+        how = "suspended" if root.state.startswith("suspended") else "without an answer"
+        return f"device {_driver(root.label)} {how}"
     if root.kind is NodeKind.TASK and root.doing is Doing.STOPPED:
         return "owner stopped"
     return "owner exited" if root.exited else ""

@@ -330,13 +330,18 @@ def _incident_of(report: Report, reports: Sequence[Report]) -> str | None:
 
 
 def _told_by(report: Report) -> list[str]:
-    """Printk's time to the microsecond, the title, the task, the registers."""
+    """Printk's time to the microsecond, the title, the task, the registers.
+
+    Of a hung task its registers in user space would be printed, if they are: what a SysRq printed
+    behind the report may stand in one of two logs only.
+    """
+    registers = {} if report.kind is Kind.HUNG_TASK else report.registers
     return [
         f"{report.time or 0:.6f}",
         report.title,
         "" if report.task is None else f"{report.task.pid} {report.task.comm}",
         "" if report.fault_address is None else f"{report.fault_address:x}",
-        *(f"{name}={value:x}" for name, value in sorted(report.registers.items())),
+        *(f"{name}={value:x}" for name, value in sorted(registers.items())),
     ]
 
 
