@@ -13,6 +13,7 @@ import argparse
 import datetime
 import json
 import os
+import re
 import resource
 import statistics
 import tempfile
@@ -23,6 +24,7 @@ from typing import Any
 
 import postmortem
 from postmortem.triage import schema as t
+from postmortem.triage.dask_workers import DaskWorkers
 from postmortem.triage.folder import Folder
 from postmortem.triage.run import Triage
 from postmortem.triage.similar import similar
@@ -30,7 +32,7 @@ from postmortem.triage.site.index import index_page
 from postmortem.triage.site.site import Options, Site
 from postmortem.triage.store import Store
 from postmortem.triage.tasks import Limits
-from postmortem.triage.workers import LocalWorkers
+from postmortem.triage.workers import LocalWorkers, Workers
 
 CONSOLES = Path(__file__).parent.parent / "corpus" / "console"
 
@@ -41,23 +43,38 @@ def cpu_seconds() -> float:
     return sum(item.ru_utime + item.ru_stime for item in used)
 
 
-def triage(paths: Sequence[str], folder: str, jobs: int) -> None:
+def own_cpu_seconds() -> float:
+    """Of this process alone: it finds inputs and writes the store, whoever analyses."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def triage(
+    paths: Sequence[str], folder: str, jobs: int, alone: float = 0, dask: str | None = None
+) -> None:
+    """:param alone: CPU seconds of one analysis in one process that does nothing else."""
     with Store.open(f"{folder}/crashes.db") as store:
         for again in ("first", "second"):
-            began, used = time.perf_counter(), cpu_seconds()
-            workers = LocalWorkers(jobs, Limits())
+            began, used, own = time.perf_counter(), cpu_seconds(), own_cpu_seconds()
+            workers: Workers = LocalWorkers(jobs, Limits())
+            if dask is not None:
+                workers = DaskWorkers(dask, Limits())
             peak = Peak()
             run = store.begin_run([])
             counted = Triage(store, workers, run, watch=peak).run(paths)
             workers.close()
             store.end_run(run, complete=True)
             took, used = time.perf_counter() - began, cpu_seconds() - used
+            own = own_cpu_seconds() - own
             print(
                 f"{again} run: {counted.found} inputs in {took:.1f} s,"
                 f" {counted.found / took:.1f}/s,"
                 f" {1000 * used / counted.found:.2f} ms of CPU each,"
-                f" {counted.found / used:.1f} a second and core; peak {peak.mib} MiB in all"
+                f" {counted.found / used:.1f} a second and core; peak {peak.mib} MiB in all;"
+                f" {1000 * own / counted.found:.2f} ms each in the one process that writes"
             )
+            if alone and again == "first":
+                print(f"analysis alone / all of it: {alone * counted.found / used:.2f} (bar 0.90)")
 
 
 class Peak:
@@ -71,19 +88,20 @@ class Peak:
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + 0.5
-        mine = str(os.getpid())
+        mine = os.getpid()
+        children = Path(f"/proc/{mine}/task/{mine}/children")
         total = 0
-        for status in Path("/proc").glob("[0-9]*/status"):
+        for number in (str(mine), *children.read_text().split()):
             try:
-                values = dict(line.split(":", 1) for line in status.read_text().splitlines())
-            except (OSError, ValueError):
+                status = Path(f"/proc/{number}/status").read_text()
+            except OSError:
                 continue
-            if mine in (values["Pid"].strip(), values["PPid"].strip()):
-                total += int(values.get("VmRSS", "0 kB").split()[0])
+            found = re.search(r"VmRSS:\s+(\d+) kB", status)
+            total += int(found[1]) if found else 0
         self.mib = max(self.mib, total >> 10)
 
 
-def logs(count: int, jobs: int) -> None:
+def logs(count: int, jobs: int, dask: str | None) -> None:
     """Small logs: consoles of the corpus, each made another one by a line of its own."""
     with tempfile.TemporaryDirectory() as folder:
         pile = Path(folder) / "pile"
@@ -105,7 +123,7 @@ def logs(count: int, jobs: int) -> None:
         each = (cpu_seconds() - used) / len(some)
         print(f"{count} logs of {size // count} bytes; one process, analysis alone:"
               f" {1000 * each:.2f} ms of CPU each, {1 / each:.1f}/s")  # fmt: skip
-        triage([str(pile)], folder, jobs)
+        triage([str(pile)], folder, jobs, each, dask)
 
 
 def _analysed(path: str) -> None:
@@ -281,10 +299,11 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=1_000_000)
     parser.add_argument("--buckets", type=int, default=10_000)
     parser.add_argument("--store")
+    parser.add_argument("--dask", metavar="ADDRESS", help="analyse the logs on its workers")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
     given = parser.parse_args()
     if given.what == "logs":
-        logs(given.count, given.jobs)
+        logs(given.count, given.jobs, given.dask)
     elif given.what == "dumps":
         dumps(given.dumps, given.jobs)
     else:
