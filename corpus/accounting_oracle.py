@@ -11,10 +11,14 @@ have gone, so that no wrong column hides behind it.
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import re
 import struct
+import subprocess
 import sys
+import tarfile
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
@@ -26,6 +30,7 @@ import postmortem
 from corpus.kernels import default_cache
 from postmortem.case import Case
 from postmortem.kernel.delays import CAUSES, Account, accounts
+from postmortem.kernel.perf import perf_events
 from postmortem.kernel.psi import PsiGroup, group_pressures, pressure
 from postmortem.kernel.schedstat import schedstat
 from postmortem.printers.accounting import io_lines, schedstat_line, schedstat_lines
@@ -78,6 +83,10 @@ def compare(case: Case, files: dict[str, list[str]]) -> Iterator[Compared]:
         yield from _accounts(case.prog, files)
     if "pressure_cpu" in files:
         yield from _pressure(case.prog, files)
+    if "perf" in files:
+        yield from _perf(case, files["perf"])
+    if "relay" in files:
+        yield from _relay(case, files["relay"])
     if "schedstat" in files:
         yield _drifting(
             "/proc/schedstat",
@@ -168,6 +177,118 @@ def _pressure(prog: drgn.Program, files: dict[str, list[str]]) -> Iterator[Compa
             if lines:
                 ours = pressure_lines(group, resource)
                 yield _drifting(f"{name} {resource}", lines, ours, "pressure")
+
+
+# --- perf
+
+
+_SCRIPT = ["-F", "pid,tid,time,cpu,event,ip,period", "--ns"]
+_SAMPLE = re.compile(
+    r"\s*(-?\d+)/(-?\d+)\s+\[(\d+)\]\s+(\d+)\.(\d{9}):\s+(\d+)\s+\S+\s+([0-9a-f]+)"
+)
+
+
+def _perf(case: Case, lines: Sequence[str]) -> Iterator[Compared]:
+    """Counts and times of each event as read() gave them, and each sample in perf's own words."""
+    found = perf_events(case.prog)
+    by_id = {event.id: event for event in found.events if not event.parent}
+    theirs = [line for line in lines if line.startswith("event ")]
+    ours = []
+    for line in theirs:
+        event = by_id.get(int(line.split()[4]))
+        if event is not None:
+            attr = event.attr
+            ours.append(
+                f"event {attr.type} {attr.config} {event.cpu} {event.id} {event.count}"
+                f" {event.enabled_ns} {event.running_ns}"
+            )
+    yield _equal("perf events", theirs, ours)
+    samples = [line.split()[2:] for line in lines if line.startswith("sample ")]
+    yield _equal("perf script", sorted(map(" ".join, samples)), sorted(_scripted(case)))
+
+
+def _scripted(case: Case) -> Iterator[str]:
+    """pid, tid, time, CPU, ip, period of each sample that perf script reads off our file."""
+    result = case.run("perf")
+    data = next(export.data for export in result.exports if export.suffix == "data")
+    with tempfile.NamedTemporaryFile(suffix=".data") as file:
+        file.write(data)
+        file.flush()
+        done = subprocess.run(
+            ["perf", "script", "-f", "-i", file.name, *_SCRIPT],
+            capture_output=True, check=True, text=True, errors="replace",
+        )  # fmt: skip
+    for match in map(_SAMPLE.match, done.stdout.splitlines()):
+        if match is not None:
+            pid, tid, cpu, seconds, nanoseconds, period, ip = match.groups()
+            time = int(seconds) * 1_000_000_000 + int(nanoseconds)
+            # A task that is ending has the number -1, which the guest prints without a sign.
+            pid, tid = (str(int(number) & 0xFFFFFFFF) for number in (pid, tid))
+            yield f"{pid} {tid} {time} {int(cpu)} {ip} {period}"
+
+
+# --- relay
+
+
+_BLKPARSE = "%c %s %T %t %S %N %P %p\\n"
+
+
+def _relay(case: Case, lines: Sequence[str]) -> Iterator[Compared]:
+    """Each record that the guest saw, in our copies and as blkparse reads them."""
+    result = case.run("relay")
+    archive = next(export.data for export in result.exports if export.suffix == "tar")
+    with tempfile.TemporaryDirectory() as folder:
+        with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+            names = tar.getnames()
+            tar.extractall(folder)  # our own, without folders
+        ours = [line for name in sorted(names) for line in _blktrace(Path(folder) / name)]
+        yield _equal("blktrace records", sorted(lines), sorted(ours))
+        done = subprocess.run(
+            ["blkparse", "-q", "-f", _BLKPARSE, "-i", names[0].partition(".")[0], "-D", folder],
+            capture_output=True, check=True, text=True, errors="replace",
+        )  # fmt: skip
+        records = [line.split() for line in lines]
+        # CPU, sequence, seconds, nanoseconds, sector, bytes, pid; notifications are no events.
+        told = [
+            (int(r[8]), int(r[2]), *divmod(int(r[3]), 1_000_000_000), int(r[4]), int(r[5]))
+            for r in records
+            if int(r[6], 16) >> 16 != _NOTIFY
+        ]
+        first = min((one[2:4] for one in told), default=(0, 0))
+        read = [
+            tuple(map(int, line.split()[:6]))
+            for line in done.stdout.splitlines()
+            if line[:1].isdigit()
+        ]
+        yield _equal("blkparse", _since(told, first), _since(read, min(r[2:4] for r in read)))
+
+
+_NOTIFY = 1 << 10
+"""BLK_TC_NOTIFY"""
+
+
+def _since(found: Iterable[tuple[int, ...]], first: tuple[int, ...]) -> list[str]:
+    """Times from the first event on, as blkparse counts them."""
+    begin = first[0] * 1_000_000_000 + first[1]
+    return sorted(
+        f"{cpu} {sequence} {seconds * 1_000_000_000 + ns - begin} {sector} {size}"
+        for cpu, sequence, seconds, ns, sector, size in found
+    )
+
+
+def _blktrace(path: Path) -> Iterator[str]:
+    """``struct blk_io_trace`` by ``struct blk_io_trace``."""
+    data, cpu = path.read_bytes(), path.name.rpartition(".")[2]
+    at = 0
+    while at + 48 <= len(data):
+        magic, sequence, time, sector, size, action, pid, _device, own, _error, more = (
+            struct.unpack_from("<IIQQIIIIIHH", data, at)
+        )
+        if magic >> 8 != 0x656174:
+            yield f"no record at {at} of {path.name}"
+            return
+        yield f"record {cpu} {sequence} {time} {sector} {size} {action:x} {pid} {own} {more}"
+        at += 48 + more
 
 
 def _equal(name: str, theirs: Sequence[str], ours: Iterable[str]) -> Compared:

@@ -73,7 +73,9 @@ def redacted(analysis: Analysis) -> Analysis:
     redactor = Redactor(filter(None, (analysis.system.release, analysis.system.version)))
     redactor.learn_host(analysis.system.nodename)
     redactor.learn(_strings(analysis))
-    found = redactor.value(analysis)
+    # Memory as it lies cannot be searched for names.
+    texts = tuple(one for one in analysis.exports if not isinstance(one.data, bytes))
+    found = redactor.value(replace(analysis, exports=texts))
     of_processes = {report.line for report in analysis.reports if _is_of_process(report)}
     found = replace(found, findings=tuple(_without_code(f, of_processes) for f in found.findings))
     return replace(found, input=replace(found.input, notes=(*found.input.notes, NOTE)))

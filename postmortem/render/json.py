@@ -98,7 +98,8 @@ def _export(export: Export) -> dict[str, Any]:
     """What other programs read is drawn; of a picture only its name is told."""
     from postmortem.render.exports import PICTURES, draw
 
-    drawn = None if export.suffix in PICTURES else _valid(draw(export))
+    told = export.suffix not in PICTURES and not isinstance(export.data, bytes)
+    drawn = _valid(draw(export)) if told else None
     return {"title": _valid(export.title), "suffix": _valid(export.suffix), "text": drawn}
 
 

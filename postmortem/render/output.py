@@ -98,6 +98,8 @@ def _data_writer(analysis: Analysis, suffix: str) -> Writer | None:
         from postmortem.render.words import machine_name
 
         found = export
+        if isinstance(found.data, bytes):
+            return _bytes_writer(found.data)
         return lambda file: file.write(draw(found, machine_name(analysis)))
     if suffix == "csv":
         from postmortem.render.csv import print_csv, tables_of
@@ -105,3 +107,13 @@ def _data_writer(analysis: Analysis, suffix: str) -> Writer | None:
         tables = tables_of(analysis)
         return (lambda file: print_csv(tables, file)) if tables else None
     return None
+
+
+def _bytes_writer(data: bytes) -> Writer:
+    """What is no text goes past the encoding of the file."""
+
+    def write(file: IO[str]) -> None:
+        file.flush()
+        file.buffer.write(data)  # type: ignore[attr-defined]
+
+    return write

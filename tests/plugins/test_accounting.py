@@ -37,3 +37,10 @@ def test_pressure_as_files(machine: Machine) -> None:
     ]
     assert lines[0] == "/proc/pressure/cpu:"
     assert all(line.startswith(("/proc/", "some avg10=", "full avg10=")) for line in lines)
+
+
+@pytest.mark.parametrize("name", ["perf", "relay"])
+def test_a_machine_on_which_nothing_was_open_says_so(machine: Machine, name: str) -> None:
+    analysis = machine.case.run(name)
+    (text,) = analysis.texts
+    assert "was open when the machine died" in text.lines[0]
