@@ -12,9 +12,8 @@ beside the dump knows (:mod:`postmortem.kernel.code.text_flip`).
 
 from __future__ import annotations
 
-import struct
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +34,7 @@ _AT = 15
 """No instruction is longer."""
 _BRANCHES = ("j", "call", "loop")
 _BREAKPOINT = 0xCC
-_ENTRY = struct.Struct("<i")
+_ENTRY_BYTES = 4
 _MAX_ORC = 64 << 20
 
 
@@ -114,8 +113,7 @@ class _Check:
         self._start, self._end = start, start + size
         self._engine = _engine(prog)
         self._symbolizer = Symbolizer.of(prog)
-        places = _unwind_places(prog)
-        self._places = places[bisect_left(places, start) : bisect_left(places, start + size)]
+        self._places = _unwind_places(prog).between(start, start + size)
 
     def fault(self, data: bytes) -> str | None:
         """The first thing that no compiler makes; ``None`` if there is none."""
@@ -157,18 +155,32 @@ def _engine(prog: drgn.Program) -> Any:
     return engine(arch_of(prog).code)
 
 
+@dataclass(frozen=True)
+class _Places:
+    """Addresses that the unwind table has entries for, ascending; worked out when asked for."""
+
+    start: int
+    distances: Sequence[int]
+
+    def between(self, low: int, high: int) -> list[int]:
+        """Those from ``low`` up to ``high``, without it."""
+        numbers = range(len(self.distances))
+        first = bisect_left(numbers, low, key=self._at)
+        return [
+            self._at(number) for number in numbers[first : bisect_left(numbers, high, key=self._at)]
+        ]
+
+    def _at(self, number: int) -> int:
+        return self.start + number * _ENTRY_BYTES + self.distances[number]
+
+
 @fact
-def _unwind_places(prog: drgn.Program) -> Sequence[int]:
-    """Addresses of the kernel's ORC entries, ascending; none if they can't be read."""
+def _unwind_places(prog: drgn.Program) -> _Places:
+    """The kernel's ORC entries; none if they can't be read."""
     try:
         start = prog.symbol("__start_orc_unwind_ip").address
         size = prog.symbol("__stop_orc_unwind_ip").address - start
         data = prog.read(start, size) if 0 < size <= _MAX_ORC else b""
     except damage():
-        return ()
-    return list(_entries(start, data[: len(data) // _ENTRY.size * _ENTRY.size]))
-
-
-def _entries(start: int, data: bytes) -> Iterator[int]:
-    for number, (distance,) in enumerate(_ENTRY.iter_unpack(data)):
-        yield start + number * _ENTRY.size + distance
+        return _Places(0, ())
+    return _Places(start, memoryview(data[: len(data) // _ENTRY_BYTES * _ENTRY_BYTES]).cast("i"))
