@@ -43,8 +43,11 @@ def message_severity(report: Report) -> Severity | None:
 def _how_often(report: Report) -> str:
     if report.count < 2:
         return ""
-    if report.time is not None and report.last_time is not None:
-        seconds = report.last_time - report.time
+    first, last = report.time, report.last_time
+    if first is None or last is None:
+        first, last = report.clock, report.last_clock
+    if first is not None and last is not None:
+        seconds = last - first
         if seconds >= 1:
             return f" Said {report.count} times in {seconds:.0f} s."
     return f" Said {report.count} times."

@@ -16,6 +16,7 @@ from postmortem.judge.advice import advised
 from postmortem.judge.boots import by_boot, earlier_sentence
 from postmortem.judge.calm import calm
 from postmortem.judge.confidence import earned, lowered
+from postmortem.judge.messages import is_message
 from postmortem.judge.reports import index_of
 from postmortem.log.link import event_of
 from postmortem.model.findings import (
@@ -53,7 +54,8 @@ def diagnose(findings: Sequence[Finding], ctx: Context) -> tuple[tuple[Finding, 
     others = [_root(part, origin) for part in boots[1:] if not _in_crash_kernel(part[0], ctx)]
     followed = [item for item in ordered if item.id != root.id and origin[item.id].id == root.id]
     verdict = _as_quoted(_less_sure(_verdict(root, followed, ctx), ctx), root, ctx)
-    more = asked.also(ordered, root, ctx) + earlier_sentence(others)
+    alone = _not_explained(boots[0], root, origin)
+    more = asked.also(ordered, root, ctx) + alone + earlier_sentence(others)
     return tuple(ordered), replace(verdict, summary=verdict.summary + more)
 
 
@@ -179,6 +181,35 @@ def _rank(
     return first, _SEVERITIES.index(finding.severity), _when(finding)
 
 
+_MAX_ALONE = 2
+_DEVICES = frozenset({Kind.IO_ERROR, Kind.DEVICE_ERROR, Kind.MACHINE_CHECK, Kind.THERMAL})
+
+
+def _not_explained(
+    findings: Sequence[Finding], root: Finding, origin: Mapping[str, Finding]
+) -> str:
+    """Other devices that failed for themselves, in the same boot."""
+    alone = [
+        item
+        for item in sorted(findings, key=_when)
+        if item.kind in _DEVICES
+        and item.severity in (Severity.FATAL, Severity.ERROR)
+        and item.id != root.id
+        and origin[item.id].id == item.id
+        and item.title != root.title
+    ]
+    if not alone:
+        return ""
+    said = [
+        f"{_shortened(item.readable)} (log line {item.log_line})"
+        if item.log_line is not None
+        else _shortened(item.readable)
+        for item in alone[:_MAX_ALONE]
+    ]
+    more = f" and {len(alone) - _MAX_ALONE} more" if len(alone) > _MAX_ALONE else ""
+    return f" Besides, not explained by it: {'; '.join(said)}{more}."
+
+
 def _followed(finding: Finding, ctx: Context) -> str:
     """A consequence in words: of a task that hangs its name says more than where it waits.
 
@@ -190,6 +221,10 @@ def _followed(finding: Finding, ctx: Context) -> str:
         return f"task {task.comm} ({task.pid}) hangs"
     if finding.kind is Kind.SUSPEND and task is not None:
         return f"{finding.readable}, task {task.comm} ({task.pid})"
+    report = _report_of(finding, ctx)
+    devices = report.devices if report is not None and is_message(report) else ()
+    if devices and not any(name.rpartition(" ")[2] in finding.readable for name in devices):
+        return f"{finding.readable} ({devices[0]})"
     return finding.readable
 
 

@@ -68,12 +68,15 @@ def devices_of(text: str, named: Iterable[str] = ()) -> tuple[str, ...]:
 def names_of(name: str) -> tuple[str, ...]:
     """A name that stands where a device is named, whatever it looks like."""
     name = name.removeprefix("/dev/")
+    if _SLOT.fullmatch(name):
+        name += ".0"  # NVIDIA's driver leaves the function away
     match = _NAMES.fullmatch(name)
     if match is not None:
         return tuple(_names(match)) or (f"usb {name}",)
     return (disk_of(name) if _LIKE_DISK.fullmatch(name) else name,)
 
 
+_SLOT = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}")
 _LIKE_DISK = re.compile(r"[a-z]{1,5}d[a-z]{1,2}\d{1,3}(?:-\d+)?|\w+\dp\d+(?:-\d+)?|.*-8")
 """Disks of drivers that are not listed: ``xyda2``, ``foo0p1``, with a journal's inode."""
 
@@ -139,7 +142,16 @@ _RELATIONS = (
         rf"(?P<parent>{_ADDRESS}): PCI bridge to \[bus (?P<secondary>[0-9a-f]{{2}})",
     ),
     (": usb-storage ", r"scsi (?P<child>host\d+): usb-storage (?P<parent>\d+-[\d.]+)"),
+    (
+        " USB device number ",
+        r"usb (?P<usb>\d+-[\d.]+): new (?:high-speed|Super\S+) .{0,24}USB device",
+    ),
     ("scsi host", r"scsi (?P<child>host\d+): (?P<driver>[A-Za-z][\w /.,()-]{1,60})"),
+    (
+        ": AER: ",
+        rf"pcieport (?P<parent>{_ADDRESS}): AER: .{{1,60}} (?P<child>(?!(?P=parent)){_ADDRESS})$",
+    ),
+    ("drbd ", r"drbd (?P<resource>[\w.-]+)/\d+ (?P<child>drbd\d+)(?: [\w.-]+)?: "),
     (": mmc", r"(?P<child>mmcblk\d+): (?P<parent>mmc\d+):[0-9a-f]{4} "),
 )
 VIA = "via "
@@ -152,6 +164,8 @@ class Relations:
 
     def __init__(self) -> None:
         self._parents: dict[str, str] = {}
+        self._newest = ""
+        """The USB device that came last: uas prints its host without saying of what."""
 
     def note(self, text: str) -> bool:
         """Keep what a message says; whether it said anything."""
@@ -162,10 +176,18 @@ class Relations:
             if match is None or len(self._parents) >= MAX_RELATIONS:
                 continue
             groups = match.groupdict()
-            if "driver" in groups:
-                self._parents.setdefault(groups["child"], f"{VIA}{groups['driver'].strip()}")
+            if "usb" in groups:
+                self._newest = f"usb {groups['usb']}"
                 return True
-            parent = _one(groups["parent"])
+            if "driver" in groups:
+                driver = groups["driver"].strip()
+                known = self._newest if driver == "uas" else ""
+                self._parents.setdefault(groups["child"], known or f"{VIA}{driver}")
+                return True
+            if "resource" in groups:
+                parent = f"drbd {groups['resource']}"
+            else:
+                parent = _one(groups["parent"])
             if "bus" in groups:
                 child = f"usb bus {groups['bus']}"
             elif "secondary" in groups:

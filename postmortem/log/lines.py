@@ -88,6 +88,10 @@ _NOISE = tuple(
         # dmesg -x: kern  :warn  : message
         r"(?P<facility>kern|user|mail|daemon|auth|syslog|lpr|news|uucp|cron|authpriv|ftp) *:"
         r"(?P<level>emerg|alert|crit|err|warn|notice|info|debug) *: ?",
+        # syslog's own names, with or without a host: kern.info message
+        r"(?:[\w.-]{1,255} )?(?P<facility>kern|user|mail|daemon|auth|syslog|lpr|news|uucp|cron"
+        r"|authpriv|ftp|local\d)\.(?P<level>emerg|alert|crit|err|error|warn|warning|notice|info"
+        r"|debug):? (?:kernel(?:\[\d+\])?: ?)?",
         r"<(?P<level>\d{1,4})>",
         r"\[ *(?P<caller>[TC]\d{1,9})(?:@\w+)?\] ?",
         r"(?:\d{9,11}\.\d{3,9} )?[\w.-]{1,64} kernel(?:\[\d+\])?: ",  # short-unix, cat
@@ -241,7 +245,23 @@ def _odd_record(line: str, number: int, match: re.Match[str] | None) -> Record:
             vendor = _VENDOR_CALLER.match(line, at)
             if vendor:
                 caller, at = "T" + vendor["pid"], vendor.end()
-    return Record(number, line[at:], time, level, caller, user)
+    clock = clock_of(line, at) if time is None and at > len("00:00:00") else None
+    return Record(number, line[at:], time, level, caller, user, clock)
+
+
+_OF_DAY = re.compile(r"(?P<hour>\d{1,2}):(?P<minute>\d\d):(?P<second>\d\d(?:[.,]\d{1,9})?)")
+_DAY = re.compile(r"(?<!\d)\d{1,2}(?!\d)")
+
+
+def clock_of(line: str, end: int) -> float | None:
+    """Seconds since the first of the month, by a logger's stamp in any language."""
+    of_day = _OF_DAY.search(line, 0, end)
+    if of_day is None:
+        return None
+    days = _DAY.findall(line[: of_day.start()])
+    day = int(days[-1]) if days else 0
+    second = float(of_day["second"].replace(",", "."))
+    return ((day * 24 + int(of_day["hour"])) * 60 + int(of_day["minute"])) * 60 + second
 
 
 _INDENTED = re.compile(r"[ \t]*(?:[>|] ?)*[ \t]*")

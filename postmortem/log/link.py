@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from postmortem.log.since import began, corrected, idles, stalled_cpus
+from postmortem.log.since import began, corrected, idles, stalled_cpus, told_at
 from postmortem.model.findings import Kind
 from postmortem.model.report import Report
 from postmortem.rules.causes import Event, History
@@ -37,7 +37,8 @@ def event_of(report: Report) -> Event:
     return Event(
         kind=Kind.NONE if corrected(report) else report.kind,
         line=report.line,
-        time=report.time,
+        time=told_at(report),
+        last=report.last_time if report.time is not None else report.last_clock,
         began=began(report),
         pid=report.task.pid if report.task is not None else None,
         cpu=_cpu(report),

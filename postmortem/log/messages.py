@@ -7,12 +7,13 @@ so a thousand times: :func:`same_event` tells which lines are one report with a 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from postmortem.log.devices import by_number, devices_of, names_of
 from postmortem.log.headers import Form
 from postmortem.log.split import Section
-from postmortem.model.findings import Kind
+from postmortem.model.findings import Kind, Severity
 from postmortem.model.report import Report
 from postmortem.rules.blame import signature
 from postmortem.rules.messages import Layer, fields, row_of
@@ -25,9 +26,15 @@ def same_event(section: Section) -> tuple[object, ...]:
     """What two lines have in common if they are one failure said again."""
     match = section.header.match
     groups = match.groupdict()
-    named = tuple(groups[name] for name in _GROUPS if groups.get(name))
+    named = tuple(_named(section.form, groups))
     varies = groups.get("what") or "" if section.form.name in _BY_WHAT else ""
     return section.form.name, named or groups.get("number"), varies
+
+
+def _named(form: Form, groups: Mapping[str, str | None]) -> list[str]:
+    """What a message names as what it is about; of AER not the port that only tells of it."""
+    named = [text for text in map(groups.get, _GROUPS) if text]
+    return named[-1:] if form.name.startswith("aer") else named
 
 
 _BY_WHAT = frozenset({"driver-error"})
@@ -48,6 +55,7 @@ def message_report(section: Section) -> Report:
         end_line=record.line,
         text=(record.text,),
         time=record.time,
+        clock=record.clock,
         detail=detail,
         form=form.name,
         devices=devices,
@@ -58,7 +66,7 @@ def message_report(section: Section) -> Report:
 def about(form: Form, detail: dict[str, str], text: str) -> tuple[str, ...]:
     """The devices that a report is about: those that its form names first."""
     row = row_of(form.name)
-    named = [detail[key] for key in _GROUPS if key in detail]
+    named = _named(form, detail)
     if row is not None and row.scope:
         return tuple(f"{row.scope} {name}" for name in named)
     numbers = [by_number(detail[key]) for key in ("number", "path") if key in detail]
@@ -74,10 +82,13 @@ def settle(reports: list[Report]) -> list[Report]:
 
     ``detail["recovered"]`` is what was said, ``detail["recovered_line"]`` where.
     """
-    if not any(recovers(report.form) for report in reports):
+    if not any(recovers(report.form) or adds(report.form) for report in reports):
         return reports
     found: list[Report] = []
     for report in reports:
+        if adds(report.form):
+            _add(report, found)
+            continue
         names = recovers(report.form)
         if not names:
             found.append(report)
@@ -93,7 +104,57 @@ def settle(reports: list[Report]) -> list[Report]:
                     "recovered_line": str(report.last_line or report.line),
                 }
                 found[index] = replace(before, detail=detail)
-    return found
+    return [_still_failed(report, found) for report in found]
+
+
+_AT_ONCE = 12
+"""Lines between a message and one that says more of it."""
+_AGAIN = 60.0
+"""Seconds in which a device that came back fails anew if it did not really."""
+_AGAIN_LINES = 100
+
+
+def _add(report: Report, found: list[Report]) -> None:
+    """Give the details of a line to the report that it belongs to."""
+    for index in range(len(found) - 1, -1, -1):
+        before = found[index]
+        if before.form in adds(report.form) and set(before.devices) & set(report.devices):
+            near = report.line - before.line <= _AT_ONCE and before.boot == report.boot
+            if near:
+                found[index] = replace(before, detail={**report.detail, **before.detail})
+            return
+
+
+def _still_failed(report: Report, reports: list[Report]) -> Report:
+    """Without the word of a recovery that the next failure of the device belies."""
+    line = report.detail.get("recovered_line", "")
+    if not line:
+        return report
+    for later in reports:
+        if later.line <= int(line) or later.boot != report.boot:
+            continue
+        row = row_of(later.form, later.text)
+        worse = row is not None and row.severity is Severity.ERROR
+        if worse and set(later.devices) & set(report.devices) and _soon(report, later, int(line)):
+            gone = ("recovered", "recovered_line")
+            return replace(report, detail={k: v for k, v in report.detail.items() if k not in gone})
+    return report
+
+
+def _soon(report: Report, later: Report, line: int) -> bool:
+    for first, second in (
+        (report.last_time or report.time, later.time),
+        (report.clock, later.clock),
+    ):
+        if first is not None and second is not None:
+            return second - first <= _AGAIN
+    return later.line - line <= _AGAIN_LINES
+
+
+def adds(form: str) -> tuple[str, ...]:
+    """Names of the forms whose reports a message says more of."""
+    row = row_of(form)
+    return row.adds if row is not None else ()
 
 
 def recovers(form: str) -> tuple[str, ...]:

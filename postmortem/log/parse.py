@@ -106,6 +106,7 @@ def parse_section(section: Section, arch: str | None = None) -> Report:
         type=_type(form, detail),
         alt_titles=alts,
         time=section.records[0].time,
+        clock=section.records[0].clock,
         function=function,
         module=guilty.module if guilty else _module(section, detail, function, frames),
         role=role_of(kind, frames, guilty, pc),

@@ -11,7 +11,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from postmortem.log.lines import record_of_text
+from postmortem.log.headers import match_header
+from postmortem.log.lines import clock_of, record_of_text
 from postmortem.model.report import Record
 
 MAX_PREFIX = 160
@@ -54,6 +55,33 @@ def learn(lines: Sequence[str]) -> Prefix | None:
     if sum(pattern.match(line) is not None for line in whole) * 2 < len(whole):
         return None
     return pattern
+
+
+_WORDS = 4
+"""So many words at most stand before a message whose own first word is in no table."""
+_SHARED = 0.9
+_LEAST = 8
+"""Lines, and which part of them, that must begin alike before words are called a prefix."""
+
+
+def hidden(line: str) -> str | None:
+    """The words before a message of one line that is a report once they are gone."""
+    at = 0
+    for _ in range(_WORDS):
+        at = line.find(" ", at) + 1
+        if not 0 < at <= MAX_PREFIX:
+            return None
+        if match_header(line[at:].lstrip()) is not None:
+            return line[:at]
+    return None
+
+
+def shared(before: str, lines: Sequence[str]) -> Prefix | None:
+    """The pattern for these words, if nearly all lines begin with the like."""
+    pattern = re.compile(_shape(before))
+    whole = [line for line in lines[:_LINES] if line.strip()]
+    alike = sum(pattern.match(line) is not None for line in whole)
+    return pattern if alike >= max(_LEAST, _SHARED * len(whole)) else None
 
 
 def _before(line: str) -> str | None:
@@ -100,7 +128,12 @@ def without(record: Record, prefix: Prefix) -> Record:
         time=record.time if inner.time is None else inner.time,
         level=record.level if inner.level is None else inner.level,
         caller=record.caller or inner.caller,
+        clock=_first_known(record.clock, inner.clock, clock_of(record.text, match.end())),
     )
+
+
+def _first_known(*clocks: float | None) -> float | None:
+    return next((clock for clock in clocks if clock is not None), None)
 
 
 # --- lines that a mailer wrapped -----------------------------------------------------

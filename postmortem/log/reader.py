@@ -20,7 +20,16 @@ from postmortem.log.frames import is_frame
 from postmortem.log.headers import match_header
 from postmortem.log.lines import plain_record, prefixed, records_of_line
 from postmortem.log.needles import STACK_STARTS, finder
-from postmortem.log.prefix import Prefix, is_late, is_wrapped, learn, rejoin, without
+from postmortem.log.prefix import (
+    Prefix,
+    hidden,
+    is_late,
+    is_wrapped,
+    learn,
+    rejoin,
+    shared,
+    without,
+)
 from postmortem.log.prose import is_document
 from postmortem.log.quoted_printable import decode, is_encoded
 from postmortem.log.split import MAX_HEAD, Section, Splitter
@@ -390,13 +399,16 @@ class Reader:
             records = [without(record, self._prefix) for record in records]
         return records
 
-    def _learn(self, start: int) -> bool:
-        """Learn what stands before the messages around a line that we don't understand."""
+    def _learn(self, start: int, before: str = "") -> bool:
+        """Learn what stands before the messages around a line that we don't understand.
+
+        :param before: what stands before the message of this line, where that is known.
+        """
         self._lessons += 1
         begin = self._lines_before(start) - self._base
         part = self._data[begin : start - self._base + BEFORE_BYTES]
         texts = [r.text for raw in part.split(b"\n")[:LEARN] for r in records_of_line(raw, 0)]
-        self._prefix = learn(texts)
+        self._prefix = shared(before, texts) if before else learn(texts)
         return self._prefix is not None
 
     def _cut_before(self, start: int) -> bool:
@@ -419,11 +431,17 @@ class Reader:
             if header is not None or text.startswith("INFO: task "):
                 found, self._behead = True, BEFORE
                 single = single and header is not None and header.form.single
+                if single:
+                    self._note(start, text)
             elif text.startswith(STACK_STARTS):
                 found, single, self._behead = True, False, MAX_HEAD
             else:
                 single = False
                 self._note(start, text)
+        if not found and self._prefix is None and self._lessons < LESSONS:
+            before = next(filter(None, (hidden(record.text) for record in records)), "")
+            if before and self._learn(start, before):
+                return self._interesting(start)
         self._alone = records if found and single else []
         return found
 

@@ -17,7 +17,7 @@ from postmortem.log.boots import Boot, Clock
 from postmortem.log.devices import Relations
 from postmortem.log.frames import is_frame, raw_frame
 from postmortem.log.link import link
-from postmortem.log.messages import recovers, same_event, settle
+from postmortem.log.messages import adds, recovers, same_event, settle
 from postmortem.log.needles import with_phrases
 from postmortem.log.parse import parse_section, says_something
 from postmortem.log.reader import Reader
@@ -144,7 +144,7 @@ class _Counter:
         """
         :param boots: the boots so far; ``None`` if all is of one kernel.
         """
-        ends = recovers(section.form.name)
+        ends = recovers(section.form.name) or adds(section.form.name)
         if ends and self._forms.isdisjoint(ends):
             return  # nothing failed that it could end
         boot = self._boot_of(section, boots) if boots is not None else 0
@@ -195,14 +195,42 @@ class _Counter:
     def reports(self) -> list[Report]:
         """In the order in which they began, those that were mended marked as such."""
         by_order = sorted(range(len(self._kept)), key=self._orders.__getitem__)
-        return settle([self._counted(index) for index in by_order])
+        return settle(_on_one_clock([self._counted(index) for index in by_order]))
 
     def _counted(self, index: int) -> Report:
         report, count = self._kept[index], self._counts[index]
         if count == 1:
             return report
         last = self._last[index]
-        return replace(report, count=count, last_line=last.line, last_time=last.time)
+        return replace(
+            report, count=count, last_line=last.line, last_time=last.time, last_clock=last.clock
+        )
+
+
+_MONTH = 31 * 86400.0
+_BACK = _MONTH / 2
+"""Seconds that a clock goes back only because another month begins."""
+
+
+def _on_one_clock(reports: list[Report]) -> list[Report]:
+    """With the loggers' own times going on where a month ends.
+
+    Where printk's own times are known, those of loggers are left out.
+    """
+    if any(report.time is not None for report in reports):
+        return [replace(report, clock=None, last_clock=None) for report in reports]
+    found: list[Report] = []
+    months, before = 0.0, 0.0
+    for report in reports:
+        if report.clock is None:
+            found.append(report)
+            continue
+        months += _MONTH if report.clock < before - _BACK else 0.0
+        before, last = report.clock, report.last_clock
+        if last is not None:
+            last += months + (_MONTH if last < report.clock - _BACK else 0.0)
+        found.append(replace(report, clock=report.clock + months, last_clock=last))
+    return found
 
 
 def _with_boot(report: Report, number: int, boot: Boot) -> Report:

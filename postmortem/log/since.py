@@ -63,9 +63,13 @@ def hertz(jiffies: int) -> int:
 
 def began(report: Report) -> float | None:
     """Seconds since boot at which the trouble began; ``None`` where the time is not known."""
-    if report.time is None:
-        return None
-    return report.time - (stuck_seconds(report) or 0.0)
+    time = told_at(report)
+    return None if time is None else time - (stuck_seconds(report) or 0.0)
+
+
+def told_at(report: Report) -> float | None:
+    """When it was told: seconds since boot, else of the logger's clock."""
+    return report.time if report.time is not None else report.clock
 
 
 def idles(report: Report) -> bool:
@@ -83,9 +87,14 @@ def stalled_cpus(report: Report) -> list[int]:
     return [int(match["cpu"]) for match in found if match is not None]
 
 
+_MENDED = frozenset(
+    {"aer-corrected", "btrfs-mended", "soft-offline", "nvme-polled", "io-unsupported"}
+)
 _CORRECTED = frozenset({"CE", "corrected", "Corrected"})
 
 
 def corrected(report: Report) -> bool:
     """Whether the hardware mended the error itself: it explains nothing that came after."""
+    if report.form in _MENDED:
+        return True
     return report.kind is Kind.MACHINE_CHECK and report.detail.get("severity") in _CORRECTED

@@ -29,6 +29,9 @@ class Record(NamedTuple):
     """Who printed it: ``T123`` (task) or ``C1`` (CPU in interrupt)."""
     user: bool = False
     """Somebody in user space wrote it to /dev/kmsg: its syslog facility is not the kernel's."""
+    clock: float | None = None
+    """Seconds of the wall clock since the first of some month, where only the logger's own
+    time stands before the message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +144,10 @@ class Report:
     last_line: int | None = None
     """Where the last of them is (1-based); ``None`` if there is only one."""
     last_time: float | None = None
+    clock: float | None = None
+    """When it was told by the logger's clock, in seconds of which only differences mean
+    anything; ``None`` in a log with the kernel's own times."""
+    last_clock: float | None = None
     form: str = ""
     """Which row of the tables it matched: :data:`postmortem.log.headers.FORMS`,
     :data:`postmortem.rules.messages.MESSAGES`."""

@@ -10,6 +10,7 @@ each sort only the last few are looked at.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -38,7 +39,9 @@ class Event:
     line: int | None = None
     """In the log; ``None`` for what only a dump shows."""
     time: float | None = None
-    """Seconds since boot at which it was told."""
+    """Seconds since boot at which it was told; of the logger's clock, where a log has only that."""
+    last: float | None = None
+    """When it was told for the last time."""
     began: float | None = None
     """Seconds since boot at which the trouble began: watchdogs speak long after."""
     pid: int | None = None
@@ -120,13 +123,15 @@ _BESIDE: tuple[tuple[frozenset[str], frozenset[str], str | tuple[str, ...], floa
     (frozenset({"hba-fault", "iscsi-lost", "iscsi", "fc-lost", "fc-link", "xhci-dead"}),
      _DISK_SAYS, ("sd", "scsi "), 60.0),
     (frozenset({"eeh", "eeh-lost"}), _DISK_SAYS, ("sd", "scsi "), 30.0),
-    (frozenset({"dm-thin"}), frozenset({"lost-write", "buffer-error"}), "dm-", 120.0),
+    (frozenset({"dm-thin"}),
+     frozenset({"lost-write", "buffer-error", "io-error", "xfs-io", "fs-shutdown", "ext4-io"}),
+     "dm-", 120.0),
     (frozenset({"link-down", "bond-down", "tx-hang", "tx-timeout", "nic-firmware", "pci-gone"}),
      _OVER_NETWORK, "", 300.0),
 )  # fmt: skip
 """Failures that no line ties to a device, but that drivers print right before what follows:
 who fails first, what follows, how its device is named, seconds between."""
-_MADE_OF_DISKS = ("dm-", "md", "pool ")
+_MADE_OF_DISKS = ("dm-", "md", "drbd", "pool ")
 
 
 _ROADS = (
@@ -150,15 +155,28 @@ def _other_road(earlier: Event, later: Event) -> bool:
 
 
 def _beside(earlier: Event, later: Event) -> bool:
-    if earlier.layer is None or later.layer is None or earlier.time is None or later.time is None:
+    if earlier.layer is None or later.layer is None:
         return False
-    seconds = later.time - earlier.time
+    seconds = _between(earlier, later)
     for first, then, named, near in _BESIDE:
         if earlier.form in first and later.form in then and seconds <= near:
             disk = any(device.startswith(named) for device in later.devices)
             return disk and not _other_road(earlier, later)
     under = 3 >= earlier.layer < later.layer and earlier.form in _DISK_SAYS
     return under and seconds <= 60 and any(d.startswith(_MADE_OF_DISKS) for d in later.devices)
+
+
+_A_LINE = 0.2
+"""Seconds that a line stands for, in a log without any times."""
+
+
+def _between(earlier: Event, later: Event) -> float:
+    """Seconds from the last time that the earlier one was told before the later one."""
+    if earlier.time is None or later.time is None:
+        known = earlier.line is not None and later.line is not None
+        return _A_LINE * ((later.line or 0) - (earlier.line or 0)) if known else math.inf
+    last = earlier.last if earlier.last is not None and earlier.last <= later.time else earlier.time
+    return later.time - last
 
 
 def _same_driver(earlier: Event, later: Event) -> bool:

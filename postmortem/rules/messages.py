@@ -57,6 +57,9 @@ class Message:
     steps: tuple[str, ...] = ()
     recovers: tuple[str, ...] = ()
     """Names of the rows whose failures this message ends: it is no report of its own."""
+    adds: tuple[str, ...] = ()
+    """Names of the rows whose reports this message belongs to: it is no report of its own, its
+    details are theirs."""
     find: str = "none"
     """Where the guilty function is, if a stack follows (see :mod:`postmortem.log.guilty`)."""
     stack: bool = False
@@ -142,11 +145,13 @@ def fields(detail: Mapping[str, str], devices: Sequence[str]) -> dict[str, str]:
     """What the titles and sentences of rows may name, absent ones as nothing."""
     first = devices[0] if devices else _UNKNOWN
     found = _Fields({key: value.strip(" .:,") for key, value in detail.items()})
-    found["device"] = detail.get("device", first)
+    found["device"] = detail.get("device", detail.get("number", first) if not devices else first)
     found["disk"] = detail.get("device2") or found["device"]
     found["driver"] = detail.get("driver", found["device"])
     found["what"] = found["what"] or detail.get("severity2", "")
     found["severity"] = found["severity"] or detail.get("severity2", "")
+    if detail.get("by") and detail.get("pid", "").isdigit():
+        found["of_task"] = f", at work for {detail['by'].strip()} ({detail['pid']})"
     if "place" in detail:
         found["where"] = _place(detail["place"])
     if "location" in detail:

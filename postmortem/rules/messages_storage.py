@@ -18,6 +18,7 @@ _SD = r"(?:sd|sr|st|ses|scsi|enclosure) (?P<device>\d+:\d+:\d+:\d+): (?:\[(?P<de
 _MMC = r"(?P<device>mmc\d+): "
 _DM = r"device-mapper: (?P<target>[\w -]{1,32}): (?P<number>\d+:\d+): "
 _MD = r"md(?:/\w+)?: ?(?P<device>md\w+): "
+_DRBD = r"(?:block (?P<device>drbd\d+)|drbd (?P<resource>[\w.-]+)(?:/\d+)?(?: (?P<device2>drbd\d+))?(?: (?P<peer>[\w.-]+))?): "
 _POWER = "Try nvme_core.default_ps_max_latency_us=0 and pcie_aspm=off: power saving is a known cause."
 _SLOT = "Check slot, cable, power supply and the drive's firmware; look for PCIe errors before it."
 _SMART = "Read the drive's own log (smartctl -x, nvme smart-log), then replace or rewrite what is bad."
@@ -146,8 +147,12 @@ ROWS: tuple[Message, ...] = (
     Message("md-degraded", _IO, _VOLUME, _WARNING, r"(?:md/\S+?:|md: ?)(?P<device>md\w+): Disk failure on (?P<device2>\w+), disabling device", ("Disk failure on",), "{device}: disk failure on {device2}",
             "The array {device} lost its member {device2}.", ("Replace the member; its own errors come before.",)),
     Message("md-kicked", _IO, _VOLUME, _WARNING, r"md: kicking non-fresh (?P<device>\w+) from array", ("kicking non-fresh",), "md: kicking non-fresh {device}", "The array was put together without {device}, which was out of date.", ("Find out why it fell out earlier; then add it again.",)),
+    Message("drbd-disk", _IO, _VOLUME, _ERROR, _DRBD + r"(?P<what>disk\( \w+ -> (?:Failed|Diskless) \).{0,40}|Local IO failed in.{0,60}|local (?:READ|WRITE) IO error.{0,60})", ("drbd",),
+            "{device}: local disk given up", "DRBD gave up the local disk of {device} ({what}): from here on only the peer has the data.", ("Look at the local disk: its own errors come before.",)),
+    Message("drbd-peer", _IO, _BUS, _ERROR, _DRBD + r"(?P<what>PingAck did not arrive in time|conn\( \w+ -> (?:NetworkFailure|BrokenPipe|Timeout) \).{0,40}|[Ee]rror receiving .{1,60}|Remote failed to finish a request within.{0,40}|sock was shut down by peer|meta connection shut down by peer)", ("drbd",),
+            "drbd: peer lost", "The other node of DRBD's resource {resource}{device} does not answer any more ({what}).", ("Look at the network to the peer, and at the peer.",)),
     Message("drbd", _IO, _VOLUME, _ERROR,
-            r"(?:block )?(?P<device>drbd\d*)(?: \S+){0,3}: (?P<what>.{0,30}(?:IO ERROR|PingAck did not arrive in time|Split-Brain detected.{0,60}|ASSERT(?:ION)?\(? ?.{1,80}(?: FAILED)?|Local IO failed in.{0,60}|disk\( \w+ -> Failed \).{0,40}|conn\( \w+ -> (?:NetworkFailure|BrokenPipe|Timeout) \).{0,40}|[Ee]rror receiving .{1,60}|Remote failed to finish a request within.{0,40}))",
+            _DRBD + r"(?P<what>.{0,30}(?:IO ERROR|Split-Brain detected.{0,60}|ASSERT(?:ION)?\(? ?.{1,80}(?: FAILED)?))",
             ("drbd",), "{device}: {what}", "DRBD reported for {device}: {what}.", ("Look at the local disk and at the network to the peer.",)),
     Message("nbd", _IO, _BUS, _WARNING, r"(?:block )?(?P<device>nbd\d+): (?P<what>Connection timed out.{0,40}|shutting down sockets|Receive control failed.{0,40}|Possible stuck request.{0,60}|Send control failed.{0,40}|Other side returned error.{0,20}|Dead connection.{0,40})",
             ("nbd",), "{device}: {what}", "The server behind {device} does not answer: {what}.", ("Look at the nbd server and the network to it.",)),
