@@ -207,9 +207,16 @@ class _Counter:
         )
 
 
-_MONTH = 31 * 86400.0
-_BACK = _MONTH / 2
+_DAY = 86400.0
+_SHORTEST = 28
+"""Days of a month."""
+_BACK = 15 * _DAY
 """Seconds that a clock goes back only because another month begins."""
+
+
+def _month(before: float) -> float:
+    """Seconds of a month that has the day of a clock; where that is not known, the fewest."""
+    return max(_SHORTEST, before // _DAY) * _DAY
 
 
 def _on_one_clock(reports: list[Report]) -> list[Report]:
@@ -225,10 +232,10 @@ def _on_one_clock(reports: list[Report]) -> list[Report]:
         if report.clock is None:
             found.append(report)
             continue
-        months += _MONTH if report.clock < before - _BACK else 0.0
+        months += _month(before) if report.clock < before - _BACK else 0.0
         before, last = report.clock, report.last_clock
         if last is not None:
-            last += months + (_MONTH if last < report.clock - _BACK else 0.0)
+            last += months + (_month(report.clock) if last < report.clock - _BACK else 0.0)
         found.append(replace(report, clock=report.clock + months, last_clock=last))
     return found
 

@@ -86,3 +86,15 @@ def test_circles_end() -> None:
     relations.note("scsi host6: usb-storage 3-1:1.0")
     relations.note("sd 6:0:0:0: [host6] Attached SCSI disk")
     assert len(relations.above(["host6"])) < 10
+
+
+def test_uas_says_of_which_device_only_by_its_place() -> None:
+    relations = Relations()
+    for line in (
+        "usb 4-2: new SuperSpeed Plus Gen 2x1 USB device number 2 using xhci_hcd",
+        "scsi host7: uas",
+        "usb 1-3: new full-speed USB device number 9 using xhci_hcd",
+        "sd 7:0:0:0: [sdq] Attached SCSI disk",
+    ):
+        relations.note(line)
+    assert "usb 4-2" in relations.above(["sdq"])

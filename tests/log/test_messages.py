@@ -184,3 +184,109 @@ def test_a_message_between_the_cut_and_its_warning_loses_neither() -> None:
         ("io-error", 1),
         ("warning", 1),
     ]
+
+
+CHAINS_BESIDE = {
+    "adapter, its disks, array": [
+        "mpt3sas_cm2: SAS host is non-operational !!!!",
+        "sd 6:0:1:0: [sdq] tag#7 FAILED Result: hostbyte=DID_NO_CONNECT driverbyte=DRIVER_OK",
+        "I/O error, dev sdq, sector 8 op 0x1:(WRITE) flags 0x0 phys_seg 1 prio class 2",
+        "md/raid:md9: Disk failure on sdq1, disabling device.",
+    ],
+    "thin pool, volumes, file systems": [
+        "device-mapper: thin: 253:7: switching pool to out-of-data-space (error IO) mode",
+        "critical space allocation error, dev dm-8, sector 8 op 0x1:(WRITE) flags 0x0 phys_seg 1",
+        "Buffer I/O error on dev dm-9, logical block 5, lost async page write",
+        "XFS (dm-8): log I/O error -28",
+    ],
+    "disk, mirror, file system": [
+        "sd 0:2:1:0: [sdq] tag#2 Sense Key : Medium Error [current]",
+        "drbd r_pond/0 drbd4: local READ IO error sector 9+8 on ffff8f1f0a1b5c00",
+        "XFS (drbd4): log I/O error -5",
+    ],
+}
+STAMPS = {
+    "a month ends": lambda n: (
+        f"Dec  1 00:00:0{n} pond kernel: " if n else "Nov 30 23:59:59 pond kernel: "
+    ),
+    "journal in another language": lambda n: f"mai 09 00:00:{n:02d} étang kernel: ",
+    "iso": lambda n: f"2026-02-28T10:00:{n:02d}.{n}00000+02:00 pond kernel: ",
+    "dmesg -T": lambda n: f"[Mo Okt 26 09:33:{n:02d} 2026] ",
+    "syslog's own names": lambda n: f"2026-02-28T10:00:{n:02d}Z ip-9 kern.err ",
+    "a stranger": lambda n: f"<pond|10:00:{n:02d}> ring0: ",
+    "nothing": lambda n: "",
+}
+
+
+@pytest.mark.parametrize("stamp", STAMPS)
+@pytest.mark.parametrize("name", CHAINS_BESIDE)
+def test_clocks_of_loggers_tell_what_is_near(name: str, stamp: str) -> None:
+    """In whatever way the time is written, or not at all, the chain is the same."""
+    noise = [f"veth{n}: entered promiscuous mode" for n in range(9)]
+    lines = [*noise, *CHAINS_BESIDE[name]]
+    text = "".join(
+        f"{STAMPS[stamp](max(0, n - len(noise)))}{line}\n" for n, line in enumerate(lines)
+    )
+    found = scan_bytes(text.encode()).reports
+    assert len(found) == len(CHAINS_BESIDE[name])
+    assert [report.consequence_of for report in found] == [None, *[0] * (len(found) - 1)]
+
+
+def test_what_is_far_by_the_clock_is_no_consequence() -> None:
+    text = (
+        "Jan  3 10:00:00 pond kernel: mpt3sas_cm2: SAS host is non-operational !!!!\n"
+        "Jan  3 10:40:00 pond kernel: I/O error, dev sdq, sector 8 op 0x0:(READ) flags 0x0\n"
+    )
+    assert [r.consequence_of for r in scan_bytes(text.encode()).reports] == [None, None]
+
+
+def test_a_mirror_that_loses_its_disk_and_one_that_loses_its_peer_are_two_failures() -> None:
+    disk, peer = reports(
+        "drbd r_pond/0 drbd4: disk( UpToDate -> Failed ) [local-io-error]",
+        "drbd r_pond otter-b: PingAck did not arrive in time.",
+    )
+    assert (disk.form, disk.title) == ("drbd-disk", "drbd4: local disk given up")
+    assert (peer.form, peer.consequence_of) == ("drbd-peer", None)
+
+
+def test_a_line_that_names_the_process_belongs_to_the_fault_before_it() -> None:
+    (report,) = reports(
+        "amdgpu 0000:0b:00.0: amdgpu: [gfxhub] page fault (src_id:0 ring:8 vmid:2 pasid:9)",
+        "amdgpu 0000:0b:00.0: amdgpu:  Process otter-view pid 812 thread otter-view:cs0 pid 813",
+    )
+    assert (report.detail["by"], report.detail["pid"]) == ("otter-view", "812")
+
+
+@pytest.mark.parametrize(
+    ("said", "mended"),
+    [
+        ("GPU reset(3) succeeded!", True),
+        ("GPU reset succeeded, trying to resume", False),
+    ],
+)
+def test_a_reset_is_a_recovery_only_once_the_chip_resumed(said: str, mended: bool) -> None:
+    (report,) = reports(
+        "amdgpu 0000:0b:00.0: amdgpu: ring gfx timeout, signaled seq=3, emitted seq=5",
+        f"amdgpu 0000:0b:00.0: amdgpu: {said}",
+    )
+    assert ("recovered" in report.detail) is mended
+
+
+def test_a_recovery_that_the_next_failure_belies_is_none() -> None:
+    hang, lost = reports(
+        "amdgpu 0000:0b:00.0: amdgpu: ring gfx timeout, signaled seq=3, emitted seq=5",
+        "amdgpu 0000:0b:00.0: amdgpu: GPU reset(3) succeeded!",
+        "amdgpu 0000:0b:00.0: amdgpu: GPU Recovery Failed: -62",
+    )
+    assert "recovered" not in hang.detail
+    assert lost.consequence_of == 0
+
+
+def test_an_error_that_was_corrected_explains_none_that_was_not() -> None:
+    found = reports(
+        "pcieport 0000:40:01.1: AER: Corrected error received: 0000:41:00.0",
+        "pcieport 0000:40:01.1: AER: Uncorrected (Fatal) error received: 0000:40:01.1",
+        "NVRM: Xid (PCI:0000:41:00): 79, pid='<unknown>', name=<unknown>, GPU is off the bus.",
+    )
+    assert [report.consequence_of for report in found] == [None, None, 1]
+    assert found[0].devices == ("0000:41:00.0",)  # not the port that tells of it
