@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from postmortem.judge.register_sets import Holder, holder_of
+from postmortem.judge.starved import behind, hog_of
+from postmortem.judge.workers import with_workers
 from postmortem.log.since import idles, stall_jiffies, stalled_cpus, stuck_seconds
 from postmortem.model.findings import Confidence, Culprit, Evidence, Finding, Kind, TaskRef
 from postmortem.model.frame import Frame
@@ -147,6 +149,10 @@ def told(
         finding = _idle(finding, report)
     elif _halted(report):
         finding = _halt(finding, report)
+    elif report.kind is Kind.WORKQUEUE_STALL:
+        finding = with_workers(finding, report)
+    elif report.function is None and (hog := hog_of(report)) is not None:
+        finding = behind(finding, report, hog)
     elif _in_user(report):
         finding = _user(finding, report)
     elif _waits_for_answer(report):

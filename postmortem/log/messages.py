@@ -74,7 +74,8 @@ def about(form: Form, detail: dict[str, str], text: str) -> tuple[str, ...]:
         numbers[0] = f"dm-{detail['number'].partition(':')[2]}" if "number" in detail else None
     if row is not None and row.layer < Layer.BLOCK and row.kind is not Kind.IO_ERROR and named:
         return tuple(dict.fromkeys(name for one in named for name in names_of(one)))
-    return devices_of(text, [*named, *filter(None, numbers)])
+    found = devices_of(text, [*named, *filter(None, numbers)])
+    return found or ((f"drbd {detail['resource']}",) if "resource" in detail else ())
 
 
 def settle(reports: list[Report]) -> list[Report]:
