@@ -32,8 +32,10 @@ from postmortem.model.findings import (
 from postmortem.plugin.discovery import OURS
 from postmortem.rules.causes import Event, History
 from postmortem.rules.kinds import DEADLY, LOCKUPS
+from postmortem.rules.messages import Layer, row_of
 
 if TYPE_CHECKING:
+    from postmortem.model.report import Report
     from postmortem.plugin import Context
 
 _MAX_EVIDENCE = 8
@@ -228,20 +230,30 @@ def _followed(finding: Finding, ctx: Context) -> str:
     return finding.readable
 
 
-_MAX_FOLLOWED = 3
+_MAX_FOLLOWED = 4
+_MAX_WORDS = 90
 
 
 def _consequences(followed: Sequence[Finding], ctx: Context) -> str:
     """The worst first, then one of each sort in the order of events: ten disks of a dead
     controller are one consequence, the file system on them is another."""
-    worst = min(followed, key=_gravity)
-    sorts: dict[str, str] = {}
-    for item in (worst, *sorted(followed, key=_when)):
-        report = index_of(ctx).by_line.get(item.log_line or 0)
-        sorts.setdefault(report.form if report is not None else item.id, _followed(item, ctx))
-    named = list(dict.fromkeys(sorts.values()))[:_MAX_FOLLOWED]
+    chosen: dict[str, Finding] = {}
+    for finding in sorted(followed, key=lambda item: _gravity(item, ctx)):
+        report = _report_of(finding, ctx)
+        chosen.setdefault(report.form if report is not None else finding.id, finding)
+    worst, *others = list(chosen.values())[:_MAX_FOLLOWED]
+    steps = [worst, *sorted(others, key=_when)]
+    named = list(dict.fromkeys(_shortened(_followed(finding, ctx)) for finding in steps))
     more = len(followed) - len(named)
     return "; ".join([*named, *([f"{more} more"] if more > 0 else [])])
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _MAX_WORDS else f"{text[: _MAX_WORDS - 3].rstrip()}..."
+
+
+def _report_of(finding: Finding, ctx: Context) -> Report | None:
+    return index_of(ctx).by_line.get(finding.log_line) if finding.log_line is not None else None
 
 
 def _verdict(root: Finding, followed: Sequence[Finding], ctx: Context) -> Verdict:
@@ -279,10 +291,18 @@ def _less_sure(verdict: Verdict, ctx: Context) -> Verdict:
     return replace(verdict, confidence=confidence)
 
 
-def _gravity(finding: Finding) -> tuple[int, float]:
-    """The most severe first; of equals the last, which is how it ended."""
+_CORE = max(Layer) + 1
+"""Above all that drivers say: tasks that hang, a kernel that dies."""
+
+
+def _gravity(finding: Finding, ctx: Context) -> tuple[int, int, float]:
+    """The most severe first, then what is farthest from the metal; of equals the last, which
+    is how it ended."""
+    report = _report_of(finding, ctx)
+    row = row_of(report.form) if report is not None and report.form else None
     place, number = _when(finding)
-    return _SEVERITIES.index(finding.severity), -(number + place * 1e12)
+    layer = row.layer if row is not None else _CORE
+    return _SEVERITIES.index(finding.severity), -layer, -(number + place * 1e12)
 
 
 _RAN = LOCKUPS | DEADLY

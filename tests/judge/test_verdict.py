@@ -39,14 +39,14 @@ def test_what_followed_is_the_worst_and_not_the_last() -> None:
     assert verdict.summary.endswith(said)
 
 
-def test_of_many_consequences_three_are_named() -> None:
+def test_of_many_consequences_a_few_are_named() -> None:
     first = finding("first", Kind.DEVICE_ERROR, Severity.ERROR, 10)
     more = [
         finding(f"next{n}", Kind.IO_ERROR, Severity.WARNING, 20 + n, ("first",)) for n in range(9)
     ]
     verdict = diagnose([first, *more], CONTEXT)[1]
     assert verdict.summary.endswith(
-        "io-error in next8; io-error in next0; io-error in next1; 6 more."
+        "io-error in next8; io-error in next5; io-error in next6; io-error in next7; 5 more."
     )
 
 
