@@ -165,6 +165,18 @@ def compare_dat(case: Case, version: int) -> Compared:
     return found
 
 
+def occurring(case: Case) -> set[tuple[str, str]]:
+    """System and name of each event that some buffer of the machine holds."""
+    found: set[tuple[str, str]] = set()
+    for array in trace_arrays(case.prog):
+        trace = Trace(case.prog, array)
+        for number in {event.type for event in _events(trace)}:
+            format = trace.formats.get(number)
+            if format is not None:
+                found.add((format.system, format.name))
+    return found
+
+
 def _events(trace: Trace) -> Iterator[Event]:
     return events(trace.buffer)
 
@@ -176,9 +188,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("-v", "--verbose", type=int, default=3, metavar="N", help="show N lines")
     options = parser.parse_args(argv)
     unequal = 0
+    seen: set[tuple[str, str]] = set()
     for path in options.paths or captured():
         with postmortem.open(path, debuginfod=False) as case:
             results = list(compare(case, told(path)))
+            seen |= occurring(case)
             if options.dat and "functions" not in path.parts[-2]:
                 results += [compare_dat(case, version) for version in (6, 7)]
         for found in results:
@@ -188,6 +202,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             for theirs, ours in found.unequal[: options.verbose]:
                 print(f"  kernel: {theirs}\n  ours:   {ours}")
             unequal += len(found.unequal)
+    print(f"{len({system for system, _ in seen})} systems, {len(seen)} events occurred")
     return 1 if unequal else 0
 
 

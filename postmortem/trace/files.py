@@ -37,7 +37,7 @@ def tracing_max_latency(array: TraceArray) -> Iterator[str]:
     found = int(array.obj.max_latency)
     found -= (found >> 63) << 64
     # tracing_nsecs_read(): -1 is what was never set.
-    yield f"{found if found == -1 else (found + 500) // 1000}\n"
+    yield f"{found if found == -1 else found // 1000}\n"
 
 
 OF_INSTANCES["tracing_max_latency"] = tracing_max_latency

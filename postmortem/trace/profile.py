@@ -76,9 +76,9 @@ def profile_lines(prog: drgn.Program, cpu: int | None = None) -> Iterator[str]:
     names = Names(prog)
     timed = prog.type("struct ftrace_profile").has_member("time")
     threshold = readable(lambda: int(prog.read_u64(prog.symbol("tracing_thresh").address))) or 0
-    for number, records in profiles(prog):
-        if cpu is not None and number != cpu:
-            continue
+    counted = dict(profiles(prog))
+    shown = counted if cpu is None else {cpu: counted.get(cpu, [])}
+    for number, records in shown.items():
         if cpu is None:
             yield f"# trace_stat/function{number}\n"
         yield "  Function                               Hit"

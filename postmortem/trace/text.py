@@ -352,7 +352,7 @@ class Trace:
         latency = pid = uid = nice = policy = priority = 0
         comm = ""
         if data is not None:
-            latency = (integer(data.saved_latency) + 500) // 1000
+            latency = integer(data.saved_latency) // 1000  # nsecs_to_usecs() does not round
             comm = data.comm.string_().decode("utf-8", "backslashreplace")
             pid, uid = int(data.pid), int(data.uid.val)
             nice = int(data.nice) - (1 << 64 if int(data.nice) >> 63 else 0)
