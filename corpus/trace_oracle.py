@@ -25,6 +25,7 @@ from pathlib import Path
 import postmortem
 from corpus.kernels import default_cache
 from postmortem.case import Case
+from postmortem.kernel.tasks.unwind import sleeping_stacks
 from postmortem.trace.buffers import TraceArray, trace_arrays
 from postmortem.trace.events import Event, events
 from postmortem.trace.files import FILES, OF_INSTANCES, file_lines
@@ -80,6 +81,46 @@ def compare(case: Case, files: dict[str, list[str]]) -> Iterator[Compared]:
     if files.get("formats"):
         yield _formats(case, files["formats"])
     yield from _other_files(case, files)
+    if files.get("stacks"):
+        yield _stacks(case, files["stacks"])
+
+
+_ENTERED = ("entry_SYSCALL_64", "asm_")
+
+
+def _stacks(case: Case, theirs: list[str]) -> Compared:
+    """``/proc/PID/stack`` of the tasks that sleep in system calls, which traced calls are part of.
+
+    Left out: threads of the kernel, which went on meanwhile, and what that kernel broke off.
+    """
+    told: dict[int, list[str]] = {}
+    pid = 0
+    for line in theirs:
+        if line.startswith("task "):
+            pid = int(line.removeprefix("task "))
+        else:
+            told.setdefault(pid, []).append(line.removeprefix("[<0>] ").partition(" [")[0])
+    found = Compared("stacks")
+    for stack in sleeping_stacks(case.prog).by_task.values():
+        wanted = told.get(stack.task.pid, [])
+        if not wanted or not wanted[-1].startswith(_ENTERED):
+            continue
+        ours = [
+            f"{frame.function}+{frame.offset:#x}/{frame.size:#x}"
+            for frame in stack.shape.frames
+            if frame.function
+        ]
+        found.lines += len(wanted)
+        # /proc leaves out the functions of the scheduler.
+        found.unequal += [
+            pair for pair in zip_longest(wanted, ours[-len(wanted) :]) if pair[0] != pair[1]
+        ]
+    return found
+
+
+def has_calls(case: Case) -> bool:
+    """Whether an instance holds calls: trace-cmd puts a call and its return into one line."""
+    return any(array.tracer == "function_graph" for array in trace_arrays(case.prog))
 
 
 def _other_files(case: Case, files: dict[str, list[str]]) -> Iterator[Compared]:
@@ -193,7 +234,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with postmortem.open(path, debuginfod=False) as case:
             results = list(compare(case, told(path)))
             seen |= occurring(case)
-            if options.dat and "functions" not in path.parts[-2]:
+            if options.dat and not has_calls(case):
                 results += [compare_dat(case, version) for version in (6, 7)]
         for found in results:
             where = "/".join(path.parts[-3:-1])
