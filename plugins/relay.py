@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import tarfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -66,6 +64,9 @@ def _table(found: tuple[Channel, ...]) -> Table:
 
 def _archive(ctx: DumpContext, found: tuple[Channel, ...], *, unread: bool, torn: bool) -> bytes:
     """A file for each buffer, in a tar: names and sizes are all that it says of them."""
+    import io
+    import tarfile  # here: every run imports every plugin
+
     from postmortem.kernel.relay import contents, first_blktrace, first_line
 
     written = io.BytesIO()
