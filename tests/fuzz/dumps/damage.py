@@ -224,7 +224,7 @@ def _of_memory(group: str) -> None:
 for _name in (
     *("text", "orc", "orc.ip", "btf", "printk.head", "printk.desc", "printk.info", "printk.text"),
     *("task.list", "task.key", "task.whole", "stack.sleeping", "stack.running", "pids"),
-    *("tree.pid", "tree.workers", "tree.btf", "locks", "rq", "percpu", "module"),
+    *("tree.pid", "tree.workers", "tree.btf", "tree.irqs", "locks", "rq", "percpu", "module"),
     *("time", "rcu", "globals", "fs", "slab"),
 ):
     _of_memory(_name)
@@ -290,7 +290,7 @@ for _name in ("tail_id", "rq.clock"):
 for _name in ("thread", "mount"):
     _aimed(_name, _itself)
 _aimed("stack", _wild)
-for _name in ("tree.pid", "tree.workers", "tree.btf"):
+for _name in ("tree.pid", "tree.workers", "tree.btf", "tree.irqs"):
     _aimed(_name, _own_child)
 
 _PAYLOADS = (

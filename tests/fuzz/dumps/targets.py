@@ -31,6 +31,8 @@ _TASK_WORDS = (
     *("comm", "signal", "stack", "thread.sp", "pi_blocked_on", "files", "se.exec_start"),
     *("sched_info", "nvcsw", "last_switch_count", "start_time", "on_rq", "blocked_on"),
 )
+_FEW_SLOTS = 8
+"""Of a tree's node: those that are in use on any machine."""
 _SYMBOLS = {
     "time": ("jiffies", "tk_core", "timekeeper_data"),
     "rcu": ("rcu_state",),
@@ -162,8 +164,22 @@ class _Finder:
                 node = drgn.Object(self._prog, "struct xa_node", address=head - 2)
                 self._take(f"tree.{name}", head - 2, sizeof(node))
                 self._take(f"aim.tree.{name}", node.slots.address_, sizeof(node.slots))
+        self._irqs()
         for _number, address in idr_entries(pids):
             self._take("pids", address, 96)
+
+    def _irqs(self) -> None:
+        """A radix tree, since v6.5 a maple tree, whose nodes have a type in their low byte."""
+        try:
+            root = self._prog["sparse_irqs"].ma_root
+            address, kind, slots = root.value_() & ~0xFF, "struct maple_node", "mr64.slot"
+        except LookupError:
+            root = self._prog["irq_desc_tree"].xa_head
+            address, kind, slots = root.value_() & ~3, "struct xa_node", "slots"
+        type_ = self._prog.type(kind)
+        self._take("tree.irqs", root.address_, 8)
+        self._take("tree.irqs", address, sizeof(type_))
+        self._take("aim.tree.irqs", address + offsetof(type_, slots), 8 * _FEW_SLOTS)
 
     def _locks(self) -> None:
         found = blocking(self._prog).waits
