@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from postmortem.rules.blame import is_machinery, stable
+from postmortem.rules.blame import is_anchor, is_machinery, stable
 from postmortem.triage.model import storable
 
 _FRAMES = 24
@@ -41,7 +41,7 @@ def terms_of(
     depth = 0
     for name in main[:200]:
         name = stable(name)
-        if is_machinery(name) or depth == _FRAMES:
+        if is_machinery(name) or is_anchor(name) or depth == _FRAMES:
             continue
         add(f"f:{name}", 1 / (1 + _DEPTH * depth))
         depth += 1
