@@ -41,13 +41,26 @@ def oops_finding(ctx: Context, report: Report) -> Finding:
     return with_left_locks(ctx, with_text(ctx, found, report), report)
 
 
+_FIRST_PAGE = 4096
+"""Bytes: an address below is an offset from NULL."""
+
+
+def _with_offset(finding: Finding, report: Report) -> Finding:
+    """How far from NULL the access went: the offset of the member that was meant."""
+    address = report.fault_address
+    if report.kind is not Kind.NULL_DEREFERENCE or not address or address >= _FIRST_PAGE:
+        return finding
+    said = f"The access went to {address:#x}, the offset of a member or element."
+    return replace(finding, explanation=f"{finding.explanation} {said}")
+
+
 def _explained(ctx: Context, report: Report, finding: Finding) -> Finding:
     prog = ctx.prog
     fault = _fault(ctx, report) if prog is not None and ctx.has_types else None
     if prog is None or fault is None:
         block = code_block(report)
         finding = replace(finding, blocks=(block,)) if block else finding
-        finding = _with_poison(finding, report)
+        finding = _with_offset(_with_poison(finding, report), report)
     else:
         finding = replace(finding, blocks=(_code(prog, fault),))
         finding = _with_source(ctx, finding, report, fault)

@@ -14,6 +14,7 @@ from postmortem.judge.messages import explain_message, message_severity, message
 from postmortem.judge.open_sections import with_open_section
 from postmortem.judge.probes import with_probe
 from postmortem.judge.spoken import with_spoken
+from postmortem.log.frames import is_frame
 from postmortem.model.findings import (
     Block,
     Confidence,
@@ -217,6 +218,8 @@ def confidence_of(report: Report) -> Confidence:
 def log_evidence(report: Report) -> list[Evidence]:
     """The lines of the report that carry it."""
     said = next((text for text in report.text if not text.startswith(_CUT)), report.title)
+    if is_frame(said.lstrip()):
+        said = f"a stack of {len(report.frames)} calls; what stood before it is not here"
     found = [Evidence(said, f"log line {report.line}")]
     if report.pc is not None and report.pc.function:
         place = f"it happened at {frame_text(report.pc)}"

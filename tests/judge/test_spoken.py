@@ -161,3 +161,21 @@ def test_kfence_says_how_far_behind_the_object_an_access_went() -> None:
     assert "1 B to the right" in finding.explanation
     assert "120 bytes, of the cache kmalloc-128" in finding.explanation
     assert "freed" not in finding.next_steps[0]
+
+
+def null_read(address: int) -> Finding:
+    return found(
+        f"BUG: kernel NULL pointer dereference, address: {address:016x}",
+        "#PF: supervisor read access in kernel mode",
+        "Oops: 0000 [#1] PREEMPT SMP NOPTI",
+        "CPU: 5 PID: 700 Comm: zorbd Not tainted 6.9.0 #1",
+        "RIP: 0010:zorb_peek+0x17/0x40 [zorb]",
+        "Call Trace:",
+        " zorb_read+0x2b/0x70 [zorb]",
+        "---[ end trace 0000000000000000 ]---",
+    )
+
+
+def test_how_far_from_null_an_access_went_is_told() -> None:
+    assert "went to 0xa8" in null_read(0xA8).explanation
+    assert "The access went" not in null_read(0).explanation
