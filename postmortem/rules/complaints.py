@@ -22,7 +22,7 @@ SUBJECT = re.compile(
     r"(?: (?P<netdev>[A-Za-z][\w.-]{0,15})(?: \([\w ]{1,40}\))?)?: "
     r"|(?P<port>ata\d{1,4}(?:\.\d{1,2})?|mmc\d{1,4}|nvme\d{1,4}(?:n\d{1,4})?|md\d{1,4}|phy\d{1,4}|hci\d{1,4}"
     r"|(?:eth|wlan|en[opsx]|wl[opx]|bond|ib)\w{1,13}): "
-    r"|(?P<system>[A-Za-z][\w-]{1,15}) (?:[\w ]{1,24} )?\((?:device )?(?P<disk>[\w.-]{1,40})\): "
+    r"|(?P<system>[A-Za-z][\w-]{1,15}) (?:[\w ]{1,24} )?\((?:device )?(?P<disk>(?!bug\))[\w.-]{1,40})\): "
 )
 """How dev_err(), netdev_err() and file systems begin: who speaks, about which device."""
 

@@ -89,3 +89,8 @@ def test_programs_that_crash_are_counted() -> None:
 def test_a_message_of_a_program_is_no_crash(line: str) -> None:
     text = f"[    1.000000] {line}\n"
     assert heard(Reader(open_source("x", text.encode())).messages()).crashes == ()
+
+
+def test_a_bug_of_the_firmware_is_no_device() -> None:
+    said = "ACPI BIOS Error (bug): Could not resolve symbol [\\_SB.ZORB], AE_NOT_FOUND failed"
+    assert of(f"[    1.000000] {said}\n") == []
