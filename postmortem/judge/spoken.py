@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import re
 from dataclasses import replace
+from itertools import pairwise
 
 from postmortem.model.findings import Confidence, Culprit, Evidence, Finding, Kind, Strength
 from postmortem.model.report import Report
@@ -33,6 +34,8 @@ def with_spoken(finding: Finding, report: Report) -> Finding:
             next_steps=said.row.steps or finding.next_steps,
             confidence=_believed(finding.confidence, said.row.sure),
         )
+    if report.kind is Kind.LOCKDEP:
+        finding = _with_locks(finding, report, where)
     if report.kind is Kind.LIST_CORRUPTION:
         finding = _with_flipped_bit(finding, report, where)
     if report.kind in _TRAPS:
@@ -44,6 +47,31 @@ def with_spoken(finding: Finding, report: Report) -> Finding:
 
 def _believed(confidence: Confidence, sure: bool) -> Confidence:
     return Confidence.LIKELY if not sure and confidence is Confidence.CERTAIN else confidence
+
+
+_LOCK = re.compile(r"\((?P<name>[^\s()][^{}]{0,120}?)\)\{")
+_WANTS, _HOLDS = "is trying to acquire lock", "already holding lock"
+_LOCK_LINES = 40
+"""Lines of a report of lockdep among which it names the two locks."""
+
+
+def _with_locks(finding: Finding, report: Report, where: str) -> Finding:
+    """Which lock was wanted while which one was held: each stands below the line that says so."""
+    lines = report.text[:_LOCK_LINES]
+    named: dict[str, str] = {}
+    for said, below in pairwise(lines):
+        lock = _LOCK.search(below)
+        for words in (_WANTS, _HOLDS):
+            if words in said and lock is not None:
+                named.setdefault(words, lock["name"])
+    if len(named) < 2:
+        return finding
+    told = f"It wanted {named[_WANTS]} while it held {named[_HOLDS]}"
+    return replace(
+        finding,
+        explanation=f"{finding.explanation} {told}.",
+        evidence=(*finding.evidence, Evidence(told, where)),
+    )
 
 
 _NEIGHBOURS = re.compile(

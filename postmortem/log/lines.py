@@ -40,7 +40,7 @@ _PLAIN = re.compile(
 )
 _HOST = re.compile(r"\S{1,64} kernel: ")
 _INNER_CALLER = re.compile(r"\[ *([TC]\d{1,9})\] ?")
-_VENDOR_CALLER = re.compile(r" *\[\d+: *[^\]:]{1,16}: *(?P<pid>\d{1,9})\] ?")
+_VENDOR_CALLER = re.compile(r" *\[\d+: *[^\]]{1,18}: *(?P<pid>\d{1,9})\] ?")
 
 # Where a second message starts inside a line. printk prints microseconds, so six digits.
 _GLUED = re.compile(r"\[ *\d{1,7}\.\d{6}\](?=[ \[])")
@@ -77,6 +77,8 @@ _NOISE = tuple(
         rf"{_ISO} {_KERNEL}",  # journalctl -o short-iso, rsyslog
         # journalctl -o short-monotonic: [   12.345678] host kernel: message
         r"\[ *(?P<time>\d{1,9}\.\d{6})\] \S{1,64} kernel: ",
+        # dmesg -d: [   12.345678 <    0.000123>] message
+        r"\[ *(?P<time>\d{1,9}\.\d{6}) < *\d{1,9}\.\d{6}>\] ?",
         rf"{_ISO},(?P<time>\d{{1,9}}\.\d{{6}}) ?",
         rf"{_ISO} ",  # dmesg --time-format iso; CI and serial loggers put their own clock first
         rf"\[{_ISO}\] ?",

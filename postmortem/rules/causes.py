@@ -122,6 +122,8 @@ _BESIDE: tuple[tuple[frozenset[str], frozenset[str], str | tuple[str, ...], floa
     (frozenset({"mmc-error", "mmc-removed"}), _DISK_SAYS, "mmcblk", 30.0),
     (frozenset({"hba-fault", "iscsi-lost", "iscsi", "fc-lost", "fc-link", "xhci-dead"}),
      _DISK_SAYS, ("sd", "scsi "), 60.0),
+    (frozenset({"ufs"}), _DISK_SAYS, "sd", 120.0),
+    (frozenset({"dasd-path"}), _DISK_SAYS, "dasd", 600.0),
     (frozenset({"eeh", "eeh-lost"}), _DISK_SAYS, ("sd", "scsi "), 30.0),
     (frozenset({"dm-thin"}),
      frozenset({"lost-write", "buffer-error", "io-error", "xfs-io", "fs-shutdown", "ext4-io"}),
@@ -190,6 +192,14 @@ def _own_device(earlier: Event, later: Event) -> bool:
     """
     radio = earlier.form == "firmware-crash" and later.driver in ("mac80211", "cfg80211")
     return radio or _same_driver(earlier, later)
+
+
+_OF_POOLS = frozenset({"zfs", "spl"})
+
+
+def _pool_stands(earlier: Event, later: Event) -> bool:
+    """Whether the task waits inside ZFS, which has stopped a pool until its disks answer."""
+    return earlier.form == "zfs-suspended" and later.driver in _OF_POOLS
 
 
 def _not_read(earlier: Event, later: Event) -> bool:
@@ -360,6 +370,12 @@ RULES: tuple[Rule, ...] = (
         near=600.0, first=True, holds=_same_driver,
     ),
     Rule(
+        "the pool stands",
+        frozenset({Kind.IO_ERROR}), frozenset({Kind.HUNG_TASK}),
+        "ZFS had stopped the pool before it ({cause})",
+        near=None, first=True, holds=_pool_stands,
+    ),
+    Rule(
         "a driver stumbled over its device",
         frozenset({Kind.DEVICE_ERROR, Kind.IO_ERROR}), frozenset({Kind.WARNING}),
         "a device of that driver had failed before it ({cause})",
@@ -424,7 +440,7 @@ RULES: tuple[Rule, ...] = (
         frozenset({Kind.IO_ERROR, Kind.DEVICE_ERROR}),
         frozenset({Kind.IO_ERROR, Kind.DEVICE_ERROR}),
         "it follows at once what failed below it ({cause})",
-        near=300.0, first=True, holds=_beside,
+        near=600.0, first=True, holds=_beside,
     ),
     Rule(
         "an adapter was given up",

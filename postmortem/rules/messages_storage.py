@@ -111,6 +111,16 @@ ROWS: tuple[Message, ...] = (
             "{device}: {what}", "The card or its controller {device} failed: {what}.", ("-84: signal; -110: the card, its clock or its supply. Try another card and a slower mode.",)),
     Message("mmc-removed", _IO, _BUS, _WARNING, _MMC + r"card [0-9a-f]{4} removed", (": card ",), "{device}: card removed", "The card at {device} went away.", ("Taken out, or did its supply fail?",)),
 
+    # --- UFS: drivers/ufs; DASD: drivers/s390/block -----------------------------------------
+    Message("ufs", _IO, _DEVICE, _ERROR,
+            r"(?P<driver>ufshcd[\w-]*|[\w-]*ufs[\w-]*) (?P<device>[\w.-]{1,48}): (?P<what>(?:ufshcd_\w+: )?(?:link startup failed.{0,20}|Host init failed.{0,20}|[Hh]ost controller enable failed.{0,20}|reset and restore failed.{0,40}|controller reset failed.{0,20}|device reset failed.{0,20}|no response from device.{0,40}|unable to (?:complete|recover).{0,40}))",
+            ("link startup failed", "Host init failed", "ost controller enable failed", "reset and restore failed", "controller reset failed", "device reset failed", "no response from device"),
+            "{device}: UFS device does not answer", "The UFS storage at {device} ({driver}) does not answer: {what}. All disks on it are gone.", ("Supply, clock and reset of the UFS device; firmware; then the part itself.",)),
+    Message("dasd-path", _IO, _BUS, _ERROR,
+            r"dasd[\w-]*(?:\.[0-9a-f]+)?:? (?P<device>[0-9a-f]\.[0-9a-f]\.[0-9a-f]{4}): (?:[0-9a-f]\.[0-9a-f]\.[0-9a-f]{4}: )?(?P<what>All cpaths lost.{0,40}|No (?:operational|verified) channel paths? (?:is left|remain)s?.{0,30}|No paths to the device.{0,20})",
+            ("All cpaths lost", "channel path", "No paths to the device"),
+            "DASD {device}: all channel paths lost", "No channel path to the DASD {device} is left: {what}.", ("Look at the channel, the switch and the storage server (lscss, chpid); not at the disk first.",), scope="dasd"),
+
     # --- the block layer: block/blk-mq.c, fs/buffer.c, mm/page_io.c ----------------------
     Message("io-unsupported", _IO, _BLOCK, _INFO,
             r"(?:blk_update_request: |print_req_error: |end_request: )?[\w /]{1,40} error, dev (?P<device>[^\s,]+), sector \d+ op 0x[0-9a-f]+:\((?:DISCARD|WRITE_ZEROES|SECURE_ERASE)\)", ("error, dev ",),

@@ -179,3 +179,16 @@ def null_read(address: int) -> Finding:
 def test_how_far_from_null_an_access_went_is_told() -> None:
     assert "went to 0xa8" in null_read(0xA8).explanation
     assert "The access went" not in null_read(0).explanation
+
+
+def test_lockdep_s_two_locks_are_named() -> None:
+    finding = found(
+        "WARNING: possible circular locking dependency detected",
+        "6.9.0 #1 Not tainted",
+        "zorbd/700 is trying to acquire lock:",
+        "ffff0000c8a1b2d8 (&dev->zorb_lock){+.+.}-{4:4}, at: zorb_set+0x21/0x60 [zorb]",
+        "but task is already holding lock:",
+        "ffffffc009a1b2d8 (acme_mutex){+.+.}-{4:4}, at: acme_lock+0x14/0x20",
+        "which lock already depends on the new lock.",
+    )
+    assert "It wanted &dev->zorb_lock while it held acme_mutex" in finding.explanation

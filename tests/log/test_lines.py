@@ -153,3 +153,13 @@ def test_logcat_s_prefix_is_not_part_of_the_message() -> None:
     for tag in ("kernel  ", "        "):
         line = f"10-26 04:42:00.500     0     0 E {tag}: BUG: KFENCE: acme".encode()
         assert records_of_line(line, 1)[0].text == "BUG: KFENCE: acme"
+
+
+def test_dmesg_d_s_difference_is_not_part_of_the_message() -> None:
+    (record,) = records_of_line(b"[  600.200000 <  599.900000>] BUG: acme", 1)
+    assert (record.time, record.text) == (600.2, "BUG: acme")
+
+
+def test_a_vendor_s_caller_may_have_a_colon_in_its_name() -> None:
+    (record,) = records_of_line(b"[   90.100000] [3:   kworker/u16:2:  211] BUG: acme", 1)
+    assert (record.caller, record.text) == ("T211", "BUG: acme")

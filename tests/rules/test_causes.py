@@ -128,6 +128,10 @@ CASES: dict[str, tuple[Event, Event]] = {
         at(20, Kind.IO_ERROR, layer=5, form="ext4-error", devices=frozenset({"dm-9"})),
         panic("Attempted to kill init! exitcode=0x00000007", Kind.INIT_KILLED),
     ),
+    "the pool stands": (
+        at(20, Kind.IO_ERROR, layer=5, form="zfs-suspended", devices=frozenset({"pool tank"})),
+        at(9000, Kind.HUNG_TASK, began=8880.0, driver="spl"),
+    ),
     "a driver stumbled over its device": (
         at(20, Kind.DEVICE_ERROR, layer=1, driver="acmenet"),
         at(21, Kind.WARNING, driver="acmenet"),

@@ -303,6 +303,12 @@ EXAMPLES = [
     ),
     ("eeh", "EEH: Frozen PHB#3-PE#fd detected", ""),
     ("eeh", "EEH: Detected PCI bus error on PHB#4-PE#1", ""),
+    ("ufs", "ufshcd-acme 1d00000.ufshc: link startup failed -110", "1d00000.ufshc"),
+    (
+        "dasd-path",
+        "dasd-eckd 0.0.0301: No operational channel path is left for the device",
+        "dasd 0.0.0301",
+    ),
     ("eeh-lost", "EEH: Unable to recover from failure from PHB#3-PE#fd.", ""),
     (
         "eeh-lost",
