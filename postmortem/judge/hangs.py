@@ -29,6 +29,7 @@ from postmortem.judge.reports import (
     reports_of,
     severity_of,
 )
+from postmortem.log.link import event_of
 from postmortem.model.findings import (
     Block,
     Confidence,
@@ -390,7 +391,13 @@ def _culprit(facts: Facts, trouble: Trouble, reports: list[Report]) -> Culprit:
 
 
 def _who_waits(waiter: Node, reports: list[Report]) -> Culprit:
-    """By the function it waits in, or that the log names where its stack shows only machinery."""
+    """By the function it waits in, or that the log names where its stack shows only machinery.
+
+    Who waits for I/O has asked a device, which does not answer: no code that waits is to blame.
+    """
+    own = next((r for r in reports if r.task is not None and r.task.pid == waiter.pid), None)
+    if own is not None and event_of(own).waits_io:
+        return Culprit(task=_ref(waiter))
     function, module = waiter.function, waiter.module
     if function is not None and module is None and is_machinery(function):
         own = [r for r in reports if r.task is not None and r.task.pid == waiter.pid]

@@ -32,6 +32,15 @@ _HUGE = re.compile(
     r" .{0,60}hugepages_size=(?P<kib>\d{1,9})kB"
 )
 _SLAB = re.compile(r"(?P<name>[\w.:-]{1,64}) +(?P<used>\d{1,12})KB +(?P<total>\d{1,12})KB")
+_ZONE = re.compile(
+    r"(?:Node \d{1,4} )?(?P<zone>DMA|DMA32|Normal|HighMem|Movable|Device) free:(?P<free>\d{1,15})kB"
+    r"(?: boost:\d{1,15}kB)? min:(?P<min>\d{1,15})kB low:\d{1,15}kB high:(?P<high>\d{1,15})kB"
+)
+_ZONE_SLAB = re.compile(
+    r"\bpresent:(?P<present>\d{1,15})kB\b.*\bslab_unreclaimable:(?P<slab>\d{1,15})kB"
+)
+_PLENTY = 8
+"""A zone with so many times what it would like to have free is not short of memory."""
 _USES = {
     "slab_unreclaimable": "slab objects of the kernel that can't be reclaimed",
     "shmem": "shared memory and tmpfs",
@@ -116,7 +125,7 @@ def told(finding: Finding, report: Report) -> Finding:
     if limit is not None:
         return finding
     memory = read(report)
-    finding = _with_holder(finding, memory)
+    finding = _with_holder(_with_zone(finding, report), memory)
     if asker.module is None or _held_by_kernel(memory) is None:
         return finding
     # The kernel holds the memory, and code outside of its core asked for more just then.
@@ -166,6 +175,32 @@ def _with_victim(finding: Finding, report: Report) -> Finding:
         finding,
         explanation=f"{finding.explanation} {said}.",
         evidence=(*finding.evidence, Evidence(said, "log")),
+    )
+
+
+def _with_zone(finding: Finding, report: Report) -> Finding:
+    """One zone has nothing left while another has plenty: only memory of that zone would do."""
+    zones = [(match, text) for text in report.text if (match := _ZONE.match(text.strip()))]
+    short = next(((m, text) for m, text in zones if int(m["free"]) < int(m["min"])), None)
+    rich = next((m for m, _ in zones if int(m["free"]) > _PLENTY * int(m["high"])), None)
+    if short is None or rich is None or short[0]["zone"] == rich["zone"]:
+        return finding
+    zone, text = short
+    said = (
+        f"The zone {zone['zone']} was used up ({zone['free']} kB free, its minimum is"
+        f" {zone['min']} kB), while {rich['zone']} had {_mib(int(rich['free']))} free"
+    )
+    slab = _ZONE_SLAB.search(text)
+    if slab is not None and int(slab["slab"]) >= int(slab["present"]) * _KERNEL_SHARE:
+        said += (
+            f"; {_mib(int(slab['slab']))} of the {_mib(int(slab['present']))} of"
+            f" {zone['zone']} are slab objects of the kernel that can't be reclaimed"
+        )
+    first, _, rest = finding.explanation.partition(". ")
+    return replace(
+        finding,
+        explanation=f"{first.rstrip('.')}. {said}. {rest}".rstrip(),
+        evidence=(*finding.evidence, Evidence(said, "Mem-Info in the log")),
     )
 
 

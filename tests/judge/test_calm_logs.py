@@ -53,3 +53,25 @@ def test_uptime_and_command_line_are_those_of_the_boot(tmp_path: Path) -> None:
     system = opened(tmp_path, log + BANNER + words.format(2) + "[   12.500000] acme: hi\n").system
     assert (system.uptime_seconds, system.command_line) == (12.5, "root=/dev/acme2 quiet")
     assert system.release == "6.9.0"
+
+
+def test_who_waits_for_a_disk_s_answer_is_not_to_blame(tmp_path: Path) -> None:
+    log = BANNER + "".join(
+        f"[  400.000000] {line}\n"
+        for line in (
+            "INFO: task zorbd:700 blocked for more than 120 seconds.",
+            "      Not tainted 6.9.0 #1",
+            "task:zorbd           state:D stack:0     pid:700   ppid:2      flags:0x00004000",
+            "Call Trace:",
+            " <TASK>",
+            " __schedule+0x2e2/0x880",
+            " schedule+0x5e/0xd0",
+            " io_schedule+0x46/0x80",
+            " blk_mq_get_tag+0x11e/0x2b0",
+            " __blk_mq_alloc_requests+0x18e/0x2e0",
+            " submit_bio_noacct_nocheck+0x17a/0x330",
+            " </TASK>",
+        )
+    )
+    culprit = opened(tmp_path, log).verdict.culprit
+    assert (culprit.function, culprit.task and culprit.task.pid) == (None, 700)

@@ -78,6 +78,22 @@ def test_huge_pages_that_take_most_of_the_machine_are_named() -> None:
     assert "nr_hugepages" in found.next_steps[0]
 
 
+ZONE = "{name} free:{free}kB min:3724kB low:4652kB high:5584kB present:883912kB"
+
+
+def test_a_zone_that_is_used_up_while_another_has_plenty_is_named() -> None:
+    normal = ZONE.format(name="Normal", free=3_688) + " slab_unreclaimable:752872kB"
+    found = oom(normal, ZONE.format(name="HighMem", free=1_545_240))
+    assert "The zone Normal was used up (3688 kB free, its minimum is 3724 kB)" in found.explanation
+    assert "while HighMem had 1509 MiB free" in found.explanation
+    assert "735 MiB of the 863 MiB of Normal are slab" in found.explanation
+
+
+def test_a_zone_is_not_named_where_all_are_short() -> None:
+    found = oom(*(ZONE.format(name=name, free=3_000) for name in ("DMA32", "Normal")))
+    assert "zone" not in found.explanation
+
+
 def test_a_few_huge_pages_starve_nobody() -> None:
     few = HUGE.format(node=0, total=10, free=10)
     found = oom(*counts(90_000, 50), few, *table((33, 80_000, "asker")))
