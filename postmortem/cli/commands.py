@@ -23,7 +23,6 @@ from postmortem.cli.output import check_output, complain, open_output
 from postmortem.cli.plugins import plugin_files
 from postmortem.cli.supervisor import supervise
 from postmortem.cli.sysrq import sysrq
-from postmortem.cli.trace import trace
 from postmortem.errors import (
     EXIT_LIMITED,
     EXIT_OK,
@@ -341,4 +340,4 @@ def _described(item: Plugin) -> dict[str, Any]:
     }
 
 
-BUILT_IN = (analyze, known, log, dmesg, sysrq, trace, decode, shell, plugins)
+BUILT_IN = (analyze, known, log, dmesg, sysrq, decode, shell, plugins)

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,6 @@ from postmortem.cli.options import FILE
 from postmortem.cli.output import ReaderLeft, complain, silence_stdout
 from postmortem.cli.plugins import plugin_command, plugin_files
 from postmortem.cli.shipped import SHIPPED
-from postmortem.cli.triage import TRIAGE
 from postmortem.errors import EXIT_OK, EXIT_UNREADABLE, EXIT_USAGE, PostmortemError
 
 if TYPE_CHECKING:
@@ -32,13 +32,27 @@ EXIT_BROKEN_PIPE = 128 + signal.SIGPIPE
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
+LATER = {
+    "bucket": "postmortem.cli.triage_bucket",
+    "trace": "postmortem.cli.trace",
+    "triage": "postmortem.cli.triage",
+}
+"""Commands of modules that are imported when they are asked for: `analyze` has no need to wait."""
+
+
 class Commands(click.Group):
     """The built-in commands, and every plugin under its own name."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*super().list_commands(ctx), *sorted(self._plugins(ctx))]
+        return [*self._built_in(ctx), *sorted(self._plugins(ctx))]
+
+    def _built_in(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *LATER})
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name in LATER:
+            command: click.Command = getattr(import_module(LATER[name]), name)
+            return command
         builtin = super().get_command(ctx, name)
         if builtin is not None:
             return builtin
@@ -75,7 +89,7 @@ class Commands(click.Group):
         return f"; did you mean {near[0]!r}?" if near else ""
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        builtin = set(super().list_commands(ctx))
+        builtin = set(self._built_in(ctx))
         rows: dict[str, list[tuple[str, str]]] = {"Commands": [], "Plugins (FILE)": []}
         for name in self.list_commands(ctx):
             command = self.get_command(ctx, name)
@@ -106,7 +120,7 @@ def cli(plugin: tuple[str, ...]) -> None:
     """
 
 
-for _command in (*BUILT_IN, *SHIPPED, *TRIAGE):
+for _command in (*BUILT_IN, *SHIPPED):
     cli.add_command(_command)
 
 

@@ -13,7 +13,6 @@ import click
 from postmortem.cli import triage_fleet
 from postmortem.cli.options import FILE, FOLDER
 from postmortem.cli.output import complain, open_output
-from postmortem.cli.triage_bucket import bucket
 from postmortem.cli.triage_options import (
     csv_option,
     jsonl_option,
@@ -373,5 +372,3 @@ def regroup(version: int, dry_run: bool, store: str | None) -> int:
 
 for _command in (similar, *triage_fleet.COMMANDS):
     triage.add_command(_command)
-
-TRIAGE = (triage, bucket)

@@ -395,13 +395,12 @@ def _who_waits(waiter: Node, reports: list[Report]) -> Culprit:
 
     Who waits for I/O has asked a device, which does not answer: no code that waits is to blame.
     """
-    own = next((r for r in reports if r.task is not None and r.task.pid == waiter.pid), None)
-    if own is not None and event_of(own).waits_io:
+    told = [r for r in reports if r.task is not None and r.task.pid == waiter.pid]
+    if any(event_of(report).waits_io for report in told):
         return Culprit(task=_ref(waiter))
     function, module = waiter.function, waiter.module
     if function is not None and module is None and is_machinery(function):
-        own = [r for r in reports if r.task is not None and r.task.pid == waiter.pid]
-        named = [r for r in own if r.function is not None and not is_machinery(r.function)]
+        named = [r for r in told if r.function is not None and not is_machinery(r.function)]
         function = named[0].function if named else None
         module = named[0].module if named else None
     return Culprit(function, module, task=_ref(waiter))

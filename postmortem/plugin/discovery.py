@@ -26,7 +26,7 @@ ENTRY_POINT_GROUP = "postmortem.plugins"
 FIRST_PARTY = "postmortem_plugins"
 COMMANDS = (
     *("analyze", "known", "log", "dmesg", "sysrq", "trace", "decode", "shell", "plugins"),
-    *("guide", "completion", "man"),
+    *("triage", "bucket", "guide", "completion", "man"),
 )
 """Names that no plugin can have: ``postmortem NAME`` is something else."""
 OURS = "first-party"

@@ -10,6 +10,7 @@ import pytest
 
 import postmortem
 from postmortem.cli.commands import BUILT_IN
+from postmortem.cli.root import LATER
 from postmortem.cli.shipped import SHIPPED
 from postmortem.errors import UsageError
 from postmortem.judge.verdict import diagnose
@@ -193,7 +194,7 @@ def test_a_name_of_ours_can_not_be_taken(tmp_path: Path, empty_home: Path, name:
 
 
 def test_names_that_no_plugin_can_have_are_the_commands() -> None:
-    assert {command.name for command in (*BUILT_IN, *SHIPPED)} == set(COMMANDS)
+    assert {*(command.name for command in (*BUILT_IN, *SHIPPED)), *LATER} == set(COMMANDS)
 
 
 def test_a_file_that_was_asked_for_goes_before_what_was_found(
