@@ -143,8 +143,8 @@ _RELATIONS = (
     ),
     (": usb-storage ", r"scsi (?P<child>host\d+): usb-storage (?P<parent>\d+-[\d.]+)"),
     (
-        " USB device number ",
-        r"usb (?P<usb>\d+-[\d.]+): new (?:high-speed|Super\S+) .{0,24}USB device",
+        ": new SuperSpeed",  # where uas is at home; slower ones are in every log
+        r"usb (?P<usb>\d+-[\d.]+): new Super\S+ .{0,24}USB device",
     ),
     ("scsi host", r"scsi (?P<child>host\d+): (?P<driver>[A-Za-z][\w /.,()-]{1,60})"),
     (

@@ -30,8 +30,6 @@ ROWS: tuple[Message, ...] = (
     Message("nic-firmware-back", _K, _DEVICE, _INFO, DEV + r".{0,20}health recovery succeeded", ("health recovery succeeded",), "", recovers=("nic-firmware",)),
     Message("bond-down", _K, _BUS, _WARNING, r"(?P<device>[\w.-]+): (?:\(slave (?P<device2>[\w.-]+)\): )?(?P<what>link status definitely down.{0,60}|now running without any active interface!?)", ("link status definitely down", "without any active interface"),
             "{device}: link down", "The bond {device} lost a link ({what}).", ("Cable, switch, transceiver.",)),
-    Message("link-up", _K, _BUS, _INFO, r"(?:" + DEV + r"(?:NIC )?Link is [Uu]p|(?:(?P<driver2>[\w-]+): )?(?P<device2>(?:eth|en|bond|ib|wan|lan)\w+):? (?:NIC )?[Ll]ink is [Uu]p|(?P<device3>[\w.-]+): (?:\(slave [\w.-]+\): )?link status definitely up)\b.{0,80}", ("Link is Up", "Link is up", "link is up", "link is Up", "link status definitely up"), "",
-            recovers=("tx-hang", "tx-timeout", "netdev-watchdog", "link-down", "bond-down")),
     Message("link-down", _K, _BUS, _INFO, r"(?:" + DEV + r"(?:NIC )?Link is [Dd]own|(?:(?P<driver2>[\w-]+): )?(?P<device2>(?:eth|en|bond|ib)\w+):? (?:NIC )?[Ll]ink is [Dd]own)\b.{0,60}", ("Link is Down", "Link is down", "link is down"),
             "{disk}: link down", "The network link of {disk} went down.", ("Cable, switch, transceiver.",)),
 

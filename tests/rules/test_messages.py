@@ -425,13 +425,6 @@ EXAMPLES = [
     ("firmware-crash", "acmewifi 0000:04:00.0: firmware crashed! (guid n/a)", "0000:04:00.0"),
     ("firmware-back", "acmewifi 0000:04:00.0: device successfully recovered", "0000:04:00.0"),
     (
-        "link-up",
-        "acmenet 0000:01:00.0 enp1s0: NIC Link is Up 10 Gbps, Flow Control: None",
-        "0000:01:00.0",
-    ),
-    ("link-up", "acmenet: eth7 NIC Link is Up 1000 Mbps Full Duplex", "eth7"),
-    ("link-up", "bond0: (slave eth7): link status definitely up, 1000 Mbps full duplex", "bond0"),
-    (
         "device-dead",
         "acmeaccel 0000:0b:00.0: device is not responding, giving it up",
         "0000:0b:00.0",
