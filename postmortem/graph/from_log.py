@@ -54,9 +54,10 @@ def log_graph(reports: Iterable[Report], tasks: Sequence[LoggedTask]) -> Graph:
     ]
     for report in hung:
         _add_report(graph, report)
+    # lockdep names the very lock: what a report alone tells of a wait is asked after it.
+    _add_held_locks(graph, tasks)
     for report in hung:
         _add_blocker(graph, report, shown)
-    _add_held_locks(graph, tasks)
     for task in tasks:
         if task.state == "D":
             _add_unknown(graph, task)
@@ -89,14 +90,19 @@ def _add_blocker(graph: Graph, report: Report, shown: dict[int, LoggedTask]) -> 
     node = graph.nodes[f"task:{report.task.pid}"]
     how = How(node.stack)
     blocker = next((match for text in report.text if (match := _BLOCKER.match(text))), None)
+    known = _lock_of(graph, node.id)
+    if known is not None and (blocker is None or _has_holder(graph, known)):
+        return
     if blocker is not None and blocker["pid"]:
         pid = int(blocker["pid"][:9])
-        lock = f"lock:{blocker['lock']} of {pid}"
+        lock = known or f"lock:{blocker['lock']} of {pid}"
         owner = _task(graph, pid, blocker["comm"], shown)
-        graph.add(Node(lock, NodeKind.LOCK, f"{blocker['lock']} of {blocker['comm']} ({pid})"))
         where = f"log line {report.line}"
-        graph.link(Edge(node.id, lock, EdgeKind.WAITS, Confidence.CERTAIN, where))
-        proof = f"{where}: the kernel says {blocker[0]}"
+        if known is None:
+            article = "an" if blocker["lock"][0] in "aeiou" else "a"
+            graph.add(Node(lock, NodeKind.LOCK, f"{article} {blocker['lock']}"))
+            graph.link(Edge(node.id, lock, EdgeKind.WAITS, Confidence.CERTAIN, where))
+        proof = f"the kernel says so in the report at {where}"
         graph.link(Edge(lock, owner, EdgeKind.LIKELY_HELD, Confidence.LIKELY, proof))
     elif how.primitive in _RWSEM and _FAULTS.intersection(node.stack):
         # A page fault takes its own mm's lock for reading: another thread has it for writing.
@@ -109,6 +115,16 @@ def _add_blocker(graph: Graph, report: Report, shown: dict[int, LoggedTask]) -> 
     elif how.primitive is not None or how.reason is not None:
         kind = how.primitive if how.primitive in LOCKS else how.reason or how.primitive
         _link_unknown(graph, node.id, kind or WaitKind.UNKNOWN, f"log line {report.line}")
+
+
+def _lock_of(graph: Graph, task: str) -> str | None:
+    """The lock that a task is known to wait for."""
+    locks = (e.target for e in graph.out(task) if graph.nodes[e.target].kind is NodeKind.LOCK)
+    return next(locks, None)
+
+
+def _has_holder(graph: Graph, lock: str) -> bool:
+    return any(edge.kind.holds for edge in graph.out(lock))
 
 
 def _task(graph: Graph, pid: int, comm: str, shown: dict[int, LoggedTask]) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from postmortem.judge.asked import is_asked
 from postmortem.judge.open_sections import with_open_section
 from postmortem.judge.reports import LOCKUP_KINDS, finding_of, index_of, reports_of
+from postmortem.judge.stall_words import with_last
 from postmortem.judge.stalls import standstill, told
 from postmortem.log.since import stalled_cpus
 from postmortem.model.findings import (
@@ -48,7 +49,8 @@ def of_log(ctx: Context) -> Iterator[Finding]:
     reports = reports_of(ctx, LOCKUP_KINDS)
     stood = standstill(reports)
     for report in reports:
-        yield told(finding_of(ctx, report), report, stood.get(report.line), reports)
+        finding = told(finding_of(ctx, report), report, stood.get(report.line), reports)
+        yield finding if report.line in stood else with_last(finding, report, reports)
 
 
 def panic_ns(ctx: Context) -> int | None:

@@ -273,6 +273,7 @@ def _finding(ctx: Context, facts: Facts, trouble: Trouble, reports: list[Report]
         severity=_severity(ctx, reports),
         confidence=_confidence(graph, trouble, reports),
         title=_title(graph, trouble, reports, first),
+        shown=_shown(graph, trouble, reports, first),
         explanation=_explanation(facts, trouble),
         evidence=(
             *_evidence(facts, trouble),
@@ -427,6 +428,19 @@ def _title(graph: Graph, trouble: Trouble, reports: list[Report], first: Node) -
     return title
 
 
+def _shown(graph: Graph, trouble: Trouble, reports: list[Report], first: Node) -> str:
+    """The title with the task that the one in it waits for, where that is known."""
+    if trouble.cycle:
+        return ""
+    root = graph.nodes[trouble.root]
+    last = root if root.kind is NodeKind.TASK else _last_waiter(graph, trouble)
+    task = reports[0].task if reports else None
+    if last.kind is not NodeKind.TASK or last.pid in (None, task.pid if task else first.pid):
+        return ""
+    where = f" in {last.function}" if last.function else ""
+    return f"{_title(graph, trouble, reports, first)} (behind {last.label}{where})"
+
+
 def _cycle_tasks(graph: Graph, trouble: Trouble) -> list[Node]:
     return [
         graph.nodes[edge.source]
@@ -452,9 +466,11 @@ def _explanation(facts: Facts, trouble: Trouble) -> str:
     if root.kind is NodeKind.UNKNOWN:
         where = "the dump does not show" if facts.from_dump else "the log does not say"
         kind = root.label.partition(",")[0]
-        return (
-            f"{text}{_last_waiter(graph, trouble).label} waits for {_article(kind)}; {where} which."
-        )
+        last = _last_waiter(graph, trouble)
+        others = _others_words(graph, last)
+        place = f" in {last.function}()" if others and last.function else ""
+        also = "itself " if others else ""
+        return f"{text}{others}{last.label} {also}waits{place} for {_article(kind)}; {where} which."
     if root.kind is not NodeKind.TASK:
         edge = graph.into(root.id)[0]
         waiter = graph.nodes[edge.source].label
@@ -476,6 +492,24 @@ def _explanation(facts: Facts, trouble: Trouble) -> str:
     if root.exited and root.pid is None and root.label == root.state:
         return f"{text}: nobody gives it back."
     return f"{text}; it {_doing(root)}."
+
+
+def _others_words(graph: Graph, task: Node) -> str:
+    """What the others wait for that a task holds which waits for something else itself."""
+    edges = [edge for edge in graph.into(task.id) if edge.kind.holds]
+    if not edges:
+        return ""
+    edge = max(edges, key=lambda edge: sum(waiting(graph, graph.into(edge.source))))
+    behind = graph.into(edge.source)
+    count = sum(waiting(graph, behind))
+    if not count:
+        return ""
+    first = graph.nodes[behind[0].source].label
+    who = first if count == 1 else f"{first} and {count - 1} more"
+    return (
+        f"{who} {'waits' if count == 1 else 'wait'} for {graph.nodes[edge.source].label} that"
+        f" {task.label} {sureness(edge.confidence)}holds; "
+    )
 
 
 def sureness(confidence: Confidence) -> str:
@@ -518,7 +552,13 @@ def _circle_words(graph: Graph, trouble: Trouble) -> str:
     ]
     if len(names) == 1:
         return f"{names[0]} waits for {', '.join(locks)}, which it holds itself."
-    return f"{', '.join(names)} wait for each other in a circle: {', '.join(locks)}."
+    steps = []
+    for before, edge in zip((trouble.cycle[-1], *trouble.cycle), trouble.cycle, strict=False):
+        node = graph.nodes[edge.source]
+        if node.kind is NodeKind.TASK:
+            has = f"holds {graph.nodes[before.source].label} and " if before.kind.holds else ""
+            steps.append(f"{node.label} {has}{edge.kind} {graph.nodes[edge.target].label}")
+    return f"{', '.join(names)} wait for each other in a circle: {'; '.join(steps)}."
 
 
 def _evidence(facts: Facts, trouble: Trouble) -> Iterator[Evidence]:

@@ -21,7 +21,7 @@ def explain_message(report: Report) -> str | None:
     values["task"] = f"{task.comm} ({task.pid})" if task is not None else "that ran it"
     text = " ".join(row.sentence.format_map(values).split())
     text = text.replace(" ().", ".").replace(": .", ".").replace("  ", " ")
-    return text + _how_often(report) + _mended(report)
+    return text + how_often(report, "Said") + _mended(report)
 
 
 def message_steps(report: Report) -> tuple[str, ...]:
@@ -40,7 +40,8 @@ def message_severity(report: Report) -> Severity | None:
     return row.severity
 
 
-def _how_often(report: Report) -> str:
+def how_often(report: Report, verb: str) -> str:
+    """A sentence on a report that came more than once: so many times in so many seconds."""
     if report.count < 2:
         return ""
     first, last = report.time, report.last_time
@@ -49,8 +50,8 @@ def _how_often(report: Report) -> str:
     if first is not None and last is not None:
         seconds = last - first
         if seconds >= 1:
-            return f" Said {report.count} times in {seconds:.0f} s."
-    return f" Said {report.count} times."
+            return f" {verb} {report.count} times in {seconds:.0f} s."
+    return f" {verb} {report.count} times."
 
 
 def _mended(report: Report) -> str:

@@ -10,10 +10,16 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from postmortem.judge.messages import explain_message, message_severity, message_steps
+from postmortem.judge.messages import (
+    explain_message,
+    how_often,
+    message_severity,
+    message_steps,
+)
 from postmortem.judge.open_sections import with_open_section
 from postmortem.judge.probes import with_probe
 from postmortem.judge.spoken import with_spoken
+from postmortem.judge.stall_words import sentence
 from postmortem.log.frames import is_frame
 from postmortem.model.findings import (
     Block,
@@ -114,7 +120,8 @@ def finding_of(ctx: Context, report: Report, **changes: object) -> Finding:
         confidence=confidence_of(report),
         title=title_of(report),
         shown=report.shown,
-        explanation=explain_message(report) or explain(report.kind, report.function),
+        explanation=explain_message(report)
+        or (sentence(report) or explain(report.kind, report.function)) + how_often(report, _AGAIN),
         evidence=tuple(log_evidence(report)),
         culprit=Culprit(
             function=report.function,
@@ -136,6 +143,7 @@ def finding_of(ctx: Context, report: Report, **changes: object) -> Finding:
     return replace(base, **changes) if changes else base  # type: ignore[arg-type]
 
 
+_AGAIN = "The kernel reported it"
 _NOWHERE = " in corrupted"
 
 

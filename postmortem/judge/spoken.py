@@ -26,12 +26,16 @@ _NARROW = frozenset({"arm", "i386", "mips"})
 def with_spoken(finding: Finding, report: Report) -> Finding:
     """The finding with what the kernel concluded itself, and the CPU's word for the fault."""
     where = f"report at log line {report.line}"
-    for said in heard(report.text, report.kind):
+    for said in heard(report.text, report.kind, finding.culprit.function):
+        line = report.text[said.number].strip()
+        known = any(item.what == line for item in finding.evidence)
         finding = replace(
             finding,
-            explanation=f"{finding.explanation} {said.sentence}",
-            evidence=(*finding.evidence, Evidence(report.text[said.number].strip(), where)),
-            next_steps=said.row.steps or finding.next_steps,
+            explanation=(
+                said.sentence if said.row.instead else f"{finding.explanation} {said.sentence}"
+            ),
+            evidence=finding.evidence if known else (*finding.evidence, Evidence(line, where)),
+            next_steps=said.steps or finding.next_steps,
             confidence=_believed(finding.confidence, said.row.sure),
         )
     if report.kind is Kind.LOCKDEP:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from postmortem.judge.register_sets import Holder, holder_of
-from postmortem.judge.starved import behind, hog_of
+from postmortem.judge.starved import USER, behind, hog_of
 from postmortem.judge.workers import with_workers
 from postmortem.log.since import idles, stall_jiffies, stalled_cpus, stuck_seconds
 from postmortem.model.findings import Confidence, Culprit, Evidence, Finding, Kind, TaskRef
@@ -274,14 +274,19 @@ def _halt(finding: Finding, report: Report) -> Finding:
     return _nobody(finding, "BUG: soft lockup on an idle CPU", text, (_CLOCK_STEP,))
 
 
-_USER_PC = re.compile(r"(?:RIP: 0033|EIP: 0073):")
-
-
 def _in_user(report: Report) -> bool:
     """The registers are those of a program, and no stack of the kernel comes with them."""
-    if report.kind is not Kind.SOFT_LOCKUP or report.frames or report.pc is not None:
+    if report.kind not in (Kind.SOFT_LOCKUP, Kind.HARD_LOCKUP) or report.frames:
         return False
-    return any(_USER_PC.match(text.lstrip()) for text in report.text[:_LINES])
+    if report.pc is not None and report.pc.function is not None:
+        return False
+    return any(USER.match(text.lstrip()) for text in report.text[:_LINES])
+
+
+_LATE = {
+    Kind.SOFT_LOCKUP: " Its watchdog thread did not run all the same.",
+    Kind.HARD_LOCKUP: " It took no timer interrupt all the same, which no program can forbid.",
+}
 
 
 def _user(finding: Finding, report: Report) -> Finding:
@@ -289,10 +294,10 @@ def _user(finding: Finding, report: Report) -> Finding:
     who = f" of {report.task.comm} ({report.task.pid})" if report.task is not None else ""
     return replace(
         finding,
-        title="BUG: soft lockup with the CPU in user mode",
+        title=f"{finding.title.partition(' in ')[0]} with the CPU in user mode",
         explanation=(
             f"{where} was in user code{who} when its watchdog spoke: no function of the kernel"
-            " is seen in a loop. Its watchdog thread did not run all the same."
+            f" is seen in a loop.{_LATE.get(report.kind, '')}"
         ),
         culprit=replace(finding.culprit, function=None, module=None),
         confidence=Confidence.POSSIBLE,

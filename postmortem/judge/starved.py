@@ -24,8 +24,8 @@ _HEADER = re.compile(
     r"CPU: (?P<cpu>\d{1,5}) (?:UID: \d{1,10} )?PID: (?P<pid>\d{1,9}) Comm: (?P<comm>.{1,16}?)"
     r" (?:Kdump|Not tainted|Tainted)"
 )
-_USER = re.compile(
-    r"(?:RIP: 0033|EIP: 0073):|(?:pc|epc) : 0000[0-9a-f]{12}\b|NIP:  0000[0-9a-f]{12}"
+USER = re.compile(
+    r"(?:RIP: 0033|EIP: 0073):|(?:pc|epc) : 0000[0-9a-f]{12}\b|NIP: {1,2}0000[0-9a-f]{12}"
 )
 """A program counter of user space: by its segment, or by its address."""
 _THROTTLED = "RT throttling activated"
@@ -61,7 +61,7 @@ def hog_of(report: Report) -> Hog | None:
             shown = int(header["cpu"]) == cpu
             if shown:
                 task = TaskRef(int(header["pid"]), header["comm"])
-        user = user or (shown and _USER.match(text) is not None)
+        user = user or (shown and USER.match(text) is not None)
     if task is None or task.pid == 0 or task.comm.startswith("rcu_"):
         return None
     return Hog(starved["thread"], starved["jiffies"], cpu, task, user, starved[0])

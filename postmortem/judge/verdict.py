@@ -223,6 +223,8 @@ def _followed(finding: Finding, ctx: Context) -> str:
         return f"task {task.comm} ({task.pid}) hangs"
     if finding.kind is Kind.SUSPEND and task is not None:
         return f"{finding.readable}, task {task.comm} ({task.pid})"
+    if finding.kind in LOCKUPS and finding.culprit.cpu is not None:
+        return f"{finding.readable} on CPU {finding.culprit.cpu}"
     report = _report_of(finding, ctx)
     devices = report.devices if report is not None and is_message(report) else ()
     if devices and not any(name.rpartition(" ")[2] in finding.readable for name in devices):
@@ -234,10 +236,15 @@ _MAX_FOLLOWED = 4
 _MAX_WORDS = 90
 
 
-def _consequences(followed: Sequence[Finding], ctx: Context) -> str:
+def _consequences(root: Finding, followed: Sequence[Finding], ctx: Context) -> str:
     """The worst first, then one of each sort in the order of events: ten disks of a dead
     controller are one consequence, the file system on them is another."""
     chosen: dict[str, Finding] = {}
+    said = root.readable, root.culprit.cpu
+    # What is said of the root once more is no consequence.
+    followed = [item for item in followed if (item.readable, item.culprit.cpu) != said]
+    if not followed:
+        return ""
     for finding in sorted(followed, key=lambda item: _gravity(item, ctx)):
         report = _report_of(finding, ctx)
         chosen.setdefault(report.form if report is not None else finding.id, finding)
@@ -259,8 +266,9 @@ def _report_of(finding: Finding, ctx: Context) -> Report | None:
 def _verdict(root: Finding, followed: Sequence[Finding], ctx: Context) -> Verdict:
     """:param followed: what goes back to the root, directly or not."""
     summary = root.explanation
-    if followed:
-        summary += f" {FOLLOWED}: {_consequences(followed, ctx)}."
+    consequences = _consequences(root, followed, ctx)
+    if consequences:
+        summary += f" {FOLLOWED}: {consequences}."
     culprit, confidence = root.culprit, root.confidence
     evidence = strongest_first(root.evidence)[:_MAX_EVIDENCE]
     victim = _broke_on(root, followed)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from postmortem.log.since import began, corrected, idles, stalled_cpus, told_at
 from postmortem.model.findings import Kind
-from postmortem.model.report import Report
+from postmortem.model.report import Report, Role
 from postmortem.rules.causes import Event, History
 from postmortem.rules.messages import row_of
 from postmortem.rules.waits import How, WaitKind
@@ -48,6 +48,7 @@ def event_of(report: Report) -> Event:
         waits_io=report.kind is Kind.HUNG_TASK and _waits_for(report, _IO_WAITS),
         waits_remote=report.kind in _WAITING and _waits_for(report, _REMOTE),
         idle=idles(report),
+        awaits_cpu=report.role is Role.AWAITS_CPU,
         devices=frozenset(report.devices),
         above=frozenset(report.above),
         form=report.form,

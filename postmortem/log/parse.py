@@ -574,8 +574,13 @@ def _titles(
 
 @cache
 def _titled(form: Form, kind: Kind) -> Form:
-    """The form that gives the title: that of the kind, where a stack told what it was for."""
-    if form.kind is not Kind.STACK_TRACE or kind is Kind.STACK_TRACE:
+    """The form that gives the title: that of the kind, where a stack told what it was for.
+
+    A fault at an address of the first page is one of a NULL pointer, whatever its header says:
+    that of s390 has one line for all addresses.
+    """
+    of_null = (form.name, kind) == ("page-fault", Kind.NULL_DEREFERENCE)
+    if not of_null and (form.kind is not Kind.STACK_TRACE or kind is Kind.STACK_TRACE):
         return form
     known = (
         f

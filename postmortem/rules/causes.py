@@ -55,6 +55,8 @@ class Event:
     """A task that waits for I/O."""
     idle: bool = False
     """A stall of a CPU that does nothing: nothing on it caused or suffers anything."""
+    awaits_cpu: bool = False
+    """A CPU that waits for another one to answer its call."""
     waits_remote: bool = False
     """A task that waits for a server."""
     devices: frozenset[str] = frozenset()
@@ -245,6 +247,26 @@ def _began_no_later(earlier: Event, later: Event) -> bool:
     return earlier.start <= later.start + _SLACK
 
 
+_STILL = 10.0
+"""Seconds: watchdogs look every few seconds and round."""
+
+
+def _still(earlier: Event, later: Event) -> bool:
+    """One CPU that its watchdog reports again, still in the same task."""
+    if earlier.cpu is None or (earlier.cpu, earlier.pid) != (later.cpu, later.pid):
+        return False
+    if earlier.kind is not later.kind or earlier.began is None or later.began is None:
+        return False
+    return abs(earlier.began - later.began) <= _STILL
+
+
+def _does_not_answer(earlier: Event, later: Event) -> bool:
+    """A CPU waits for an answer, and another one was stuck before it began to."""
+    if not later.awaits_cpu or earlier.awaits_cpu or earlier.idle or earlier.cpu == later.cpu:
+        return False
+    return earlier.cpu is not None and _began_no_later(earlier, later)
+
+
 def _not_idle(earlier: Event, later: Event) -> bool:
     return not earlier.idle and not later.idle and _began_no_later(earlier, later)
 
@@ -398,6 +420,18 @@ RULES: tuple[Rule, ...] = (
         frozenset({Kind.IO_ERROR}), frozenset({Kind.HUNG_TASK}),
         "a device had failed before it ({cause})",
         near=600.0, holds=lambda earlier, later: later.waits_io,
+    ),
+    Rule(
+        "the CPU still does not let go",
+        _LOOPS, _LOOPS,
+        "it is the same CPU and task as before ({cause})",
+        near=None, first=True, holds=_still,
+    ),
+    Rule(
+        "a CPU does not answer the others",
+        _LOOPS, LOCKUPS - {Kind.WORKQUEUE_STALL},
+        "a CPU did not let go before it, and may be the one that does not answer ({cause})",
+        first=True, holds=_does_not_answer,
     ),
     Rule(
         "a CPU does not let go",

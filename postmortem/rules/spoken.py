@@ -18,6 +18,7 @@ _FAULTS = frozenset(
     {Kind.BAD_POINTER, Kind.NULL_DEREFERENCE, Kind.GENERAL_PROTECTION, Kind.BAD_EXECUTION}
 )
 _STALLS = frozenset({Kind.RCU_STALL})
+_WARNS = frozenset({Kind.WARNING})
 _RANGE = r"in range \[0x(?P<low>[0-9a-f]{1,16})-0x(?P<high>[0-9a-f]{1,16})\]"
 
 
@@ -37,6 +38,8 @@ class Spoken:
     steps: tuple[str, ...] = ()
     sure: bool = True
     """The line leaves no other reading of the report."""
+    instead: bool = False
+    """The sentence says better than the kind's own what happened."""
 
 
 ROWS: tuple[Spoken, ...] = (
@@ -102,6 +105,39 @@ ROWS: tuple[Spoken, ...] = (
         r"kfence-#\d{1,9}: \S{1,40}, size=(?P<size>\d{1,9}), cache=(?P<cache>\S{1,60})", "kfence-#",
         frozenset({Kind.KFENCE}), "The object has {size} bytes, of the cache {cache}.",
     ),
+    # refcount_warn_saturate(), lib/refcount.c; "increment" before v5.5
+    Spoken(
+        r"refcount_t: (?P<said>underflow; use-after-free)", "refcount_t: ", _WARNS,
+        "{function} gave back a reference that was not there (refcount_t: {said}): the count was"
+        " 0 already, so the object may have been freed while somebody still used it.",
+        steps=("Find the way on which one reference is given back twice, or is used without having"
+               " been taken: {function} and its callers.",),
+        instead=True,
+    ),
+    Spoken(
+        r"refcount_t: (?P<said>(?:addition|increment) on 0; use-after-free)", "refcount_t: ",
+        _WARNS,
+        "{function} took a reference to an object whose count was 0 already (refcount_t: {said}):"
+        " it was freed, or about to be.",
+        steps=("Find out how {function} still reached the object: what should have kept it alive,"
+               " or refcount_inc_not_zero() and a lookup that may fail.",),
+        instead=True,
+    ),
+    Spoken(
+        r"refcount_t: (?P<said>saturated; leaking memory)", "refcount_t: ", _WARNS,
+        "In {function} a count of references ran over, or had been overwritten (refcount_t:"
+        " {said}): it stays where it is, and the object is never freed.",
+        steps=("Look for references that are taken and never given back, and for who may write"
+               " over the object.",),
+        instead=True,
+    ),
+    Spoken(
+        r"refcount_t: (?P<said>decrement hit 0; leaking memory)", "refcount_t: ", _WARNS,
+        "{function} gave back the last reference by refcount_dec(), which frees nothing"
+        " (refcount_t: {said}).",
+        steps=("See who should still have held a reference when {function} gave back its own.",),
+        instead=True,
+    ),
     # rt_mutex_handle_deadlock(), kernel/locking/rtmutex.c
     Spoken(
         r"rtmutex deadlock detected", "rtmutex deadlock",
@@ -149,6 +185,7 @@ class Heard:
     number: int
     """Of the line, in the lines that were given."""
     sentence: str
+    steps: tuple[str, ...] = ()
 
 
 @cache
@@ -156,8 +193,12 @@ def _pattern(row: Spoken) -> re.Pattern[str]:
     return re.compile(row.text)
 
 
-def heard(texts: Iterable[str], kind: Kind) -> Iterator[Heard]:
-    """What lines of a report of this kind say of it, each row at most once."""
+def heard(texts: Iterable[str], kind: Kind, function: str | None = None) -> Iterator[Heard]:
+    """What lines of a report of this kind say of it, each row at most once.
+
+    :param function: that is to blame, for the sentences that name it.
+    """
+    name = f"{function}()" if function else "code that is not known"
     rows = [row for row in ROWS if kind in row.within or kind is row.kind]
     if not rows:
         return
@@ -169,7 +210,11 @@ def heard(texts: Iterable[str], kind: Kind) -> Iterator[Heard]:
             match = _pattern(row).search(text)
             if match is not None:
                 rows.remove(row)
-                yield Heard(row, number, row.sentence.format_map(_plain(match)))
+                values = {**_plain(match), "function": name}
+                said = row.sentence.format_map(values)
+                steps = tuple(step.format_map(values) for step in row.steps)
+                yield Heard(row, number, said[:1].upper() + said[1:] if not function else said,
+                            steps)  # fmt: skip
 
 
 def _plain(match: re.Match[str]) -> dict[str, str]:

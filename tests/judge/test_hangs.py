@@ -75,6 +75,38 @@ def test_deadlock_names_all_in_the_circle() -> None:
     assert "2 tasks hang, the longest for 40.0 s." in finding.explanation
 
 
+def test_deadlock_says_who_holds_what() -> None:
+    assert "left holds mutex one and waits for mutex two" in told(circle(30, 40)).explanation
+
+
+def behind() -> Graph:
+    """``first`` and ``second`` wait for a lock of ``keeper``, which waits for an event."""
+    event = Node("event", NodeKind.UNKNOWN, "completion, which one is not known")
+    return graph(
+        task("first", 200, hung=True), task("second", 190, hung=True),
+        task("keeper", 150, hung=True), lock("one"), event,
+        waits="first>one>keeper>event second>one",
+    )  # fmt: skip
+
+
+def test_the_owner_of_the_lock_stands_in_title_and_verdict() -> None:
+    finding = told(behind())
+    assert finding.title == "INFO: task hung in first_run"
+    assert finding.shown == "INFO: task hung in first_run (behind keeper in keeper_run)"
+    said = (
+        "first and 1 more wait for mutex one that keeper holds; keeper itself waits in keeper_run()"
+    )
+    assert said in finding.explanation
+    assert finding.culprit.function == "keeper_run"
+
+
+def test_a_task_alone_is_behind_nobody() -> None:
+    event = Node("event", NodeKind.UNKNOWN, "completion, which one is not known")
+    finding = told(graph(task("only", 200, hung=True), event, waits="only>event"))
+    assert finding.shown == ""
+    assert "itself" not in finding.explanation
+
+
 def test_task_that_waits_for_itself() -> None:
     finding = told(graph(task("only", 30), lock("one"), waits="only>one>only"))
     assert "waits for mutex one, which it holds itself" in finding.explanation

@@ -192,3 +192,45 @@ def test_lockdep_s_two_locks_are_named() -> None:
         "which lock already depends on the new lock.",
     )
     assert "It wanted &dev->zorb_lock while it held acme_mutex" in finding.explanation
+
+
+def refcount(said: str) -> Finding:
+    return found(
+        "------------[ cut here ]------------",
+        f"refcount_t: {said}.",
+        "WARNING: CPU: 5 PID: 700 at lib/refcount.c:28 refcount_warn_saturate+0xba/0x110",
+        "CPU: 5 PID: 700 Comm: zorbd Not tainted 6.9.0 #1",
+        "RIP: 0010:refcount_warn_saturate+0xba/0x110",
+        "Call Trace:",
+        " zorb_put+0x2b/0x70 [zorb]",
+        " zorb_close+0x2b/0x70 [zorb]",
+        "---[ end trace 0000000000000000 ]---",
+    )
+
+
+def test_a_refcount_says_which_way_it_went_wrong() -> None:
+    below = refcount("underflow; use-after-free").explanation
+    assert below.startswith("zorb_put() gave back a reference that was not there")
+    assert "checked an assumption" not in below
+    above = refcount("saturated; leaking memory").explanation
+    assert above.startswith("In zorb_put() a count of references ran over")
+    dead = refcount("addition on 0; use-after-free")
+    assert "took a reference to an object whose count was 0" in dead.explanation
+    assert "zorb_put()" in dead.next_steps[0]
+
+
+def test_a_fault_at_zero_is_one_of_null_by_its_title() -> None:
+    lines = (
+        "Unable to handle kernel pointer dereference in virtual kernel address space",
+        "Failing address: {} TEID: {}",
+        "Oops: 0004 ilc:2 [#1] SMP",
+        "CPU: 1 PID: 700 Comm: zorbd Not tainted 6.9.0 #1",
+        "Krnl PSW : 0704c00180000000 000003ff803b4a12 (zorb_peek+0x3a/0x90 [zorb])",
+        "Call Trace:",
+        " [<000003ff803b4a12>] zorb_peek+0x3a/0x90 [zorb]",
+        "Last Breaking-Event-Address:",
+    )
+    null = found(*(line.format("0" * 16, "0" * 13 + "483") for line in lines))
+    assert null.title == "BUG: unable to handle kernel NULL pointer dereference in zorb_peek"
+    wild = found(*(line.format("00000bad" * 2, "00000bad00000483") for line in lines))
+    assert wild.title == "BUG: unable to handle kernel paging request in zorb_peek"

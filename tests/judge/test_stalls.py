@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from postmortem.judge.cpu_story import of_log
 from postmortem.judge.stalls import standstill, told
 from postmortem.model.findings import Confidence, Finding
 from tests.judge.made import context, first, log
@@ -143,6 +144,46 @@ def test_cpu_in_user_mode_is_not_in_a_loop_of_the_kernel() -> None:
     )
     assert "CPU 3 was in user code of zorbsim (7771)" in found.explanation
     assert not any("cut short" in item.what for item in found.evidence)
+
+
+def test_program_of_arm64_is_not_in_a_loop_of_the_kernel() -> None:
+    found = stall(
+        "watchdog: BUG: soft lockup - CPU#2 stuck for 23s! [brinsim:611]",
+        "CPU: 2 PID: 611 Comm: brinsim Not tainted 6.9.0 #1",
+        "pstate: 60001000 (nZCv daif -PAN -UAO -TCO -DIT +SSBS BTYPE=--)",
+        "pc : 0000aaaad3b81a54",
+        "lr : 0000ffff9d0c7c8c",
+        "sp : 0000ffffe1b1a7d0",
+    )
+    assert found.title == "BUG: soft lockup with the CPU in user mode"
+    assert (found.culprit.function, found.confidence) == (None, Confidence.POSSIBLE)
+
+
+def test_what_is_said_of_a_lockup_is_its_cpu_task_and_last_time() -> None:
+    text = lockup("zorb_spin+0x5/0x20 [zorb]", "zorb_read+0x1/0x9 [zorb]")
+    again = [line.replace("26s", "54s").replace("zorb_read", "zorb_write") for line in text]
+    found = next(iter(of_log(context(log(*text) + log(*again, start=128.0)))))
+    assert found.explanation.startswith("CPU 3 has been in zorb_spin() of zorbd (700) for 54 s")
+    assert any("after 54 s it had not let go" in item.what for item in found.evidence)
+
+
+def test_a_lockup_long_after_is_another_one() -> None:
+    text = lockup("zorb_spin+0x5/0x20 [zorb]", "zorb_read+0x1/0x9 [zorb]")
+    later = lockup("zorb_spin+0x5/0x20 [zorb]", "zorb_write+0x1/0x9 [zorb]")
+    first, second = of_log(context(log(*text) + log(*later, start=900.0)))
+    assert "for 26 s" in first.explanation
+    assert not any("had not let go" in item.what for item in first.evidence)
+    assert second.log_line == len(text) + 1
+
+
+def test_rcu_names_whom_it_waits_for() -> None:
+    found = stall(
+        "rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:",
+        "rcu: \t5-....: (10499 ticks this GP) idle=b14c/1/0x4000000000000000 softirq=8/8 fqs=5190",
+        "rcu: \tTasks blocked on level-0 rcu_node (CPUs 0-7): P1234/1:b..l",
+        "rcu: \t(detected by 0, t=10502 jiffies, g=301117, q=2210 ncpus=8)",
+    )
+    assert found.explanation == ("An RCU grace period can't end: it waits for CPU 5, task 1234.")
 
 
 def test_cpu_that_was_asked_for_its_stack_is_why_the_other_waits() -> None:

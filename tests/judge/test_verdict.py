@@ -39,6 +39,15 @@ def test_what_followed_is_the_worst_and_not_the_last() -> None:
     assert verdict.summary.endswith(said)
 
 
+def test_what_is_said_once_more_is_no_consequence() -> None:
+    first = finding("loop", Kind.SOFT_LOCKUP, Severity.ERROR, 10)
+    again = replace(first, id="again", log_line=40, caused_by=("loop",))
+    assert diagnose([first, again], CONTEXT)[1].summary == "loop happened."
+    other = replace(again, culprit=Culprit(cpu=2))
+    said = "loop happened. What followed from it: soft-lockup in loop on CPU 2."
+    assert diagnose([first, other], CONTEXT)[1].summary == said
+
+
 def test_of_many_consequences_a_few_are_named() -> None:
     first = finding("first", Kind.DEVICE_ERROR, Severity.ERROR, 10)
     more = [

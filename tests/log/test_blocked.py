@@ -164,6 +164,39 @@ def test_blocker_that_the_kernel_did_not_find_is_nobody() -> None:
     assert graph.nodes[root].label.startswith("mutex")
 
 
+OWN_LOCK = b"""\
+[  100.000014] INFO: task writer:21 blocked for more than 120 seconds.
+[  100.000015]       Not tainted 6.17.0 #1
+[  100.000016] task:writer          state:D stack:0     pid:21    tgid:21    ppid:2      flags:0x00
+[  100.000017] Call Trace:
+[  100.000018]  <TASK>
+[  100.000019]  __schedule+0x3bf/0xb40
+[  100.000020]  schedule+0x27/0xd0
+[  100.000021]  schedule_timeout+0x15/0x30
+[  100.000022]  __wait_for_common+0x97/0x1b0
+[  100.000023]  ask_device+0x15/0x20
+[  100.000024]  </TASK>
+[  100.000025]
+[  100.000026] Showing all locks held in the system:
+[  100.000027] 1 lock held by reader/20:
+[  100.000028]  #0: ffffffffc0001000 (&table->lock){+.+.}-{3:3}, at: load_table+0x15/0x20
+[  100.000029] 1 lock held by writer/21:
+[  100.000030]  #0: ffffffffc0001000 (&table->lock){+.+.}-{3:3}, at: store_table+0x15/0x20
+"""
+
+
+def test_a_wait_that_lockdep_names_is_not_told_a_second_time_as_unknown() -> None:
+    """The blocker line, lockdep's list and the stack tell of one wait."""
+    text = BLOCKERS[: BLOCKERS.index(b"[  100.000014]")] + OWN_LOCK
+    plain = "\n".join(line.partition("] ")[2] for line in text.decode().splitlines())
+    graph = log_graph(scan_bytes(text).reports, logged_tasks(records(plain)))
+    (waits,) = graph.out("task:20")
+    assert graph.nodes[waits.target].label == "lock &table->lock"
+    assert [edge.target for edge in graph.out(waits.target)] == ["task:21"]
+    (root,) = roots(graph)
+    assert graph.nodes[root].label.startswith("completion")
+
+
 def test_lockdep_report_gives_its_locks_in_order() -> None:
     text = (
         "WARNING: possible circular locking dependency detected",

@@ -112,6 +112,14 @@ CASES: dict[str, tuple[Event, Event]] = {
     ),
     "a task died with its locks": (at(20, Kind.BUG, pid=7), at(150, Kind.HUNG_TASK, began=30.0)),
     "a task slept with a spinlock held": (at(20, Kind.SCHEDULING_WHILE_ATOMIC), at(45, LOOPS)),
+    "the CPU still does not let go": (
+        at(40, LOOPS, cpu=3, pid=7, began=14.0),
+        at(68, LOOPS, cpu=3, pid=7, began=15.0),
+    ),
+    "a CPU does not answer the others": (
+        at(40, LOOPS, cpu=3, pid=7, began=14.0),
+        at(45, LOOPS, cpu=1, pid=9, began=20.0, awaits_cpu=True),
+    ),
     "an assertion sleeps with its locks": (
         at(20, Kind.BUG, form="spl-assert"),
         at(9000, Kind.HUNG_TASK, began=8880.0),
