@@ -33,6 +33,9 @@ def run(prog: drgn.Program, name: str, rest: str, out: IO[str]) -> Any:
     import drgn.commands._crash  # noqa: F401 - registers the command; there is no public way
     from drgn.commands import run_command
 
+    from postmortem.shell.mended import mend
+
+    mend()
     with contextlib.redirect_stdout(_Cleaned(out)) as cleaned:
         try:
             return run_command(prog, f"crash {name} {rest}".rstrip(), globals={"prog": prog})

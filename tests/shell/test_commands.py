@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from drgn.helpers.linux.slab import find_slab_cache, slab_cache_for_each_allocated_object
 
 from tests.conftest import machine_named
 from tests.shell.conftest import Shell
@@ -407,3 +408,40 @@ def test_minimal_has_few_commands(shell: Shell) -> None:
         assert shell.says("rd jiffies")
     finally:
         shell.session.minimal = False
+
+
+@pytest.mark.parametrize("name", ["5.10-sysrq-crash", "6.1-oops-then-sysrq", "6.12-null-chain"])
+@pytest.mark.parametrize("cache", ["dentry", "filp", "proc_inode_cache"])
+def test_kmem_counts_what_each_object_by_itself_is(
+    name: str, cache: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shell = Shell(name, capsys)
+    found = find_slab_cache(shell.session.prog, cache)
+    assert found is not None
+    allocated = sum(1 for _ in slab_cache_for_each_allocated_object(found, "void"))
+    row = shell.says(f"kmem -s {cache}").splitlines()[1].split()
+    assert (int(row[2]), row[-1]) == (allocated, cache)
+
+
+def test_kmem_calls_what_is_not_in_the_dump_unknown_and_not_corrupt(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    said = Shell("7.2-healthy-idle", capsys).says("kmem -s")  # sheaves are not in this one
+    assert "[UNKNOWN]" in said
+    assert "CORRUPTED" not in said
+
+
+def test_mod_lists_where_there_is_no_debug_information(shell: Shell) -> None:
+    assert "pm_fault" in shell.says("mod -S /nonexistent")
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("mod -s nobody_has_this", "no module is called"),
+        ("mod -s pm_fault", "no debug information"),
+        (f"mod -s pm_fault {__file__}", "another build"),
+    ],
+)
+def test_mod_says_why_nothing_was_loaded(shell: Shell, line: str, why: str) -> None:
+    assert why in shell.complains(line)

@@ -374,6 +374,24 @@ def mod(
     complete_declarations(session.prog)
     # -r -g and -o say how crash's gdb reads a file: there is one way here.
     words = " ".join(rest)
-    if as_json:
-        return structured.run(session.prog, "mod", words, session.out)
-    return crash.run(session.prog, "mod", words, session.out)
+    asked = structured.run if as_json else crash.run
+    try:
+        done = asked(session.prog, "mod", words, session.out)
+    except drgn.MissingDebugInfoError:
+        # drgn has loaded what there is, and stops before it lists.
+        done = asked(session.prog, "mod", "", session.out)
+    if "-s" in rest[:-1]:
+        _check_loaded(session.prog, *rest[rest.index("-s") + 1 :])
+    return done
+
+
+def _check_loaded(prog: drgn.Program, name: str, file: str | None = None, *_: str) -> None:
+    """drgn passes over a file that does not fit without a word."""
+    module = next((each for each in prog.modules() if each.name == name), None)
+    if module is None:
+        raise UsageError(f"mod -s: no module is called {name}")
+    if module.debug_file_status is drgn.ModuleFileStatus.HAVE:
+        return
+    if file is None:
+        raise UsageError(f"mod -s: no debug information of {name} was found: name its file, too")
+    raise UsageError(f"mod -s: {file} can't be read, is of another build, or has no DWARF")
