@@ -53,14 +53,17 @@ sleep 60
 """
 
 
-def python_disk(disk: Path, scratch: Path, *more: Path) -> None:
+def python_disk(disk: Path, scratch: Path, *more: Path, programs: Sequence[Path] = ()) -> None:
     """An ext4 image with the running Python and everything that postmortem imports.
 
     :param more: Folders and files that Python shall find beside the packages.
+    :param programs: of the host, where they are there.
     """
     root = scratch / "root"
-    for name in ("proc", "sys", "dev", "tmp", "bin", SITE):
+    for name in ("proc", "sys", "dev", "tmp", "bin", "var", SITE):
         (root / name).mkdir(parents=True)
+    for program in programs:
+        _copy(program, root)
     stdlib = Path(sysconfig.get_path("stdlib"))
     ignore = shutil.ignore_patterns("test", "tests", "site-packages", "dist-packages", "config-*",
                                     "__pycache__", "idlelib", "tkinter", "*.a")  # fmt: skip
@@ -76,8 +79,7 @@ def python_disk(disk: Path, scratch: Path, *more: Path) -> None:
             shutil.copy(path, root / SITE)
     python = Path(sys.executable).resolve()
     _copy(python, root)
-    programs = [python, *root.rglob("*.so*")]
-    for library in _libraries(programs):
+    for library in _libraries([python, *programs, *root.rglob("*.so*")]):
         _copy(library, root)
     subprocess.run(
         ["mke2fs", "-q", "-t", "ext4", "-d", str(root), str(disk), f"{DISK_MIB}M"], check=True
