@@ -25,6 +25,8 @@ from postmortem.model.report import Record
 
 _MAX_RECORD_BITS = 20
 _MAX_TEXT_BITS = 28
+_MAX_BITS_EACH = 10
+"""Of text for a record: none is longer (``PRINTKRB_RECORD_MAX``), 32 bytes is what printk plans."""
 _MAX_STRUCT = 4096
 _DISORDER_NS = 10_000_000_000
 """CPUs read their clocks before they get their places in the log, but not by so much."""
@@ -98,7 +100,8 @@ def read_ring(prog: drgn.Program, vmcoreinfo: Mapping[str, str]) -> PrintkRing:
     text = prb + layout.offset("printk_ringbuffer", "text_data_ring")
     count_bits = prog.read_u32(ring + layout.offset("prb_desc_ring", "count_bits"))
     size_bits = prog.read_u32(text + layout.offset("prb_data_ring", "size_bits"))
-    if not 0 < count_bits <= _MAX_RECORD_BITS or not 0 < size_bits <= _MAX_TEXT_BITS:
+    sound = 0 < count_bits <= _MAX_RECORD_BITS and 0 < size_bits <= _MAX_TEXT_BITS
+    if not sound or size_bits > count_bits + _MAX_BITS_EACH:
         raise LookupError(
             f"the printk ring buffer would have 2^{count_bits} records, 2^{size_bits} bytes"
         )
@@ -108,10 +111,11 @@ def read_ring(prog: drgn.Program, vmcoreinfo: Mapping[str, str]) -> PrintkRing:
         start = prog.read_u64(ring + layout.offset("prb_desc_ring", member))
         return _read(prog, start, count * layout.size(struct_name))
 
-    descs, infos = array_of("descs", "prb_desc"), array_of("infos", "printk_info")
+    descs = array_of("descs", "prb_desc")
+    descs.require_some()
     data = _read(prog, prog.read_u64(text + layout.offset("prb_data_ring", "data")), 1 << size_bits)
-    for piece in (descs, data):
-        piece.require_some()
+    data.require_some()
+    infos = array_of("infos", "printk_info")
     buffer = _Buffer(data, descs, infos, layout, bool(prog.flags & drgn.ProgramFlags.IS_LIVE))
     head = prog.read_u64(ring + layout.offset("prb_desc_ring", "head_id"))
     tail = prog.read_u64(ring + layout.offset("prb_desc_ring", "tail_id"))
@@ -153,7 +157,7 @@ class _Layout:
 
 @dataclass(frozen=True)
 class _Piece:
-    """Memory of which some pages may be missing; those read as zeroes."""
+    """Memory of which some pages may be missing; those read as zeroes. Empty if all are."""
 
     data: bytes
     missing: tuple[tuple[int, int], ...] = ()
@@ -170,7 +174,7 @@ class _Piece:
         """
         :raises LookupError: all of it is missing.
         """
-        if sum(high - low for low, high in self.missing) >= len(self.data):
+        if not self.data:
             raise LookupError(f"the printk ring buffer is not in the dump: {self.why}")
 
 
@@ -189,15 +193,17 @@ def _read(prog: drgn.Program, address: int, size: int) -> _Piece:
             parts.append(prog.read(address + at, step))
         except damage() as exc:
             why = why or str(exc)
-            parts.append(bytes(step))
+            parts.append(_ZEROES[:step])  # one page for all: damage can claim 256 MiB of them
             if missing and missing[-1][1] == at:
                 missing[-1] = (missing[-1][0], at + step)
             else:
                 missing.append((at, at + step))
         at += step
-    return _Piece(b"".join(parts), tuple(missing), why)
+    everything = missing == [(0, size)]
+    return _Piece(b"" if everything else b"".join(parts), tuple(missing), why)
 
 
+_ZEROES = bytes(4096)
 _LOST, _DAMAGED = "are not in the dump", "are damaged"
 
 
@@ -315,7 +321,9 @@ class _Buffer:
             return block
         at = slot * self._info_size
         whole = self._infos.whole(at, at + self._info_size)
-        (sequence,) = struct.unpack_from("<Q", self._infos.data, at + self._sequence)
+        sequence = 0
+        if whole:
+            (sequence,) = struct.unpack_from("<Q", self._infos.data, at + self._sequence)
         if not whole or sequence - number != ahead:
             text = block.rstrip(b"\0").decode("utf-8", "replace")
             return PrintkRecord(number + (ahead or 0), text, None, None, 0, None, False)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import struct
+import tracemalloc
 from typing import ClassVar
 
+import drgn
 import pytest
 
-from postmortem.kernel.printk import _Buffer, _lines, _Piece
+from postmortem.kernel.printk import _Buffer, _lines, _Piece, _read, read_ring
 
 FINALIZED, RESERVED, REUSABLE = 2, 0, 3
 SIZE = 128
@@ -227,3 +229,46 @@ def test_a_time_far_from_those_beside_it_is_none() -> None:
     struct.pack_into("<Q", ring.infos, 88 * 3 + 8, 1 << 60)
     times = [record.time_ns for record in ring.buffer().records(1, 7, COUNT).records]
     assert times == [101_000_000, 102_000_000, None, *range(104_000_000, 108_000_000, 1_000_000)]
+
+
+def memory(**pages: bytes) -> drgn.Program:
+    """A program of these pieces of memory, by addresses in hex."""
+    prog = drgn.Program(drgn.Platform(drgn.Architecture.X86_64))
+    for address, data in pages.items():
+        prog.add_memory_segment(
+            int(address.strip("_"), 16),
+            len(data),
+            lambda _at, size, offset, _physical, data=data: data[offset : offset + size],
+        )
+    return prog
+
+
+def test_what_is_not_there_takes_memory_once() -> None:
+    size = 16 << 20
+    tracemalloc.start()
+    piece = _read(memory(_1000=b"\1" * 4096), 0x1000, size)
+    _now, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (piece.whole(0, 4096), piece.whole(4096, 4097)) == (True, False)
+    assert peak < 1.5 * size
+
+
+def test_nothing_is_kept_of_what_is_not_there_at_all() -> None:
+    piece = _read(memory(_1000=b"\1" * 4096), 0x8000, 16 << 20)
+    assert (piece.data, piece.missing) == (b"", ((0, 16 << 20),))
+    with pytest.raises(LookupError, match="is not in the dump"):
+        piece.require_some()
+
+
+def test_a_ring_has_no_room_for_a_thousand_times_more_text_than_records() -> None:
+    """``struct printk_ringbuffer`` in short: count_bits at 0, size_bits at 8; prb leads there."""
+    lines = {
+        "SYMBOL(prb)": "1000",
+        **{f"OFFSET(printk_ringbuffer.{name})": at for name, at in
+           (("desc_ring", "0"), ("text_data_ring", "8"))},
+        "OFFSET(prb_desc_ring.count_bits)": "0",
+        "OFFSET(prb_data_ring.size_bits)": "0",
+    }  # fmt: skip
+    ring = memory(_1000=struct.pack("<Q", 0x2000), _2000=struct.pack("<QQ", 13, 28))
+    with pytest.raises(LookupError, match="would have 2\\^13 records, 2\\^28 bytes"):
+        read_ring(ring, lines)
