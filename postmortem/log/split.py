@@ -102,6 +102,17 @@ def _is_warning(header: Header) -> bool:
     return "WARNING:" in header.form.literals
 
 
+def _goes_on_listing(records: Sequence[Record]) -> bool:
+    """Whether the last of these is in a stack that was asked for: one whose own line was lost."""
+    for record in reversed(records):
+        if _LISTED.search(record.text):
+            return True
+        text = record.text.lstrip()
+        if not (is_frame(text) or _TITLE.match(text) or fits(record.text)):
+            return False
+    return False
+
+
 def _follows(before: float, now: float) -> bool:
     """Whether a line of time ``now`` can belong to a report whose last line is of ``before``."""
     if now < before - _BOOT_SECONDS and now < _BOOT_SECONDS:
@@ -550,6 +561,8 @@ class Splitter:
         # Registers stand between the line that says what for and the stack.
         if any(_LISTED.search(old.text) for old in recent[-len(own) - _NEAR :]):
             return  # somebody asked for the stacks of tasks or CPUs
+        if titled and not own and _goes_on_listing(recent):
+            return
         said = titled and before is not None and before.text.strip() != ""
         records = [*([before] if said and before else []), *own, record]
         section = Section(

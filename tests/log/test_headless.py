@@ -80,6 +80,14 @@ def test_stacks_that_somebody_asked_for_are_no_reports() -> None:
     assert reports("heron           S ffff8800b901f990     0   912      1\n" + STACK) == []
 
 
+def test_a_stack_whose_line_was_lost_goes_on_with_the_listing_before_it() -> None:
+    frames = "".join(f" otter_{n}+0x10/0x20 [otter]\n" for n in range(20))
+    listed = "task:heron state:D stack:0 pid:912 ppid:2\nCall Trace:\n <TASK>\n" + frames
+    assert reports(listed + STACK + " </TASK>\n" + STACK) == []
+    (report,) = reports(listed + CALM + "otter: state 7 is wrong\n" + CPU + STACK)
+    assert report.function == "otter_fatal"
+
+
 def test_a_stack_of_machinery_alone_is_no_report() -> None:
     assert reports("otter: hm\nCall Trace:\n dump_stack+0x1/0x2\n") == []
 
