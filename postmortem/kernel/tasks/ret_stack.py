@@ -81,10 +81,11 @@ def restore_returns(prog: drgn.Program) -> Hooked:
 
 def hooked_calls(prog: drgn.Program) -> Hooked:
     """Find the calls in progress, if any tracer that follows returns was ever on."""
-    found = Hooked(graph=_trampolines(prog, _GRAPH))
     reader = _Reader(prog)
     if not reader.any_used():
-        return found
+        return Hooked()
+    reader.prepare()
+    found = Hooked(graph=_trampolines(prog, _GRAPH))
     others = _trampolines(prog, _RETHOOK)
     for address in _task_addresses(prog):
         calls = []
@@ -150,6 +151,13 @@ class _Reader:
                 },
             )
         )
+        of_tasks = self._members is not None and any(map(self._members.has, ("hooks", "probes")))
+        self._old = {} if of_tasks else _old_instances(prog)
+
+    def prepare(self) -> None:
+        """Find out how calls are kept; of no use where there are none."""
+        prog = self._prog
+        task = prog.type("struct task_struct")
         self._frame = readable(
             lambda: Layout(
                 prog.type("struct ftrace_ret_stack"),
@@ -160,7 +168,6 @@ class _Reader:
         # Since v6.12 a stack of words with frames in it (42675b723b48); an array before.
         self._words = readable(lambda: _points_to_words(task)) or False
         self._timed = _TimedTracers(prog)
-        self._old = _old_instances(prog)
 
     def any_used(self) -> bool:
         """Whether some task may have such a call; cheap, so that all others lose no time."""
