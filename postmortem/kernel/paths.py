@@ -31,6 +31,14 @@ def path_in_mounts(mount: drgn.Object, dentry: drgn.Object) -> str:
     raise LookupError("the path runs in a circle")
 
 
+def path_of(path: drgn.Object) -> str:
+    """The whole path that a ``struct path`` stands for.
+
+    :raises LookupError: it runs in a circle.
+    """
+    return path_in_mounts(drgn.container_of(path.mnt, "struct mount", "mnt"), path.dentry.read_())
+
+
 def path_of_inode(inode: drgn.Object) -> str:
     """A path of an inode from the root of its file system, ``""`` if none is cached.
 

@@ -17,6 +17,7 @@ import click
 import drgn
 from drgn.commands import CommandError
 
+from postmortem.budget import GivenUp, budget, room
 from postmortem.dump.damage import damage
 from postmortem.errors import PostmortemError, UsageError
 from postmortem.render.clean import clean
@@ -45,6 +46,8 @@ MINIMAL = frozenset({"log", "dis", "rd", "sym", "eval", "set", "exit", "help", "
 _MAX_NESTED = 8
 """Scripts that run scripts."""
 _MAX_SCRIPT_BYTES = 1 << 20
+_LINE_BYTES = 4 << 30
+"""Of memory, for a line that nobody can interrupt."""
 
 
 class Exit(Exception):
@@ -78,6 +81,8 @@ class Session:
     """Only :data:`MINIMAL` is there: what wants no types of the kernel's."""
     kdb: Kdb | None = None
     """While it is entered lines are KDB's."""
+    seconds: float | None = None
+    """Of computing, that a line may take; ``None`` where somebody can interrupt it."""
     _nested: int = 0
 
     @property
@@ -118,13 +123,15 @@ class Session:
             return True
         try:
             if self.kdb is not None:
-                self._in_kdb(self.kdb, text.strip())
+                with self._limits():
+                    self._in_kdb(self.kdb, text.strip())
                 return True
             text = self._recalled(text.strip())
             self.history.append(text)
             if text.startswith("!"):
                 return self._count(subprocess.run(text[1:], shell=True, check=False).returncode)
-            self._run(parse(expand(text, {**BUILT_IN_ALIASES, **self.aliases})))
+            with self._limits():
+                self._run(parse(expand(text, {**BUILT_IN_ALIASES, **self.aliases})))
         except Exit:
             raise
         except KeyboardInterrupt:
@@ -135,6 +142,12 @@ class Session:
         except (PostmortemError, click.ClickException) as exc:
             told = exc.format_message() if isinstance(exc, click.ClickException) else str(exc)
             self._complain(told)
+            return self._count(1)
+        except GivenUp as exc:
+            self._complain(f"{exc}; at a terminal it can go on")
+            return self._count(1)
+        except MemoryError:
+            self._complain("given up: it wants more memory than there can be use for")
             return self._count(1)
         except damage() as exc:
             self._complain(_told(exc))
@@ -223,6 +236,15 @@ class Session:
                     self._dispatch(line.name, rest)
             finally:
                 self.out = before
+
+    @contextlib.contextmanager
+    def _limits(self) -> Iterator[None]:
+        """drgn's own walks follow damaged lists for ever, and nobody is there to interrupt them."""
+        if self.seconds is None:
+            yield
+            return
+        with budget(self.seconds), room(_LINE_BYTES):
+            yield
 
     def _feed(self, line: Line, following: Line) -> None:
         """A pipe into a command of this shell: it runs on each thing that the first one names."""

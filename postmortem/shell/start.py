@@ -10,6 +10,11 @@ from postmortem.case import Case
 from postmortem.errors import EXIT_LIMITED, EXIT_OK, UsageError
 from postmortem.shell.session import Exit, Session
 
+_LINE_SECONDS = 300.0
+"""Of computing, for a line that nobody can interrupt."""
+_BYTES_A_SECOND = 5 << 20
+"""Of the dump, so that there is time to search a large one."""
+
 
 @dataclass(frozen=True)
 class Start:
@@ -44,6 +49,8 @@ def start(case: Case, how: Start) -> int:
             " --minimal does without"
         )
     session = Session(case, minimal=how.minimal)
+    if not _at_terminal():
+        session.seconds = max(_LINE_SECONDS, (case.input.size or 0) / _BYTES_A_SECOND)
     if not how.minimal:
         _settle(session, scroll=how.scroll)
     if how.kdb:

@@ -21,13 +21,11 @@ def task_of(session: Session, word: str = "") -> drgn.Object:
 
     :raises UsageError: there is no such task.
     """
-    from drgn.helpers.linux.pid import find_task
-
     if not word:
         return crash.run(session.prog, "set", "", io.StringIO())
     if word.isdecimal():
-        found = find_task(session.prog, int(word[:10]))
-        if found:
+        found = by_pid(session, int(word[:10]))
+        if found is not None:
             return found
     with contextlib.suppress(ValueError):
         address = int(word, 16)
@@ -36,6 +34,15 @@ def task_of(session: Session, word: str = "") -> drgn.Object:
         if known or address in _idle(session.prog):
             return drgn.Object(session.prog, "struct task_struct *", address)
     raise UsageError(f"no task {word!r}: a decimal pid or a hexadecimal task_struct is wanted")
+
+
+def by_pid(session: Session, pid: int) -> drgn.Object | None:
+    """The ``struct task_struct *`` of a pid: of the tasks that were read, so that it ends."""
+    tasks = session.case.tasks
+    found = next((task for task in tasks.tasks if task.pid == pid), None) if tasks else None
+    if found is None:
+        return None
+    return drgn.Object(session.prog, "struct task_struct *", found.address)
 
 
 def _idle(prog: drgn.Program) -> frozenset[int]:

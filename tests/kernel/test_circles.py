@@ -13,7 +13,8 @@ from drgn.helpers.linux.pid import find_task
 from postmortem.dump.lists import list_entries
 from postmortem.kernel.irqs import irq_descs
 from postmortem.kernel.memory import slab_caches
-from postmortem.kernel.paths import kernfs_path, path_in_mounts, path_of_inode
+from postmortem.kernel.paths import kernfs_path, path_in_mounts, path_of, path_of_inode
+from postmortem.kernel.tasks.areas import areas_of
 from postmortem.kernel.tasks.tasks import all_tasks
 from postmortem.kernel.vmalloc import vmap_areas
 from postmortem.kernel.zones import total_pages
@@ -82,6 +83,30 @@ def test_a_directory_below_itself(prog: Any) -> None:
         path_in_mounts(mount, mount.mnt.mnt_root.read_())
     with pytest.raises(LookupError, match="circle"):
         path_of_inode(inode)
+
+
+def test_areas_of_a_process(prog: Any) -> None:
+    """As fork() copied them and exec() made them: init's program is busybox."""
+    for found in (prog, fresh("5.10-sysrq-crash")):
+        areas = list(areas_of(find_task(found, 1).mm))
+        assert len(areas) == find_task(found, 1).mm.map_count
+        starts = [area.vm_start.value_() for area in areas]
+        assert starts == sorted(starts)
+        assert "/bin/busybox" in {path_of(area.vm_file.f_path) for area in areas if area.vm_file}
+
+
+def test_areas_that_follow_themselves(prog: Any) -> None:
+    old = fresh("5.10-sysrq-crash")
+    second = find_task(old, 1).mm.mmap.vm_next
+    bend(second.vm_next, second.value_())
+    tree = find_task(prog, 1).mm.mm_mt
+    root = tree.ma_root.value_()
+    node = drgn.Object(prog, "struct maple_node", address=root & ~0xFF)
+    bend(node.mr64.slot[0], root & ~0x7F | 2 << 3)
+    bend(tree.ma_root, root & ~0x78 | 2 << 3)
+    for found in (old, prog):
+        with pytest.raises(LookupError, match="circle"):
+            list(areas_of(find_task(found, 1).mm))
 
 
 def test_a_task_in_a_state_that_none_has_is_damaged(prog: Any) -> None:

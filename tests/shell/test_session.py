@@ -54,6 +54,18 @@ def test_a_folder_that_is_not_there_is_said(shell: Shell) -> None:
     assert "can't be written" in shell.complains("p 1 > /nowhere/at/all")
 
 
+def test_a_line_that_nobody_can_interrupt_has_an_end(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def circle(*_given: object) -> None:
+        while True:
+            pass
+
+    monkeypatch.setattr("postmortem.shell.crash.run", circle)
+    shell.session.seconds = 0.1
+    assert "given up after" in shell.complains("timer")
+
+
 def test_a_reader_that_leaves_early_is_no_error(shell: Shell) -> None:
     assert shell.session.run("log | head -1 > /dev/null")
 

@@ -9,6 +9,7 @@ import click
 import drgn
 
 from postmortem.dump.damage import damage
+from postmortem.dump.xarray import idr_entries
 from postmortem.errors import UsageError
 from postmortem.render.clean import clean
 from postmortem.shell import crash, structured
@@ -63,17 +64,19 @@ def bpf(
     return None
 
 
-def _ids(prog: drgn.Program, kind: str) -> Iterator[int]:
-    from drgn.helpers.linux.bpf import bpf_map_for_each, bpf_prog_for_each
+def _each(prog: drgn.Program, kind: str) -> Iterator[drgn.Object]:
+    """Each ``struct bpf_prog *`` or ``struct bpf_map *``."""
+    for _number, address in idr_entries(prog[f"{kind}_idr"]):
+        yield drgn.Object(prog, f"struct bpf_{kind} *", address)
 
-    for each in (bpf_map_for_each if kind == "map" else bpf_prog_for_each)(prog):
+
+def _ids(prog: drgn.Program, kind: str) -> Iterator[int]:
+    for each in _each(prog, kind):
         yield int(each.id if kind == "map" else each.aux.id)
 
 
 def _program(prog: drgn.Program, identity: int) -> drgn.Object:
-    from drgn.helpers.linux.bpf import bpf_prog_for_each
-
-    for each in bpf_prog_for_each(prog):
+    for each in _each(prog, "prog"):
         if int(each.aux.id) == identity:
             return each
     raise UsageError(f"bpf: no program has the ID {identity}")

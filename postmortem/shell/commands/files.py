@@ -9,7 +9,10 @@ import click
 import drgn
 
 from postmortem.dump.damage import damage
+from postmortem.dump.xarray import xarray_entries
 from postmortem.errors import UsageError
+from postmortem.kernel.paths import path_of
+from postmortem.kernel.tasks.areas import areas_of
 from postmortem.render.clean import clean
 from postmortem.shell import crash, structured
 from postmortem.shell.command import PASSED_ON, command
@@ -78,11 +81,9 @@ def _opened(task: drgn.Object) -> Iterator[tuple[str, int, str | None]]:
 
 
 def _mapped(task: drgn.Object) -> Iterator[tuple[str, int, str | None]]:
-    from drgn.helpers.linux.mm import for_each_vma
-
     if not task.mm:
         return
-    for number, vma in enumerate(for_each_vma(task.mm)):
+    for number, vma in enumerate(areas_of(task.mm)):
         if number == _MAX_USES:
             return
         if vma.vm_file:
@@ -90,10 +91,8 @@ def _mapped(task: drgn.Object) -> Iterator[tuple[str, int, str | None]]:
 
 
 def _path(path: drgn.Object) -> str | None:
-    from drgn.helpers.linux.fs import d_path
-
     try:
-        return d_path(path).decode(errors="replace")
+        return path_of(path)
     except damage():
         return None
 
@@ -116,14 +115,17 @@ def files(session: Session, node: str | None, as_json: bool, rest: tuple[str, ..
 
 def _nodes(session: Session, address: int) -> None:
     """How many of an inode's cached pages lie on which NUMA node."""
-    from drgn.helpers.linux.fs import inode_for_each_page
     from drgn.helpers.linux.mm import page_to_pfn
 
     counts: dict[int, int] = {}
     inode = drgn.Object(session.prog, "struct inode *", address)
-    for number, (_, page) in enumerate(inode_for_each_page(inode)):
+    kind = session.prog.type("struct page *")
+    for number, (_, address) in enumerate(xarray_entries(inode.i_mapping.i_pages)):
         if number == 1 << 22:
             break
+        if address & 1:  # xa_is_value(): what was there is said, no page
+            continue
+        page = drgn.Object(session.prog, kind, address)
         node = _node_of(session.prog, int(page_to_pfn(page)))
         counts[node] = counts.get(node, 0) + 1
     session.out.write("     INODE        NRPAGES\n")

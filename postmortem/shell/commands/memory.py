@@ -12,6 +12,8 @@ import drgn
 from postmortem.arch import arch_of
 from postmortem.dump.damage import damage
 from postmortem.errors import UsageError
+from postmortem.kernel.paths import path_of
+from postmortem.kernel.tasks.areas import areas_of
 from postmortem.render.clean import clean
 from postmortem.shell import crash
 from postmortem.shell.addresses import addressed
@@ -195,9 +197,7 @@ def _struct(session: Session, name: str, value: drgn.Object) -> None:
 
 
 def _vmas(mm: drgn.Object) -> Iterator[drgn.Object]:
-    from drgn.helpers.linux.mm import for_each_vma
-
-    for number, vma in enumerate(for_each_vma(mm)):
+    for number, vma in enumerate(areas_of(mm)):
         if number >= _MAX_VMAS:
             raise UsageError(f"vm: more than {_MAX_VMAS} areas: the tree is damaged")
         yield vma
@@ -229,10 +229,8 @@ def _pages(session: Session, mm: drgn.Object, vma: drgn.Object) -> None:
 
 
 def _file(vma: drgn.Object) -> str | None:
-    from drgn.helpers.linux.fs import d_path
-
     try:
-        return d_path(vma.vm_file.f_path).decode(errors="replace") if vma.vm_file else None
+        return path_of(vma.vm_file.f_path) if vma.vm_file else None
     except damage():
         return None
 

@@ -10,6 +10,7 @@ import click
 import drgn
 
 from postmortem.dump.damage import damage
+from postmortem.dump.lists import list_entries
 from postmortem.errors import UsageError
 from postmortem.render.clean import clean
 from postmortem.shell import crash, structured
@@ -145,13 +146,13 @@ def _swapped(port: int) -> int:
 
 
 def _devices(session: Session, task: drgn.Object) -> None:
-    from drgn.helpers.linux.net import for_each_netdev, netdev_name
+    from drgn.helpers.linux.net import netdev_name
 
     session.out.write(header(task) + "\n")
     if not task.nsproxy:
         session.out.write("(no namespaces: the task has exited)\n")
         return
     session.out.write("   NET_DEVICE     NAME\n")
-    for device in for_each_netdev(task.nsproxy.net_ns):
+    for device in list_entries(task.nsproxy.net_ns.dev_base_head, "struct net_device", "dev_list"):
         name = netdev_name(device).decode(errors="replace")
         session.out.write(clean(f"{int(device.value_()):x}  {name}") + "\n")

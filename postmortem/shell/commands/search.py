@@ -12,6 +12,7 @@ import drgn
 from postmortem.dump.damage import damage
 from postmortem.errors import UsageError
 from postmortem.kernel.search import Range, kernel_ranges, search, word_pattern
+from postmortem.kernel.tasks.areas import areas_of
 from postmortem.shell.command import command
 from postmortem.shell.commands.values import address_of
 from postmortem.shell.tasks import header, task_of
@@ -176,14 +177,10 @@ def _ranges(
             raise UsageError("the search ends before it starts: -e END or -l LENGTH")
         return [Range(first, last, "asked for")]
     if which == "u":
-        from drgn.helpers.linux.mm import for_each_vma
-
         task = task_of(session)
         if not task.mm:
             raise UsageError("search -u: the context is a kernel thread and has no such memory")
-        return [
-            Range(int(vma.vm_start), int(vma.vm_end), "program") for vma in for_each_vma(task.mm)
-        ]
+        return [Range(int(vma.vm_start), int(vma.vm_end), "program") for vma in areas_of(task.mm)]
     everything = kernel_ranges(prog)
     if which == "p":
         direct = [found for found in everything if found.kind == "direct map"]

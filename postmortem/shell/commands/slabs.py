@@ -9,6 +9,7 @@ import click
 import drgn
 
 from postmortem.dump.damage import damage
+from postmortem.dump.lists import list_entries
 from postmortem.errors import UsageError
 from postmortem.render.clean import clean
 from postmortem.shell import crash, structured
@@ -72,10 +73,8 @@ def _to_direct_map(prog: drgn.Program, words: str) -> str:
 
 
 def _caches(session: Session, names: tuple[str, ...]) -> None:
-    from drgn.helpers.linux.slab import for_each_slab_cache
-
     found = 0
-    for cache in for_each_slab_cache(session.prog):
+    for cache in list_entries(session.prog["slab_caches"], "struct kmem_cache", "list"):
         try:
             name = cache.name.string_().decode(errors="replace")
         except damage():
@@ -130,8 +129,6 @@ def _nodes(prog: drgn.Program) -> int:
 
 
 def _partial(prog: drgn.Program, node: drgn.Object) -> Iterator[drgn.Object]:
-    from drgn.helpers.linux.list import list_for_each_entry
-
     # Linux kernel commit d122019bf061 ("mm: Split slab into its own type") (in v5.17).
     for name, link in (("struct slab", "slab_list"), ("struct page", "slab_list"),
                        ("struct page", "lru")):  # fmt: skip
@@ -140,7 +137,7 @@ def _partial(prog: drgn.Program, node: drgn.Object) -> Iterator[drgn.Object]:
             drgn.offsetof(type_, link)
         except LookupError:
             continue
-        yield from list_for_each_entry(type_, node.partial.address_of_(), link)
+        yield from list_entries(node.partial, name, link)
         return
 
 

@@ -255,12 +255,9 @@ def _with_offsets(session: Session, stack: str, base: int | None) -> str:
 
 def _group(session: Session, named: list[str]) -> list[str]:
     """Threads of the groups that the named tasks (or the context) belong to."""
-    from drgn.helpers.linux.pid import find_task
-
     leaders = {task_of(session, word).tgid.value_() for word in named or [""]}
     tasks = session.case.tasks
-    threads = [task.pid for task in tasks.tasks if task.tgid in leaders] if tasks else []
-    return [str(pid) for pid in threads if find_task(session.prog, pid)]
+    return [str(task.pid) for task in tasks.tasks if task.tgid in leaders] if tasks else []
 
 
 # --- the stack's memory ---------------------------------------------------------------

@@ -7,16 +7,15 @@ from collections.abc import Iterator
 import drgn
 
 from postmortem.dump.damage import readable, tolerated
+from postmortem.dump.lists import list_entries
 from postmortem.errors import UsageError
 from postmortem.shell.kdb.state import MAX_LINES, State, signed
 
 
 def lsmod(kdb: State, name: str, words: list[str]) -> Iterator[str]:
-    from drgn.helpers.linux.list import list_for_each_entry
-
     prog = kdb.session.prog
     yield "Module                  Size  modstruct     Used by"
-    modules = list_for_each_entry("struct module", prog["modules"].address_of_(), "list")
+    modules = list_entries(prog["modules"], "struct module", "list")
     for number, module in enumerate(modules):
         if number >= MAX_LINES:
             return
@@ -147,12 +146,8 @@ def _memories(module: drgn.Object) -> tuple[list[int], list[int]]:
 
 
 def _users(module: drgn.Object) -> Iterator[drgn.Object]:
-    from drgn.helpers.linux.list import list_for_each_entry
-
     if _has(module, "source_list"):
-        uses = list_for_each_entry(
-            "struct module_use", module.source_list.address_of_(), "source_list"
-        )
+        uses = list_entries(module.source_list, "struct module_use", "source_list")
         for number, use in enumerate(uses):
             if number >= 1024:
                 return

@@ -10,6 +10,7 @@ from postmortem.errors import UsageError
 from postmortem.kernel.tasks.stacks import Symbolizer
 from postmortem.shell.kdb.state import State, number
 from postmortem.shell.kdb.tasks import every_task, row, states, suppressed, wanted
+from postmortem.shell.tasks import by_pid
 
 
 def bt(kdb: State, name: str, words: list[str]) -> Iterator[str]:
@@ -34,13 +35,11 @@ def _from(kdb: State, address: int) -> Iterator[str]:
 
 
 def btp(kdb: State, name: str, words: list[str]) -> Iterator[str]:
-    from drgn.helpers.linux.pid import find_task
-
     if len(words) != 1:
         raise UsageError("btp: one pid is wanted")
     pid = number(words[0])
-    found = find_task(kdb.session.prog, pid)
-    if found:
+    found = by_pid(kdb.session, pid)
+    if found is not None:
         yield from _stack(kdb, found)
     else:
         yield f"No process with pid == {pid} found"

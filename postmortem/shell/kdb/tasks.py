@@ -9,6 +9,7 @@ import drgn
 from postmortem.dump.damage import tolerated
 from postmortem.errors import UsageError
 from postmortem.shell.kdb.state import State, number
+from postmortem.shell.tasks import by_pid
 
 _SUPPRESSED = "-ims"
 """States that ``ps`` leaves out: idle tasks and sleeping system daemons."""
@@ -85,14 +86,12 @@ def suppressed(kdb: State) -> Iterator[str]:
 
 
 def pid(kdb: State, name: str, words: list[str]) -> Iterator[str]:
-    from drgn.helpers.linux.pid import find_task
-
     if words and words[0] == "R":
         kdb.task = None
     elif words:
         pid = number(words[0])
-        found = find_task(kdb.session.prog, pid)
-        if not found:
+        found = by_pid(kdb.session, pid)
+        if found is None:
             yield f"No task with pid={pid}"
             return
         kdb.task = int(found.value_())
