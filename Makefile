@@ -16,6 +16,7 @@
 # make fuzz      feed the log half with mutated input
 # make mutation  change rules by one operator or number at a time: does a test notice?
 # make fuzz-dump feed the dump half with damaged dumps
+# make fuzz-campaign  thousands of them, over captures too; CASES has a line for each
 # make bench     speed and memory beside other tools
 
 PYTHON ?= python3
@@ -39,7 +40,7 @@ export POSTMORTEM_CACHE
 bin := $(VENV)/bin
 pip := $(bin)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-slow test-captures test-pages wheelhouse lint captures exam live sysrq-oracle trace-oracle accounting-oracle own-kernel drgn-tests fuzz fuzz-dump mutation bench clean
+.PHONY: demo test test-slow test-captures test-pages wheelhouse lint captures exam live sysrq-oracle trace-oracle accounting-oracle own-kernel drgn-tests fuzz fuzz-dump fuzz-campaign mutation bench clean
 
 demo: $(VENV)/.installed
 	$(bin)/postmortem analyze $(DEMO)
@@ -119,6 +120,12 @@ mutation: $(VENV)/.installed-dev
 # Prints its seed; FUZZ_DUMP="--seed N --kind PATTERN --count 1 -v DUMP" shows a case again.
 fuzz-dump: $(VENV)/.installed-dev
 	PYTHONHASHSEED=0 $(bin)/python -m tests.fuzz.fuzz_dump --seconds $(FUZZ_SECONDS) $(FUZZ_DUMP)
+
+# A line of JSON a case; another campaign adds to it.
+CASES ?= $(POSTMORTEM_CACHE)/fuzz-cases.jsonl
+CAMPAIGN ?= $(wildcard corpus/dumps/*.vmcore.* corpus/dumps/oracle/*.vmcore.* $(POSTMORTEM_CACHE)/*/*/vmcore)
+fuzz-campaign: $(VENV)/.installed-dev
+	PYTHONHASHSEED=0 nice -n 19 $(bin)/python -m tests.fuzz.campaign --seconds $(FUZZ_SECONDS) $(CASES) $(CAMPAIGN)
 
 bench: $(VENV)/.installed-dev
 	$(bin)/python benchmarks/analyze.py --dump $(BENCH)

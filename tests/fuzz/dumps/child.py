@@ -9,6 +9,7 @@ import os
 import re
 import resource
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -19,13 +20,20 @@ from dataclasses import asdict, dataclass
 from html.parser import HTMLParser
 from itertools import islice
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import drgn
 
 import postmortem
 from postmortem.cli.supervisor import supervise
-from postmortem.errors import EXIT_UNREADABLE, PostmortemError, UsageError
+from postmortem.errors import (
+    EXIT_LIMITED,
+    EXIT_OK,
+    EXIT_UNKNOWN_INPUT,
+    EXIT_UNREADABLE,
+    PostmortemError,
+    UsageError,
+)
 from postmortem.model.result import Analysis
 from postmortem.printers.sysrq import SHOWN, sysrq
 from postmortem.render.clean import clean
@@ -72,14 +80,18 @@ class Row:
     rss_kib: int = 0
 
 
-def run(image: Image, *, named: bool) -> Row:
-    """Analyse the image in a fork of this process."""
+def run(image: Image, *, named: bool, pages: bool = True) -> Row:
+    """Analyse the image in a fork of this process.
+
+    :param named: ask for plugins and SysRq keys by name, too.
+    :param pages: write HTML, too, a third of the cost of an analysis that is warm.
+    """
     read, write = os.pipe()
     with tempfile.TemporaryFile() as errors:
         pid = os.fork()
         if pid == 0:
             os.close(read)
-            _child(image, named, errors, write)
+            _child(image, named, pages, errors, write)
         os.close(write)
         killer = threading.Timer(WALL_SECONDS, os.kill, (pid, signal.SIGKILL))
         killer.start()
@@ -95,6 +107,53 @@ def run(image: Image, *, named: bool) -> Row:
     return row
 
 
+def run_whole(image: Image) -> Row:
+    """Analyse the image as a user does: ``postmortem analyze`` in a process of its own."""
+
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 1))
+
+    command = [sys.executable, "-m", "postmortem", "analyze", "--no-debuginfod", "--json"]
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(
+            [*command, *image.paths], stdout=output, stderr=errors, preexec_fn=limited
+        )
+        killer = threading.Timer(WALL_SECONDS, process.kill)
+        killer.start()
+        _, status, usage = os.wait4(process.pid, 0)
+        killer.cancel()
+        process.returncode = os.waitstatus_to_exitcode(status)
+        output.seek(0)
+        errors.seek(0)
+        text = output.read().decode("utf-8", "replace")
+        told = errors.read()[:3000].decode("utf-8", "replace")
+    seconds = usage.ru_utime + usage.ru_stime
+    row = _told(process.returncode, text, told) or _killed(status, told, seconds)
+    row.cpu_seconds, row.rss_kib = seconds, usage.ru_maxrss
+    return row
+
+
+def _told(status: int, text: str, told: str) -> Row | None:
+    """What the program said of a dump; ``None`` if it did not end as it should."""
+    if status in (EXIT_UNKNOWN_INPUT, EXIT_UNREADABLE) and told.count("\n") == 1:
+        return Row("given up" if GIVEN_UP in told else "clean", error=told)
+    if status not in (EXIT_OK, EXIT_LIMITED):
+        return None
+    bad = [*_bad("a.json", text), *([f"on stderr: {told}"] if told else [])]
+    result = json.loads(text)
+    verdict, problems = result["verdict"], result["problems"]
+    said = [f"{problem['what']}: {problem['why']}" for problem in problems]
+    return _row(
+        bad,
+        [*said, *result["input"]["lacks"]],
+        kind=verdict["kind"],
+        title=verdict["title"],
+        culprit=verdict["culprit"]["function"],
+        confidence=str(verdict["confidence"]),
+        tasks=result["system"]["tasks"] or 0,
+    )
+
+
 def _killed(status: int, told: str, seconds: float) -> Row:
     if not os.WIFSIGNALED(status):
         given_up = os.waitstatus_to_exitcode(status) == EXIT_UNREADABLE and GIVEN_UP in told
@@ -105,7 +164,7 @@ def _killed(status: int, told: str, seconds: float) -> Row:
     return Row("signal", error=f"signal {number}: {told}")
 
 
-def _child(image: Image, named: bool, errors: IO[bytes], write: int) -> None:
+def _child(image: Image, named: bool, pages: bool, errors: IO[bytes], write: int) -> None:
     os.dup2(errors.fileno(), 2)
     faulthandler.enable(errors)
     faulthandler.register(signal.SIGXCPU, errors, all_threads=False, chain=True)
@@ -120,7 +179,7 @@ def _child(image: Image, named: bool, errors: IO[bytes], write: int) -> None:
     if image.live:
         threading.Thread(target=_change, args=(image,), daemon=True).start()
     try:
-        row = analyse(image.paths, named)
+        row = analyse(image.paths, named=named, pages=pages)
     except MemoryError:
         row = Row("memory", error=traceback.format_exc()[-3000:])
     except BaseException:
@@ -138,14 +197,14 @@ def _change(image: Image) -> None:
             time.sleep(0.0005)
 
 
-def analyse(paths: list[Path], named: bool) -> Row:
+def analyse(paths: list[Path], *, named: bool, pages: bool = True) -> Row:
     """What ``postmortem analyze`` does, and ``postmortem NAME``; every output is checked."""
     try:
         with postmortem.open(paths, debuginfod=False) as case:
             for what, why in notes():
                 case.problems.say(what, why)
             analysis = case.analyze()
-            bad = list(_bad_outputs(analysis))
+            bad = list(_bad_outputs(analysis, pages=pages))
             said = [*_said(analysis), *analysis.input.lacks]
             for name in NAMED if named else ():
                 try:
@@ -160,21 +219,30 @@ def analyse(paths: list[Path], named: bool) -> Row:
         return Row("clean", error=f"{type(exc).__name__}: {exc}")
     except OSError as exc:
         return Row("oserror", error=f"{type(exc).__name__}: {exc}")
-    outlived = [text for text in said if "left out: " in text]
-    died = [text for text in said if text.startswith("plugin ") and text not in outlived]
-    outcome = "outlived" if outlived else "problems" if said else "ok"
-    if any("SIGXCPU" in text for text in outlived):
-        outcome = "hang"
     found = analysis.verdict
-    return Row(
-        outcome="output" if bad else "plugin" if died else outcome,
+    return _row(
+        bad,
+        said,
         kind=str(found.kind),
         title=found.title,
         culprit=found.culprit.function,
         confidence=str(found.confidence),
         tasks=analysis.system.tasks or 0,
+    )
+
+
+def _row(bad: list[str], said: list[str], **verdict: Any) -> Row:
+    """The row of an analysis that came to an end."""
+    outlived = [text for text in said if "left out: " in text]
+    died = [text for text in said if text.startswith("plugin ") and text not in outlived]
+    outcome = "outlived" if outlived else "problems" if said else "ok"
+    if any("SIGXCPU" in text for text in outlived):
+        outcome = "hang"
+    return Row(
+        outcome="output" if bad else "plugin" if died else outcome,
         said=tuple(dict.fromkeys(said)),
         error="; ".join(bad or died or outlived),
+        **verdict,
     )
 
 
@@ -182,9 +250,10 @@ def _said(analysis: Analysis) -> list[str]:
     return [f"{problem.what}: {problem.why}" for problem in analysis.problems]
 
 
-def _bad_outputs(analysis: Analysis) -> Iterator[str]:
+def _bad_outputs(analysis: Analysis, *, pages: bool = True) -> Iterator[str]:
     plugin = bool(analysis.asked)
-    for name, verbose in (("a.txt", False), ("a.txt", True), ("a.html", True), ("a.json", False)):
+    outputs = [("a.txt", False), ("a.txt", True), ("a.json", False)]
+    for name, verbose in [*outputs, *([("a.html", True)] if pages else [])]:
         file = io.StringIO()
         writer(analysis, name, verbose=verbose, plugin=plugin)(file)
         yield from _bad(name, file.getvalue())
