@@ -15,4 +15,4 @@ def panic(ctx: Context) -> Iterator[Finding]:
     """Say why the kernel stopped, where the panic itself is the failure."""
     for report in reports_of(ctx, PANIC_KINDS):
         previous = index_of(ctx).previous.get(report.line)
-        yield told(finding_of(ctx, report), report, ctx.system, previous)
+        yield told(finding_of(ctx, report), report, ctx.system, previous, ctx.reports)

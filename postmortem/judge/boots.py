@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from postmortem.judge.reports import index_of
-from postmortem.model.findings import Finding, Severity
+from postmortem.model.findings import Confidence, Evidence, Finding, Severity
+from postmortem.model.report import Report
 
 if TYPE_CHECKING:
     from postmortem.plugin import Context
@@ -17,9 +19,9 @@ _FAILED = (Severity.FATAL, Severity.ERROR)
 def by_boot(findings: Sequence[Finding], ctx: Context) -> list[list[Finding]]:
     """The findings of each boot that has any, the one to show first, then the earlier ones.
 
-    That is the last boot with an error in it, or the last one with anything. What no report of
-    the log says belongs to it. A crash kernel's boot is none of the machine's: what is told of
-    it comes last.
+    That is the last boot with an error in it, or with a warning, or with anything. What no
+    report of the log says belongs to it. A crash kernel's boot is none of the machine's: what
+    is told of it comes last.
     """
     boots: dict[int, list[Finding]] = {}
     crash: list[Finding] = []
@@ -35,8 +37,12 @@ def by_boot(findings: Sequence[Finding], ctx: Context) -> list[list[Finding]]:
         else:
             boots.setdefault(report.boot, []).append(finding)
     numbers = sorted(boots)
-    failed = [number for number in numbers if any(f.severity in _FAILED for f in boots[number])]
-    shown = failed[-1] if failed else numbers[-1] if numbers else 0
+    shown = numbers[-1] if numbers else 0
+    for grave in (_FAILED, (Severity.WARNING,)):
+        failed = [number for number in numbers if any(f.severity in grave for f in boots[number])]
+        if failed:
+            shown = failed[-1]
+            break
     first = [*boots.pop(shown, []), *loose]
     rest = [boots[number] for number in sorted(boots)]
     return [part for part in (first, *rest, crash) if part]
@@ -58,3 +64,22 @@ def earlier_sentence(roots: Sequence[Finding | None]) -> str:
     if not said:
         return ""
     return f" Other boots in this log failed too: {'; '.join(said[:5])}."
+
+
+def no_return(finding: Finding, report: Report) -> Finding:
+    """A boot that ends in a sleep: what became of it, its log does not say."""
+    following = f"log line {report.detail['next_boot']}"
+    return replace(
+        finding,
+        explanation=(
+            f"The machine went to sleep ({report.text[0].strip()}), and the log has no return from"
+            f" it: what comes next is another boot ({following}). Whether it did not wake up, lost"
+            " its power or was switched off asleep, the log does not say."
+        ),
+        evidence=(*finding.evidence, Evidence("the next boot begins", following)),
+        confidence=Confidence.POSSIBLE,
+        next_steps=(
+            "If it did not wake up: /sys/power/pm_trace keeps over a reset at which device it"
+            " stopped; no_console_suspend shows its last messages on a serial console.",
+        ),
+    )

@@ -21,6 +21,7 @@ def explain_message(report: Report) -> str | None:
     values["task"] = f"{task.comm} ({task.pid})" if task is not None else "that ran it"
     text = " ".join(row.sentence.format_map(values).split())
     text = text.replace(" ().", ".").replace(": .", ".").replace("  ", " ")
+    text = text.replace("....", "...")  # a message that was cut, at the end of a sentence
     return text + how_often(report, "Said") + _mended(report)
 
 

@@ -31,14 +31,21 @@ _SIGNAL_STEPS = {
 
 
 def told(
-    finding: Finding, report: Report, system: System, previous: Report | None = None
+    finding: Finding,
+    report: Report,
+    system: System,
+    previous: Report | None = None,
+    reports: Sequence[Report] = (),
 ) -> Finding:
     """A panic with its story.
 
     :param previous: The report before it: a driver's message that says why.
+    :param reports: All of the log.
     """
     story = _STORIES.get(report.kind)
     found = story(finding, report, system) if story is not None else finding
+    if report.kind is Kind.MACHINE_CHECK:
+        found = hardware.told(finding, report, reports)
     return with_words_before(_with_message(found, report, previous), report)
 
 
@@ -161,15 +168,10 @@ def _nmi(finding: Finding, report: Report, system: System) -> Finding:
     return replace(finding, culprit=Culprit(cpu=finding.culprit.cpu))
 
 
-def _hardware(finding: Finding, report: Report, system: System) -> Finding:
-    return hardware.told(finding, report)
-
-
 _STORIES = {
     Kind.PANIC: _panic,
     Kind.INIT_KILLED: _init,
     Kind.USER_REQUESTED: _user,
     Kind.ROOT_MOUNT: _root,
-    Kind.MACHINE_CHECK: _hardware,
     Kind.NMI: _nmi,
 }

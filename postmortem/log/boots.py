@@ -7,11 +7,15 @@ boot of the machine, and its errors are not what the machine died of.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from postmortem.log import devices
 from postmortem.log.devices import Relations
+from postmortem.model.findings import Kind
+from postmortem.model.report import Record, Report
+from postmortem.rules.blame import signature
 
 PHRASES = (
     *devices.PHRASES,
@@ -24,6 +28,8 @@ PHRASES = (
     "printk messages dropped",
     "kmsg buffer overrun",
     " kernel messages",
+    "suspend entry",
+    "suspend exit",
 )
 """What to stop at besides banners and headers."""
 
@@ -49,6 +55,8 @@ _DROPPED = re.compile(
     r"(?:\*\* (?P<printk>\d{1,12}) printk messages dropped|.{0,120}Missed (?P<journal>\d{1,12})"
     r" kernel messages|.{0,120}/dev/kmsg buffer overrun, some messages lost)"
 )
+_SLEEPS = re.compile(r"PM: suspend (?P<way>entry|exit)(?: \((?P<state>[\w-]{1,20})\))?")
+"""pm_suspend(), kernel/power/suspend.c; before v4.19 with the time instead of the state."""
 _EARLY = 300.0
 """Seconds after its start in which a boot is told by its clock."""
 _BACK = 60.0
@@ -82,6 +90,10 @@ class Boot:
     dropped_line: int | None = None
     """Where it says so first."""
     command_line: str | None = None
+    asleep: Record | None = None
+    """What it said when it went to sleep, if no return from that is in the log."""
+    state: str = ""
+    """Which sleep: ``s2idle``, ``deep``."""
 
 
 class Clock:
@@ -120,8 +132,11 @@ def is_separator(text: str) -> bool:
     return _SEPARATOR.match(text) is not None
 
 
-def note(boot: Boot, text: str, line: int) -> bool:
-    """Keep what a message says about its boot; whether it said anything."""
+def note(boot: Boot, text: str, line: int, time: float | None = None) -> bool:
+    """Keep what a message says about its boot; whether it said anything.
+
+    :param time: seconds since boot.
+    """
     words = _COMMAND_LINE.search(text) if "ommand line: " in text else None
     if words is not None:
         boot.command_line = boot.command_line or text[words.end() :][:_MAX_WORDS]
@@ -132,12 +147,51 @@ def note(boot: Boot, text: str, line: int) -> bool:
         boot.dropped += max(1, int(lost["printk"] or lost["journal"] or 1))
         boot.dropped_line = boot.dropped_line or line
         return True
+    sleeps = _SLEEPS.match(text) if "suspend e" in text else None
+    if sleeps is not None:
+        entry = sleeps["way"] == "entry"
+        boot.asleep = Record(line, text, time) if entry else None
+        boot.state = (sleeps["state"] or "") if entry else ""
+        return True
     if "dump" in text or "vmcore" in text:
         result = "failed" if _FAILED.search(text) else "saved" if _SAVED.search(text) else None
         if result is not None and boot.dump != "failed":
             boot.dump, boot.dump_said, boot.dump_line = result, text[:200], line
         return result is not None
     return boot.relations.note(text)
+
+
+NO_RETURN = "suspend-lost"
+"""Form of the report of a boot that ends in a sleep."""
+
+
+def no_returns(boots: Sequence[Boot], reports: Sequence[Report]) -> list[Report]:
+    """A report for each boot that went to sleep and of which nothing comes but another boot.
+
+    :param boots: with what comes before the first banner as number 0.
+    """
+    last = {report.boot: report.line for report in reports}
+    found = []
+    for number, (boot, following) in enumerate(pairwise(boots)):
+        if boot.asleep is None or following.kdump or last.get(number, 0) > boot.asleep.line:
+            continue
+        state = f" ({boot.state})" if boot.state else ""
+        found.append(
+            Report(
+                kind=Kind.SUSPEND,
+                title=f"PM: no return from suspend{state}",
+                line=boot.asleep.line,
+                end_line=boot.asleep.line,
+                text=(boot.asleep.text,),
+                time=boot.asleep.time,
+                release=boot.release,
+                detail={"next_boot": str(following.line), "boot": str(number)},
+                boot=number,
+                form=NO_RETURN,
+                signature=signature(Kind.SUSPEND, NO_RETURN, ()),
+            )
+        )
+    return found
 
 
 def dump_sentence(boot: Boot) -> str:
@@ -152,6 +206,7 @@ def dump_sentence(boot: Boot) -> str:
 def missing(boots: Iterable[Boot]) -> list[str]:
     """What the log does not have of these boots: their beginning, lines that got lost."""
     found = []
+    boot = None
     for boot in boots:
         if boot.begins is not None:
             found.append(
@@ -166,4 +221,9 @@ def missing(boots: Iterable[Boot]) -> list[str]:
                 f"at least {boot.dropped} {messages} of the kernel got lost before they were"
                 f" written, the first at log line {boot.dropped_line}"
             )
+    if boot is not None and boot.asleep is not None:
+        found.append(
+            f"the log ends in a sleep of the machine (log line {boot.asleep.line}:"
+            f" {boot.asleep.text}): what came after is not in it"
+        )
     return found

@@ -510,7 +510,7 @@ FORMS: tuple[Form, ...] = (
     Form("mce", Kind.MACHINE_CHECK,
          r"\[Hardware Error\]: CPU:(?P<cpu>\d+) \([0-9a-f:]+\) MC(?P<bank>\d+)_STATUS\[[^\]]*\]: (?P<status>0x[0-9a-f]+)",
          "mce: Machine Check in bank {bank}", find="none", brief=True, continues=("mce",),
-         literals=("_STATUS[",)),
+         details=(r"Error Addr: 0x(?P<addr>[0-9a-f]{1,16})\b",), literals=("_STATUS[",)),
     Form("nmi-unknown", Kind.NMI, r"Uhhuh\. NMI received for unknown reason (?P<reason>[0-9a-f]+)",
          "NMI received for unknown reason", find="none", brief=True, literals=("Uhhuh. NMI",)),
     Form("nmi-serr", Kind.NMI, r"NMI: (?P<what>PCI system error|IOCK error|Not continuing|memory parity error)",

@@ -70,7 +70,8 @@ def _meaning(code: int) -> str:
     if code >> 8 & 1:
         request = code >> 4 & 15
         what = _REQUESTS[request] if request < len(_REQUESTS) else "request"
-        return f"{_LEVELS[code & 3]} cache {_TRANSACTIONS[code >> 2 & 3]} {what}".replace("  ", " ")
+        cache = " ".join(filter(None, (_LEVELS[code & 3], _TRANSACTIONS[code >> 2 & 3], "cache")))
+        return f"{cache}, {what}"
     if code >> 4 & 0xFFF == 1:
         return f"{_LEVELS[code & 3]} TLB {_TRANSACTIONS[code >> 2 & 3]}".strip()
     return "internal unclassified" if code >> 10 & 1 else f"code {code:#06x}"

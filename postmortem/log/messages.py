@@ -7,6 +7,7 @@ so a thousand times: :func:`same_event` tells which lines are one report with a 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -19,6 +20,8 @@ from postmortem.rules.blame import signature
 from postmortem.rules.messages import Layer, fields, row_of
 
 MAX_TITLE = 120
+LAST_SAID = "last_said"
+"""Detail of a recovery that came more than once: its words on the line that is named."""
 _GROUPS = ("device", "device2", "device3", "netdev")
 
 
@@ -46,6 +49,8 @@ def message_report(section: Section) -> Report:
     record = section.records[0]
     form = section.form
     detail = {k: v.strip() for k, v in section.header.match.groupdict().items() if v and v.strip()}
+    if "what" in detail:
+        detail["what"] = _whole_words(section.header.match, "what")
     devices = about(form, detail, section.header.match[0])
     title = " ".join(form.title.format_map(fields(detail, devices)).split())
     return Report(
@@ -61,6 +66,25 @@ def message_report(section: Section) -> Report:
         devices=devices,
         signature=signature(form.kind, form.name, ()),
     )
+
+
+_MAX_REST = 40
+"""Characters of a word that are added."""
+
+
+def _whole_words(match: re.Match[str], group: str) -> str:
+    """What was said, to the end of its last word: rows take only so many characters."""
+    text, end = match.string, match.end(group)
+    if not 0 < end < len(text) or not (_IN_WORD.match(text[end]) and _IN_WORD.match(text[end - 1])):
+        return match[group].strip()
+    rest = _REST.match(text, end)
+    stop = rest.end() if rest is not None else end
+    more = "..." if text[stop:].strip(" .") else ""
+    return text[match.start(group) : stop].strip() + more
+
+
+_IN_WORD = re.compile(r"\w")
+_REST = re.compile(rf"[\w'-]{{0,{_MAX_REST}}}")
 
 
 def about(form: Form, detail: dict[str, str], text: str) -> tuple[str, ...]:
@@ -101,7 +125,7 @@ def settle(reports: list[Report]) -> list[Report]:
             if before.form in names and _ends(report, before):
                 detail = {
                     **before.detail,
-                    "recovered": report.text[0][:200],
+                    "recovered": report.detail.get(LAST_SAID, report.text[0])[:200],
                     "recovered_line": str(report.last_line or report.line),
                 }
                 found[index] = replace(before, detail=detail)

@@ -188,7 +188,7 @@ class Reader:
                     position = line
                     break
                 if self._phrase:
-                    self._note(line, record.text.lstrip())
+                    self._note(line, record.text.lstrip(), record.time)
                 if lists is not None:
                     self._list(record, line)
                 done_with = splitter.feed(record, self._phrase)
@@ -432,12 +432,12 @@ class Reader:
                 found, self._behead = True, BEFORE
                 single = single and header is not None and header.form.single
                 if single:
-                    self._note(start, text)
+                    self._note(start, text, record.time)
             elif text.startswith(STACK_STARTS):
                 found, single, self._behead = True, False, MAX_HEAD
             else:
                 single = False
-                self._note(start, text)
+                self._note(start, text, record.time)
         if not found and self._prefix is None and self._lessons < LESSONS:
             before = next(filter(None, (hidden(record.text) for record in records)), "")
             if before and self._learn(start, before):
@@ -445,7 +445,7 @@ class Reader:
         self._alone = records if found and single else []
         return found
 
-    def _note(self, start: int, text: str) -> None:
+    def _note(self, start: int, text: str, time: float | None) -> None:
         """Keep what a message tells about the kernel that printed it."""
         if start <= self._noted:
             return  # lines before a header are read once more
@@ -460,7 +460,7 @@ class Reader:
         elif boot_facts.is_separator(text):
             self._separated(start)
         elif not boot_facts.note(
-            self.boots[-1] if self.boots else self.head, text, self._number(start)
+            self.boots[-1] if self.boots else self.head, text, self._number(start), time
         ):
             return
         self._noted = start

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field, replace
 
 from postmortem.inputs.text import Stream, open_source
 from postmortem.log.blocked import LoggedTask, TaskLists
-from postmortem.log.boots import Boot, Clock
+from postmortem.log.boots import Boot, Clock, no_returns
 from postmortem.log.devices import Relations
 from postmortem.log.frames import is_frame, raw_frame
 from postmortem.log.link import link
-from postmortem.log.messages import adds, recovers, same_event, settle
+from postmortem.log.messages import LAST_SAID, adds, recovers, same_event, settle
 from postmortem.log.needles import with_phrases
 from postmortem.log.parse import parse_section, says_something
 from postmortem.log.reader import Reader
@@ -96,7 +96,11 @@ def scan_stream(stream: Stream, arch: str | None = None, *, tasks: bool = False)
         counted.add(section, arch, reader.boots)
     scan.boots, scan.head = reader.boots, reader.head
     known = [reader.head, *reader.boots]
-    scan.reports = link(_placed(counted.reports(), [boot.relations for boot in known]))
+    reports = _placed(counted.reports(), [boot.relations for boot in known])
+    lost = no_returns(known, reports)
+    if lost:
+        reports = sorted([*reports, *lost], key=lambda report: report.line)
+    scan.reports = link(reports)
     scan.tasks = lists.tasks if lists is not None else []
     scan.size, scan.end = reader.size, reader.last_record()
     known[-1].end = scan.end.time if scan.end is not None else None
@@ -202,6 +206,8 @@ class _Counter:
         if count == 1:
             return report
         last = self._last[index]
+        if recovers(report.form):
+            report = replace(report, detail={**report.detail, LAST_SAID: last.text})
         return replace(
             report, count=count, last_line=last.line, last_time=last.time, last_clock=last.clock
         )

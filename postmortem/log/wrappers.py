@@ -39,6 +39,8 @@ def find_wrapper(head: bytes) -> Wrapper | None:
         return JournalExport()
     if any(b'"dmesg": [' in line for line in whole[:3]):
         return DmesgJson()
+    if _most(whole, lambda line: json_line(line) is not None):
+        return json_line
     if _most(whole, lambda line: _LAVA.match(line) is not None):
         return lava
     return None
@@ -147,6 +149,33 @@ def journal_json(line: bytes) -> bytes | None:
         return None
     time = entry.get("_SOURCE_MONOTONIC_TIMESTAMP", entry.get("__MONOTONIC_TIMESTAMP"))
     return _console(_text(entry.get("MESSAGE")), _number(entry.get("PRIORITY")), _number(time))
+
+
+_MESSAGES = ("log", "message", "msg", "line", "textPayload")
+"""Where Docker's json-file, fluentd and Filebeat, structured loggers, Loki and Google's cloud keep
+the line that a program, or the console, wrote."""
+_TIMES = ("time", "@timestamp", "timestamp", "ts")
+_ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
+_STAMPED = re.compile(r"\s*(?:<\d{1,4}>)?(?:\[ *\d|\d{4}-\d\d-|[A-Z][a-z]{2} [ \d]\d )")
+"""A line that brings a time of its own."""
+
+
+def json_line(line: bytes) -> bytes | None:
+    """What loggers of containers and clouds write: one object per line, one line in each."""
+    if not line.lstrip().startswith(b"{") or b'"lvl"' in line:
+        return None
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(entry, dict):
+        return None
+    text = next((entry[key] for key in _MESSAGES if isinstance(entry.get(key), str)), None)
+    if text is None:
+        return None
+    time = next((entry[key] for key in _TIMES if isinstance(entry.get(key), str)), "")
+    stamp = f"{time} " if _ISO.match(time) and not _STAMPED.match(text) else ""
+    return _text(f"{stamp}{text}".rstrip("\r\n"))
 
 
 class JournalExport:

@@ -144,7 +144,7 @@ class _Fields(dict[str, str]):
 def fields(detail: Mapping[str, str], devices: Sequence[str]) -> dict[str, str]:
     """What the titles and sentences of rows may name, absent ones as nothing."""
     first = devices[0] if devices else _UNKNOWN
-    found = _Fields({key: value.strip(" .:,") for key, value in detail.items()})
+    found = _Fields({key: v if v.endswith("...") else v.strip(" .:,") for key, v in detail.items()})
     found["device"] = detail.get("device", detail.get("number", first) if not devices else first)
     found["disk"] = detail.get("device2") or found["device"]
     found["driver"] = detail.get("driver", found["device"])

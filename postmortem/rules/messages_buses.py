@@ -49,7 +49,7 @@ ROWS: tuple[Message, ...] = (
             ("critical temperature reached", "HARDWARE PROTECTION", "emperature shutdown", "emperature condition", "ardware protection"),
             "thermal shutdown", "The machine shut itself down because of heat or a hardware limit: {what}.", ("Cooling: fans, heat sink, air, the sensor itself.",)),
     Message("thermal-throttled", Kind.THERMAL, _HOST, _INFO, r"(?:mce: )?CPU(?P<cpu>\d+): (?P<what>(?:Core|Package) temperature (?:is )?above threshold)", ("emperature above threshold", "emperature is above threshold"),
-            "CPU throttled by heat", "A processor ran slower because of heat.", ("Cooling.",)),
+            "CPU throttled by heat", "A processor ran slower because of heat (CPU {cpu}: {what}).", ("If it comes often: look at the cooling (fans, dust, the room).",)),
 
     # --- PCI Express: drivers/pci ---------------------------------------------------------
     Message("aer", _DEV, _BUS, _ERROR,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from postmortem.log.boots import Boot
-from postmortem.model.findings import Kind, Verdict
+from postmortem.model.findings import Confidence, Kind, Verdict
 
 BANNER = "[    0.000000] Linux version 6.6.1 (acme@acme) #1 SMP\n"
 
@@ -94,3 +94,26 @@ def test_a_boot_without_banner_does_not_join_the_one_before(tmp_path: Path) -> N
     found = verdict(tmp_path, oops("acme_old", 9000) + oops("acme_new", 12))
     assert found.culprit.function == "acme_new"
     assert "Other boots in this log failed too" in found.summary and "acme_old" in found.summary
+
+
+SLEEP = "[   90.000000] PM: suspend entry (s2idle)\n"
+
+
+def test_a_boot_that_ends_in_a_sleep_is_told_and_not_called_a_failure(tmp_path: Path) -> None:
+    found = verdict(tmp_path, BANNER + SLEEP + BANNER)
+    assert found.title == "PM: no return from suspend (s2idle)"
+    assert found.confidence is Confidence.POSSIBLE
+    assert "another boot (log line 3)" in found.summary
+    assert "switched off asleep, the log does not say" in found.summary
+
+
+def test_an_oops_is_the_verdict_and_the_sleep_an_earlier_boot(tmp_path: Path) -> None:
+    found = verdict(tmp_path, BANNER + SLEEP + BANNER + oops("acme_new"))
+    assert found.culprit.function == "acme_new"
+    assert "no return from suspend (s2idle) (log line 2)" in found.summary
+
+
+def test_what_harmed_nothing_does_not_hide_a_warning_of_an_earlier_boot(tmp_path: Path) -> None:
+    hot = "[   30.000000] mce: CPU3: Core temperature is above threshold, cpu clock is throttled\n"
+    found = verdict(tmp_path, BANNER + warning("acme_old") + BANNER + hot)
+    assert found.culprit.function == "acme_old"

@@ -192,3 +192,17 @@ def test_the_task_that_looks_for_hung_tasks_does_not_hang_itself() -> None:
         summary = case.analyze().verdict.summary
     assert "khungtaskd" not in summary
     assert "What followed from it: kernel panic: hung_task: blocked tasks." in summary
+
+
+def test_what_harmed_nothing_is_called_no_failure() -> None:
+    found = finding("heat", Kind.THERMAL, Severity.INFO, 10)
+    verdict = diagnose([found], CONTEXT)[1]
+    assert verdict.readable == "no failure reported; thermal in heat"
+    assert verdict.summary == "The log reports no failure. heat happened."
+    assert verdict.confidence is Confidence.LIKELY
+
+
+def test_beside_a_failure_what_harmed_nothing_is_no_verdict() -> None:
+    heat = finding("heat", Kind.THERMAL, Severity.INFO, 10)
+    disk = finding("disk", Kind.IO_ERROR, Severity.ERROR, 90)
+    assert "no failure" not in diagnose([heat, disk], CONTEXT)[1].readable

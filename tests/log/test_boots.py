@@ -132,3 +132,32 @@ def test_messages_that_got_lost_are_counted(line: bytes, dropped: int) -> None:
 def test_each_boot_ends_with_its_last_message() -> None:
     log = BANNER % 1 + b"[   70.500000] acme: bye\n" + BANNER % 2 + b"[    4.000000] acme: hi\n"
     assert [boot.end for boot in scan_bytes(log).boots] == [70.5, 4.0]
+
+
+SLEEP = b"[  700.000000] PM: suspend entry (deep)\n[  700.100000] Filesystems sync: 0.01 seconds\n"
+WAKE = b"[  701.000000] PM: suspend exit\n"
+
+
+@pytest.mark.parametrize(
+    ("log", "lost"),
+    [
+        (BANNER % 1 + SLEEP + BANNER % 1, [2]),
+        (BANNER % 1 + SLEEP + WAKE + BANNER % 1, []),
+        (BANNER % 1 + SLEEP + WAKE + SLEEP + BANNER % 1, [5]),
+        (BANNER % 1 + SLEEP, []),  # it may sleep yet
+        (BANNER % 1 + SLEEP + BANNER % 1 + b"[    0.0] Command line: elfcorehdr=0x3b000000\n", []),
+        (BANNER % 1 + SLEEP + _at(700.2, "acme_suspend") + BANNER % 1, []),
+        (BANNER % 1 + b"[    7.0] acmed[9]: PM: suspend entry (deep)\n" + BANNER % 1, []),
+    ],
+)
+def test_a_boot_that_went_to_sleep_and_is_followed_by_another(log: bytes, lost: list[int]) -> None:
+    reports = [report for report in scan_bytes(log).reports if report.form == "suspend-lost"]
+    assert [report.line for report in reports] == lost
+    assert all(report.title == "PM: no return from suspend (deep)" for report in reports)
+
+
+def test_a_log_that_ends_in_a_sleep_is_not_whole() -> None:
+    scan = scan_bytes(BANNER % 1 + SLEEP)
+    (said,) = missing(scan.boots)
+    assert "ends in a sleep of the machine (log line 2: PM: suspend entry (deep))" in said
+    assert missing(scan_bytes(BANNER % 1 + SLEEP + WAKE).boots) == []

@@ -36,6 +36,30 @@ def test_a_recovery_is_told_with_the_failure_that_it_ends() -> None:
     assert report.detail["recovered_line"] == "3"
 
 
+def test_a_recovery_is_quoted_as_it_stands_on_its_line() -> None:
+    (report,) = reports(
+        "nfs: server filer3 not responding, still trying",
+        "nfs: server filer3 OK",
+        "lockd: server filer3 OK",
+    )
+    assert report.detail["recovered_line"] == "3"
+    assert report.detail["recovered"] == "lockd: server filer3 OK"
+
+
+@pytest.mark.parametrize(
+    ("said", "what"),
+    [
+        ("device's health compromised - reached miss", "reached miss"),
+        ("device's health compromised - reached miss count of the firmware", "count..."),
+        ("device's health compromised - reached miss coun" + "t" * 90, "..."),
+    ],
+)
+def test_what_was_said_is_not_cut_in_the_middle_of_a_word(said: str, what: str) -> None:
+    (report,) = reports(f"mlx5_core 0000:c1:00.0: poll_health:919:(pid 0): {said}")
+    assert report.detail["what"].endswith(what)
+    assert report.detail["what"].removesuffix("...") in report.text[0]
+
+
 def test_a_failure_after_the_recovery_is_not_mended() -> None:
     (report,) = reports(
         "nfs: server filer3 not responding, still trying",

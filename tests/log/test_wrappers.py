@@ -72,9 +72,21 @@ def lava(time: float, text: str) -> str:
     return f'- {{"dt": "2024-05-01T10:00:00.0", "lvl": "target", "msg": {line}}}\n'
 
 
+def docker_json(time: float, text: str) -> str:
+    line = json.dumps(f"[{time:12.6f}] {text}\n")
+    return f'{{"log":{line},"stream":"stdout","time":"2026-10-26T00:00:00.000000000Z"}}\n'
+
+
+def cloud_json(time: float, text: str) -> str:
+    return json.dumps({"message": text, "timestamp": f"2026-10-26T00:00:{time:09.6f}Z"}) + "\n"
+
+
 @pytest.mark.parametrize(
     "wrap",
-    [kmsg, netconsole, journal_json, journal_export, lava, journal_json_bytes],
+    [
+        *(kmsg, netconsole, journal_json, journal_export, lava, journal_json_bytes),
+        *(docker_json, cloud_json),
+    ],
     ids=lambda wrap: wrap.__name__,
 )
 def test_wrapped_oops_is_found(wrap: Callable[[float, str], str]) -> None:
@@ -107,3 +119,18 @@ def test_fragments_of_a_message_are_joined_though_they_come_late() -> None:
 def test_userspace_lines_of_a_journal_are_not_the_kernels() -> None:
     line = json.dumps({"_TRANSPORT": "stdout", "MESSAGE": MESSAGES[0][1]}) + "\n"
     assert scan_bytes((line * 5).encode()).reports == []
+
+
+@pytest.mark.parametrize("wrap", [docker_json, cloud_json], ids=lambda wrap: wrap.__name__)
+def test_nothing_of_a_json_line_stays_at_what_is_quoted(wrap: Callable[[float, str], str]) -> None:
+    said = 'EXT4-fs error (device sdq1): ext4_find_entry:9: comm "x": reading directory lblock 0'
+    text = "".join(wrap(*message) for message in (*MESSAGES, (6.0, said)))
+    *_, last = scan_bytes(text.encode()).reports
+    assert last.text == (said,)
+
+
+def test_json_that_is_no_logger_is_left_as_it_is() -> None:
+    line = (
+        '{"lvl": "debug", "msg": "BUG: kernel NULL pointer dereference, address: 0000000000000010"}'
+    )
+    assert scan_bytes(f"{line}\n".encode() * 5).reports == []
