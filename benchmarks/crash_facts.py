@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-SECONDS = 300
+SECONDS = 900
 LINES = ("sys", "ps", "runq", "kmem -s")
 _TASK = re.compile(
     r"^(?P<active>>?) *(?P<pid>\d+) +(?P<ppid>\d+) +(?P<cpu>\d+) +(?P<key>[0-9a-f]{16}) +"

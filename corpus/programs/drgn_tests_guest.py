@@ -62,7 +62,9 @@ def program() -> drgn.Program:
 
 def attach(prog: drgn.Program, note: dict[str, str]) -> None:
     described = describe(prog, note)
-    print(f"drgn-test-program: {described}")
+    # Since v6.2 (3bc753c06dd0) a plain char is unsigned, unless drgn was asked too early.
+    char = "signed" if prog.type("char").is_signed else "unsigned"
+    print(f"drgn-test-program: {described}, char is {char}")
     complete_declarations(prog)  # as the shell does
 
 

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import drgn
-from drgn.helpers.linux.list import list_for_each_entry
 
 from postmortem.dump.damage import damage, readable
+from postmortem.dump.lists import list_entries
+from postmortem.dump.rbtree import rb_entries
 from postmortem.kernel.layout import Layout
 from postmortem.kernel.memo import fact
 
@@ -141,10 +142,8 @@ def blacklist(prog: drgn.Program) -> Iterator[tuple[int, int]]:
 
     :raises LookupError: this kernel has no kprobes.
     """
-    head = drgn.Object(
-        prog, "struct list_head", address=prog.symbol("kprobe_blacklist").address
-    ).address_of_()
-    walk = list_for_each_entry("struct kprobe_blacklist_entry", head, "list")
+    head = drgn.Object(prog, "struct list_head", address=prog.symbol("kprobe_blacklist").address)
+    walk = list_entries(head, "struct kprobe_blacklist_entry", "list")
     for count, entry in enumerate(walk):
         if count >= _MAX_BLACKLIST:
             return
@@ -168,10 +167,8 @@ def uprobes(prog: drgn.Program) -> Iterator[Uprobe]:
 
     :raises LookupError: this kernel has none.
     """
-    from drgn.helpers.linux.rbtree import rbtree_inorder_for_each_entry
-
     root = drgn.Object(prog, "struct rb_root", address=prog.symbol("uprobes_tree").address)
-    walk = rbtree_inorder_for_each_entry("struct uprobe", root.address_of_(), "rb_node")
+    walk = rb_entries(root, "struct uprobe", "rb_node")
     for count, uprobe in enumerate(walk):
         if count >= _MAX_PROBES:
             return
@@ -193,7 +190,7 @@ def _consumers(uprobe: drgn.Object) -> Iterator[int]:
             members = members.next
             count += 1
         return
-    walk = list_for_each_entry("struct uprobe_consumer", members.address_of_(), "cons_node")
+    walk = list_entries(members, "struct uprobe_consumer", "cons_node")
     for count, consumer in enumerate(walk):
         if count >= _MAX_PROBES:
             return
