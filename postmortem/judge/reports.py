@@ -6,6 +6,7 @@ sure that is. What a kind means is in :mod:`postmortem.rules.kinds`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 from postmortem.judge.messages import (
     explain_message,
     how_often,
+    is_message,
     message_severity,
     message_steps,
 )
@@ -21,6 +23,7 @@ from postmortem.judge.probes import with_probe
 from postmortem.judge.spoken import with_spoken
 from postmortem.judge.stall_words import sentence
 from postmortem.log.frames import is_frame
+from postmortem.log.link import Known
 from postmortem.model.findings import (
     Block,
     Confidence,
@@ -76,6 +79,8 @@ class Index:
                 self.deadly_of.setdefault(report.task.pid, report)
         self.panics = [report for report in ctx.reports if report.is_panic]
         self.ended_by = _ended_by(ctx) if not self.panics else None
+        self.known = Known(ctx.reports)
+        """What the reports say of devices together."""
 
     def cause(self, report: Report) -> Report | None:
         """The report that this one is a consequence of."""
@@ -212,8 +217,16 @@ def severity_of(ctx: Context, report: Report) -> Severity:
     return Severity.WARNING if report.kind in MILD else Severity.ERROR
 
 
+_UNSURE = re.compile(
+    r"\?\s*$|\b(?:[Mm]aybe|may be|might|possibl[ey]|[Pp]robably|[Ss]uspect\w*|seems?|assum\w+)\b"
+)
+"""The kernel itself is not sure."""
+
+
 def confidence_of(report: Report) -> Confidence:
     """How sure the report alone makes us of kind and culprit."""
+    if is_message(report) and report.text and _UNSURE.search(report.text[0]):
+        return Confidence.LIKELY
     if report.corrupted or report.truncated:
         named = report.function is not None or report.module is not None
         return Confidence.LIKELY if named else Confidence.POSSIBLE

@@ -30,6 +30,7 @@ from postmortem.model.findings import (
     strongest_first,
 )
 from postmortem.plugin.discovery import OURS
+from postmortem.rules.behind import behind
 from postmortem.rules.causes import Event, History
 from postmortem.rules.kinds import DEADLY, LOCKUPS
 from postmortem.rules.messages import Layer, row_of
@@ -109,8 +110,10 @@ def _linked(findings: Sequence[Finding], ctx: Context) -> list[Finding]:
     for finding in unplaced:
         history.add(_event(finding, ctx))
     result: list[Finding] = []
+    events: list[Event] = []
     for later in order:
         event = _event(later, ctx)
+        events.append(event)
         if not later.caused_by:
             found = history.cause(event)
             if found is not None and known[found[0]].id != later.id:
@@ -125,7 +128,16 @@ def _linked(findings: Sequence[Finding], ctx: Context) -> list[Finding]:
             history.add(event)
             known.append(later)
         result.append(later)
-    return result
+    return _with_waiters(result, events)
+
+
+def _with_waiters(findings: list[Finding], events: Sequence[Event]) -> list[Finding]:
+    """Tasks that wait behind others that hang (:mod:`postmortem.rules.behind`)."""
+    for number, (holder, why) in behind(events, [bool(f.caused_by) for f in findings]).items():
+        cause, later = findings[holder], findings[number]
+        said = Evidence(why.format(cause=cause.readable), "both stacks")
+        findings[number] = replace(later, caused_by=(cause.id,), evidence=(*later.evidence, said))
+    return findings
 
 
 def _event(finding: Finding, ctx: Context) -> Event:
@@ -135,7 +147,7 @@ def _event(finding: Finding, ctx: Context) -> Event:
     if finding.log_line is not None:
         report = index_of(ctx).by_line.get(finding.log_line)
     if report is not None:
-        event = event_of(report)
+        event = event_of(report, index_of(ctx).known)
         return event if event.kind is Kind.NONE else replace(event, kind=finding.kind)
     return Event(
         kind=finding.kind,

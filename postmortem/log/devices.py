@@ -25,6 +25,7 @@ _NAMES = re.compile(
     r"|(?P<other>nvme\d+|mmc\d+|ata\d+(?:\.\d+)?|md_\w+)"
     r"|(?P<usb>(?:usb |usb-storage |uas |hub |xhci )?\d+-\d+(?:\.\d+)*(?::\d+\.\d+)?)"
     r"|(?:scsi )?(?P<host>host\d+)"
+    r"|rport-(?P<rport>\d+)(?=:)"
     r"|(?P<net>(?:eth|enp|eno|ens|enx|wlan|wlp|wlo|wls|wlx|bond|team|ib|ibp|wwan|vmnic|can)\d\w{0,14})"
     r")(?![a-zA-Z0-9])"
 )
@@ -121,6 +122,8 @@ def _names(match: re.Match[str]) -> list[str]:
         return [name.split(".")[0]]
     if kind == "scsi":
         return [f"scsi {name}"]
+    if kind == "rport":
+        return [f"host{name}"]  # of the SCSI host that the Fibre Channel port is reached by
     if kind == "usb":
         port = name.rpartition(" ")[2].split(":")[0]
         return [f"usb {port}"] if " " in name else []
@@ -153,6 +156,10 @@ _RELATIONS = (
     ),
     ("drbd ", r"drbd (?P<resource>[\w.-]+)/\d+ (?P<child>drbd\d+)(?: [\w.-]+)?: "),
     (": mmc", r"(?P<child>mmcblk\d+): (?P<parent>mmc\d+):[0-9a-f]{4} "),
+    (
+        ": SDHCI controller on ",
+        r"(?P<child>mmc\d+): SDHCI controller on (?P<parent>[\w:.@-]{1,40}) ",
+    ),
 )
 VIA = "via "
 """Before the driver of a SCSI host, where that is all that is known of what the host hangs on."""

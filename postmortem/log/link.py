@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from postmortem.log.since import began, corrected, idles, stalled_cpus, told_at
 from postmortem.model.findings import Kind
+from postmortem.model.frame import Frame
 from postmortem.model.report import Report, Role
+from postmortem.rules.behind import behind
+from postmortem.rules.blame import plain
 from postmortem.rules.causes import Event, History
 from postmortem.rules.messages import row_of
-from postmortem.rules.waits import How, WaitKind
+from postmortem.rules.owners import families, family, file_system, file_systems
+from postmortem.rules.waits import LOCKS, How, WaitKind
 
 
 def link(reports: Iterable[Report]) -> list[Report]:
     """Set ``consequence_of`` where an earlier report explains a later one."""
+    reports = list(reports)
+    known = Known(reports)
     linked: list[Report] = []
+    events: list[Event] = []
     history = History()
     for report in reports:
-        event = event_of(report)
+        event = event_of(report, known)
+        events.append(event)
         found = history.cause(event)
         history.add(event)
         if found is not None:
@@ -28,12 +37,88 @@ def link(reports: Iterable[Report]) -> list[Report]:
             cause = found[0] if root is None else root
             report = replace(report, consequence_of=cause, corrupted=corrupted)
         linked.append(report)
-    return linked
+    return _with_waiters(linked, events)
 
 
-def event_of(report: Report) -> Event:
-    """A report, as the rules see it."""
-    row = row_of(report.form) if report.form else None
+def _with_waiters(linked: list[Report], events: list[Event]) -> list[Report]:
+    """Those that wait behind others that hang come from what those come from."""
+    waits = behind(events, [report.consequence_of is not None for report in linked])
+    for number, (holder, _why) in waits.items():
+        linked[number] = replace(linked[number], consequence_of=holder)
+    if not waits:
+        return linked
+    return [replace(one, consequence_of=_origin(linked, number)) for number, one in _each(linked)]
+
+
+def _each(linked: list[Report]) -> list[tuple[int, Report]]:
+    return list(enumerate(linked))
+
+
+def _origin(linked: list[Report], number: int) -> int | None:
+    """The first link of the chain that a report is in; ``None`` for that one itself."""
+    seen = {number}
+    cause = linked[number].consequence_of
+    while cause is not None and cause not in seen:
+        seen.add(cause)
+        above = linked[cause].consequence_of
+        if above is None:
+            return cause
+        cause = above
+    return cause if cause != number else None
+
+
+class Known:
+    """What the reports of a log say of devices together: one line alone says less."""
+
+    def __init__(self, reports: Iterable[Report]) -> None:
+        self._fs: dict[tuple[int, str], set[str]] = {}
+        self._drivers: dict[tuple[int, str], set[str]] = {}
+        for report in reports:
+            name = _own_fs(report)
+            driver = report.detail.get("driver", "") if report.devices else ""
+            for device in report.devices:
+                if name is not None:
+                    self._fs.setdefault((report.boot, device), set()).add(name)
+                if driver and driver not in _PORTS:
+                    self._drivers.setdefault((report.boot, device), set()).add(family(driver))
+
+    def fs(self, report: Report) -> frozenset[str]:
+        """What is on the devices of a message."""
+        own = _own_fs(report)
+        return frozenset({own}) if own is not None else self._all(self._fs, report)
+
+    def drivers(self, report: Report) -> frozenset[str]:
+        return self._all(self._drivers, report)
+
+    @staticmethod
+    def _all(table: dict[tuple[int, str], set[str]], report: Report) -> frozenset[str]:
+        found = (table.get((report.boot, device), set()) for device in report.devices)
+        return frozenset().union(*found)
+
+
+_PORTS = frozenset({"pcieport", "pci", "shpchp"})
+"""They speak of what hangs on a port of theirs."""
+_FS_OF_FORM = (("nfs-", "nfs"), ("cifs-", "cifs"), ("ceph", "ceph"), ("lustre-", "lustre"),
+               ("jbd2", "ext4"), ("journal-", "ext4"), ("zfs-", "zfs"))  # fmt: skip
+
+
+def _own_fs(report: Report) -> str | None:
+    """The file system that a message is of."""
+    if "fs" in report.detail:
+        return file_system(report.detail["fs"].split(" ")[0])
+    return next((name for form, name in _FS_OF_FORM if report.form.startswith(form)), None)
+
+
+def event_of(report: Report, known: Known | None = None) -> Event:
+    """A report, as the rules see it.
+
+    :param known: what other reports of the log say of its devices.
+    """
+    row = row_of(report.form, report.text) if report.form else None
+    frames = _stack(report)
+    how = How([frame.function or "?" for frame in frames])
+    waits = report.kind in _WAITING and bool(frames)
+    known = known or Known([report])
     return Event(
         kind=Kind.NONE if corrected(report) else report.kind,
         line=report.line,
@@ -45,8 +130,15 @@ def event_of(report: Report) -> Event:
         function=report.function,
         panic=report.panic,
         waits_for=_owner(report),
-        waits_io=report.kind is Kind.HUNG_TASK and _waits_for(report, _IO_WAITS),
-        waits_remote=report.kind in _WAITING and _waits_for(report, _REMOTE),
+        waits_io=report.kind is Kind.HUNG_TASK and (_in(how, _IO_WAITS) or _in_iowait(frames)),
+        waits_remote=waits and _in(how, _REMOTE),
+        waits_lock=waits and (how.primitive in LOCKS or how.reason is WaitKind.JOURNAL),
+        waits_fence=waits and any(map(_FENCE.match, _names(frames[:_NEAREST]))),
+        stack=tuple(_names(frames[how.caller : how.caller + _DEPTH])) if waits else (),
+        code=families(frames) if row is None else frozenset(),
+        modules=frozenset(family(f.module) for f in frames if f.module) if waits else frozenset(),
+        fs=file_systems(frames) if row is None else known.fs(report),
+        lasting=row is None or row.lasts,
         idle=idles(report),
         awaits_cpu=report.role is Role.AWAITS_CPU,
         devices=frozenset(report.devices),
@@ -54,6 +146,7 @@ def event_of(report: Report) -> Event:
         form=report.form,
         layer=row.layer if row is not None else None,
         driver=report.detail.get("driver", report.module or _speaks_for(report)),
+        drivers=known.drivers(report),
         ended=_ended(report),
         boot=report.detail.get("boot", ""),
     )
@@ -61,7 +154,11 @@ def event_of(report: Report) -> Event:
 
 def _speaks_for(report: Report) -> str:
     """The module that prints under a name of its own."""
-    return "nvidia" if "".join(report.text[:1]).startswith("NVRM:") else ""
+    text = "".join(report.text[:1])
+    return next((driver for word, driver in _VOICES if text.startswith(word)), "")
+
+
+_VOICES = (("NVRM:", "nvidia"), ("nvme nvme", "nvme"), ("mpt3sas_cm", "mpt3sas"))
 
 
 def _cpu(report: Report) -> int | None:
@@ -85,10 +182,32 @@ _REMOTE = frozenset({WaitKind.RPC})
 _WAITING = frozenset({Kind.HUNG_TASK, Kind.SUSPEND})
 
 
-def _waits_for(report: Report, what: frozenset[WaitKind]) -> bool:
+_NEAREST = 10
+"""Innermost frames among which it stands what a task waits for."""
+_DEPTH = 48
+_IOWAIT = re.compile(r"io_schedule\w*|bit_wait_io\w*|blk_io_schedule|mutex_lock_io\w*")
+"""They count the task among those that wait for I/O, whatever it is for."""
+_FENCE = re.compile(
+    r"dma_fence_\w*wait\w*|dma_resv_wait\w*|reservation_object_wait\w*|drm_sched_entity_\w+"
+    r"|drm_atomic_helper_wait_for_\w+|drm_syncobj_\w*wait\w*|ttm_bo_wait\w*|i915_request_wait\w*"
+)
+
+
+def _stack(report: Report) -> list[Frame]:
     frames = report.frames or next((stack.frames for stack in report.stacks), ())
-    how = How([frame.function or "?" for frame in frames if frame.reliable])
+    return [frame for frame in frames if frame.reliable]
+
+
+def _names(frames: Iterable[Frame]) -> list[str]:
+    return [plain(frame.function) for frame in frames if frame.function]
+
+
+def _in(how: How, what: frozenset[WaitKind]) -> bool:
     return how.reason in what or how.primitive in what
+
+
+def _in_iowait(frames: Sequence[Frame]) -> bool:
+    return any(map(_IOWAIT.fullmatch, _names(frames[:6])))
 
 
 def _ended(report: Report) -> int | None:

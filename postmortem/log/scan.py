@@ -17,7 +17,7 @@ from postmortem.log.boots import Boot, Clock, no_returns
 from postmortem.log.devices import Relations
 from postmortem.log.frames import is_frame, raw_frame
 from postmortem.log.link import link
-from postmortem.log.messages import LAST_SAID, adds, recovers, same_event, settle
+from postmortem.log.messages import LAST_SAID, adds, is_told, recovers, same_event, settle
 from postmortem.log.needles import with_phrases
 from postmortem.log.parse import parse_section, says_something
 from postmortem.log.reader import Reader
@@ -122,6 +122,15 @@ def _placed(reports: list[Report], relations: Sequence[Relations]) -> list[Repor
     return found
 
 
+SILENCE = 3600.0
+"""Seconds after which the same message is another event."""
+_MAX_SPELLS = 8
+
+
+def _seconds(before: float | None, now: float | None) -> float | None:
+    return None if before is None or now is None else now - before
+
+
 class _Counter:
     """Equal reports become one with a count, before they cost memory or parsing."""
 
@@ -142,6 +151,8 @@ class _Counter:
         self._last: list[Record] = []
         self._index: dict[tuple[object, ...], int] = {}
         self._clock = Clock()
+        self._spells: dict[tuple[object, ...], int] = {}
+        """How often each came back after a long silence."""
         self.dropped = 0
 
     def add(self, section: Section, arch: str | None, boots: list[Boot] | None = None) -> None:
@@ -149,11 +160,13 @@ class _Counter:
         :param boots: the boots so far; ``None`` if all is of one kernel.
         """
         ends = recovers(section.form.name) or adds(section.form.name)
-        if ends and self._forms.isdisjoint(ends):
+        if ends and self._forms.isdisjoint(ends) and not is_told(section.form.name):
             return  # nothing failed that it could end
         boot = self._boot_of(section, boots) if boots is not None else 0
         key = (boot, *fingerprint(section))
         known = self._index.get(key) if self._merge or section.form.single else None
+        if known is not None and section.form.single and self._is_another(known, key, section):
+            known = None
         if known is not None and self._is_replay(known, section):
             return
         if known is not None:
@@ -177,6 +190,23 @@ class _Counter:
         self._counts.append(1)
         self._words.append(_words(section))
         self._last.append(section.records[0])
+
+    def _is_another(self, known: int, key: tuple[object, ...], section: Section) -> bool:
+        """Whether what was silent for so long is no longer the same event.
+
+        A disk that complained yesterday and dies today fails twice; which of the two another
+        failure comes from is told by the time.
+        """
+        if self._spells.get(key, 1) >= _MAX_SPELLS:
+            return False
+        before, now = self._last[known], section.records[0]
+        apart = _seconds(before.time, now.time)
+        if apart is None:
+            apart = _seconds(before.clock, now.clock)
+        if apart is None or apart < SILENCE:
+            return False
+        self._spells[key] = self._spells.get(key, 1) + 1
+        return True
 
     def _is_replay(self, known: int, section: Section) -> bool:
         """Is it the same report printed once more, to a console that came later?"""

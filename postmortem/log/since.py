@@ -87,7 +87,9 @@ def stalled_cpus(report: Report) -> list[int]:
     return [int(match["cpu"]) for match in found if match is not None]
 
 
-_MENDED = frozenset({"aer-corrected", "btrfs-mended", "soft-offline", "io-unsupported"})
+_MENDED = frozenset(
+    {"aer-corrected", "btrfs-mended", "md-mended", "soft-offline", "io-unsupported"}
+)
 _CORRECTED = frozenset({"CE", "corrected", "Corrected"})
 
 

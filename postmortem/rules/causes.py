@@ -18,9 +18,13 @@ from enum import Enum
 
 from postmortem.model.findings import Kind
 from postmortem.rules.kinds import CORRUPTING, DEADLY, LOCKUPS, STUCK
+from postmortem.rules.owners import REMOTE, family, words
 
 NEAR = 120.0
 """Seconds: without a tie (a task, a device) a consequence begins at most so far behind."""
+FADES = 600.0
+"""Seconds: after so long a failure that was but an event explains nothing any more, where
+what was lost would (a device that is gone, a server that is silent)."""
 NEAR_LINES = 3000
 """Lines, where the log has no times."""
 MAX_CANDIDATES = 16
@@ -59,6 +63,20 @@ class Event:
     """A CPU that waits for another one to answer its call."""
     waits_remote: bool = False
     """A task that waits for a server."""
+    waits_lock: bool = False
+    """A task that waits for what another one holds: a lock, a transaction of the journal."""
+    waits_fence: bool = False
+    """A task that waits for a GPU to finish."""
+    stack: tuple[str, ...] = ()
+    """Of a task that waits: its functions from the one that began to wait outwards."""
+    code: frozenset[str] = frozenset()
+    """The drivers whose code is on the stack, by the first word of their names."""
+    modules: frozenset[str] = frozenset()
+    """Those of them that are modules."""
+    fs: frozenset[str] = frozenset()
+    """The file systems whose code is on the stack; of a message, what is on its devices."""
+    lasting: bool = True
+    """What failed stays failed until it is said to work again (:attr:`ended`)."""
     devices: frozenset[str] = frozenset()
     """Names of block devices, PCI functions, interfaces, mounts, servers."""
     above: frozenset[str] = frozenset()
@@ -69,6 +87,8 @@ class Event:
     """Of a message (:class:`postmortem.rules.messages.Layer`)."""
     driver: str = ""
     """Of a message's device, or the module of the culprit."""
+    drivers: frozenset[str] = frozenset()
+    """First words of the drivers of its devices, as far as the log says."""
     ended: int | None = None
     """Line at which the log says that it is over."""
     boot: str = ""
@@ -118,10 +138,14 @@ _DISK_SAYS = frozenset({"io-error", "lost-write", "buffer-error", "scsi-sense", 
                         "scsi-rejecting", "scsi-offline", "multipath"})  # fmt: skip
 _OVER_NETWORK = frozenset({"nfs-silent", "cifs-silent", "ceph", "iscsi", "nvme-fabric", "nbd",
                            "lustre-lost", "drbd", "rpc-error"})  # fmt: skip
+_NETWORK = frozenset({"link-down", "bond-down", "bond-none", "tx-hang", "tx-timeout",
+                      "nic-firmware", "pci-gone"})  # fmt: skip
 _BESIDE: tuple[tuple[frozenset[str], frozenset[str], str | tuple[str, ...], float], ...] = (
     (frozenset({"ata-error", "ata-media", "ata-cable", "ata-unplugged", "ata-disabled"}),
      _DISK_SAYS, "sd", 30.0),
-    (frozenset({"mmc-error", "mmc-removed"}), _DISK_SAYS, "mmcblk", 30.0),
+    (frozenset({"mmc-host"}), _DISK_SAYS | {"mmc-error", "mmc-removed"}, "mmc", 30.0),
+    (frozenset({"mmc-error", "mmc-removed"}), _DISK_SAYS | {"mmc-error"}, "mmcblk", 30.0),
+    (frozenset({"fc-link"}), frozenset({"fc-lost"}), "host", 120.0),
     (frozenset({"hba-fault", "iscsi-lost", "iscsi", "fc-lost", "fc-link", "xhci-dead"}),
      _DISK_SAYS, ("sd", "scsi "), 60.0),
     (frozenset({"ufs"}), _DISK_SAYS, "sd", 120.0),
@@ -130,8 +154,7 @@ _BESIDE: tuple[tuple[frozenset[str], frozenset[str], str | tuple[str, ...], floa
     (frozenset({"dm-thin"}),
      frozenset({"lost-write", "buffer-error", "io-error", "xfs-io", "fs-shutdown", "ext4-io"}),
      "dm-", 120.0),
-    (frozenset({"link-down", "bond-down", "tx-hang", "tx-timeout", "nic-firmware", "pci-gone"}),
-     _OVER_NETWORK, "", 300.0),
+    (_NETWORK, _OVER_NETWORK, "", 300.0),
 )  # fmt: skip
 """Failures that no line ties to a device, but that drivers print right before what follows:
 who fails first, what follows, how its device is named, seconds between."""
@@ -149,6 +172,8 @@ _ROADS = (
 
 def _other_road(earlier: Event, later: Event) -> bool:
     """Whether the log says that the disk hangs on a host that the failure can't concern."""
+    if any(_others(earlier.devices, later.devices | later.above, kind) for kind in _HOSTS):
+        return True
     drivers = [name[4:] for name in later.above if name.startswith("via ")]
     if any(name.startswith("usb ") for name in later.above):
         drivers.append("usb")
@@ -156,6 +181,18 @@ def _other_road(earlier: Event, later: Event) -> bool:
     return bool(drivers) and known is not None and not any(
         driver.startswith(known) for driver in drivers
     )  # fmt: skip
+
+
+_HOSTS = ("host", "mmc")
+
+
+def _others(first: frozenset[str], second: frozenset[str], kind: str) -> bool:
+    """Whether both name hosts of a kind, and no common one: ``mmc0`` and ``mmc1``."""
+    mine, theirs = (
+        {name for name in names if name.startswith(kind) and name[len(kind) :].isdigit()}
+        for names in (first, second)
+    )
+    return bool(mine and theirs) and mine.isdisjoint(theirs)
 
 
 def _beside(earlier: Event, later: Event) -> bool:
@@ -184,7 +221,77 @@ def _between(earlier: Event, later: Event) -> float:
 
 
 def _same_driver(earlier: Event, later: Event) -> bool:
-    return earlier.layer is not None and bool(earlier.driver) and earlier.driver == later.driver
+    """Whether the code that stands or runs is of the driver whose device failed."""
+    if earlier.layer is None:
+        return False
+    if earlier.driver and earlier.driver == later.driver:
+        return True
+    mine = earlier.drivers | ({family(earlier.driver)} if earlier.driver else set())
+    return not mine.isdisjoint(later.code)
+
+
+_GPU = frozenset({"gpu-hang", "gpu-lost", "gpu-fault", "gpu-wedged", "gpu-xid"})
+_HELPERS = frozenset({"drm", "drm_kms_helper", "ttm"})
+"""What prints for whatever driver uses it."""
+
+
+def _same_adapter(earlier: Event, later: Event) -> bool:
+    """Whether a driver goes on about its device, of which one of the two lines names none."""
+    if earlier.layer is None or later.layer is None or earlier.form == later.form:
+        return False
+    if earlier.devices and later.devices:
+        return False
+    helps = later.driver in _HELPERS and not later.devices and earlier.form in _GPU
+    return helps or (bool(earlier.driver) and earlier.driver == later.driver)
+
+
+def _fence(earlier: Event, later: Event) -> bool:
+    """Whether the task waits for a GPU, as one does not answer: of another driver's stack not."""
+    if not later.waits_fence or earlier.form not in _GPU:
+        return False
+    gpus = later.code & _GPU_DRIVERS
+    return not gpus or not earlier.driver or family(earlier.driver) in gpus
+
+
+_GPU_DRIVERS = words(
+    """
+    amdgpu radeon i915 xe nouveau nvidia msm panfrost panthor lima etnaviv v3d vc4 vmwgfx qxl
+    virtio_gpu tegra powervr pvr ast mgag200 habanalabs ivpu
+    """
+)
+
+
+def _not_that_road(earlier: Event, later: Event) -> bool:
+    """Whether the stack says that what failed is not what the task waits for.
+
+    Who waits inside the code of one file system does not wait for the disk of another one,
+    and who waits for a server does not wait for a local disk.
+    """
+    if not later.fs:
+        return False
+    if later.fs <= REMOTE and earlier.form not in _OVER_NETWORK | _NETWORK:
+        return True
+    served = earlier.form in _OVER_NETWORK and earlier.form not in ("nfs-silent", "cifs-silent")
+    if served and not later.fs <= REMOTE:
+        return False  # a disk over the network
+    return bool(earlier.fs) and earlier.fs.isdisjoint(later.fs)
+
+
+def _io_failed(earlier: Event, later: Event) -> bool:
+    return later.waits_io and not _not_that_road(earlier, later)
+
+
+def _own_fs(earlier: Event, later: Event) -> bool:
+    """Whether a file system of the kind in whose code the task stands had failed."""
+    failed = earlier.layer == _FS and earlier.form not in ("zfs-suspended", "ext4-old-error")
+    return failed and not earlier.fs.isdisjoint(later.fs)
+
+
+def _network_failed(earlier: Event, later: Event) -> bool:
+    return bool(later.fs) and later.fs <= REMOTE and earlier.form in _NETWORK
+
+
+_FS = 5
 
 
 def _own_device(earlier: Event, later: Event) -> bool:
@@ -217,7 +324,12 @@ _SILENT = ("server ", "ceph ", "target ")
 
 
 def _server(earlier: Event, later: Event) -> bool:
-    return later.waits_remote and any(d.startswith(_SILENT) for d in earlier.devices)
+    """Whether the task waits for a server, and one that is silent is of that kind."""
+    if not any(device.startswith(_SILENT) for device in earlier.devices):
+        return False
+    if earlier.fs and later.fs:
+        return not earlier.fs.isdisjoint(later.fs)
+    return later.waits_remote
 
 
 _FAILS = frozenset({Kind.IO_ERROR, Kind.DEVICE_ERROR, Kind.THERMAL})
@@ -392,6 +504,24 @@ RULES: tuple[Rule, ...] = (
         near=600.0, first=True, holds=_same_driver,
     ),
     Rule(
+        "its file system had failed",
+        frozenset({Kind.IO_ERROR}), frozenset({Kind.HUNG_TASK}),
+        "the file system had failed before it ({cause})",
+        near=600.0, holds=_own_fs,
+    ),
+    Rule(
+        "the GPU does not answer",
+        frozenset({Kind.DEVICE_ERROR}), frozenset({Kind.HUNG_TASK, Kind.SUSPEND}),
+        "the GPU that it waits for had failed before it ({cause})",
+        near=600.0, first=True, holds=_fence,
+    ),
+    Rule(
+        "the network to its server had failed",
+        frozenset({Kind.DEVICE_ERROR}), frozenset({Kind.HUNG_TASK, Kind.SUSPEND}),
+        "the network had failed before it ({cause})",
+        near=600.0, first=True, holds=_network_failed,
+    ),
+    Rule(
         "the pool stands",
         frozenset({Kind.IO_ERROR}), frozenset({Kind.HUNG_TASK}),
         "ZFS had stopped the pool before it ({cause})",
@@ -419,7 +549,7 @@ RULES: tuple[Rule, ...] = (
         "the task waits for I/O that failed",
         frozenset({Kind.IO_ERROR}), frozenset({Kind.HUNG_TASK}),
         "a device had failed before it ({cause})",
-        near=600.0, holds=lambda earlier, later: later.waits_io,
+        near=600.0, holds=_io_failed,
     ),
     Rule(
         "the CPU still does not let go",
@@ -475,6 +605,12 @@ RULES: tuple[Rule, ...] = (
         frozenset({Kind.IO_ERROR, Kind.DEVICE_ERROR}),
         "it follows at once what failed below it ({cause})",
         near=600.0, first=True, holds=_beside,
+    ),
+    Rule(
+        "a driver goes on about its device",
+        frozenset({Kind.DEVICE_ERROR}), frozenset({Kind.DEVICE_ERROR}),
+        "the same driver's device had failed before it ({cause})",
+        first=True, holds=_same_adapter,
     ),
     Rule(
         "an adapter was given up",
@@ -545,7 +681,8 @@ class History:
             earlier = self._events[number]
             if _over(earlier, later):
                 continue
-            if precedes(earlier, later, rule.near) and rule.holds(earlier, later):
+            near = FADES if rule.near is None and not earlier.lasting else rule.near
+            if precedes(earlier, later, near) and rule.holds(earlier, later):
                 yield number
                 if not rule.first:
                     return
@@ -608,6 +745,9 @@ def precedes(earlier: Event, later: Event, near: float | None) -> bool:
     if earlier.time is None or later.start is None:
         lines = earlier.line is None or later.line is None or later.line - earlier.line < NEAR_LINES
         return lines
-    return later.start - earlier.time <= near and (
+    told = earlier.time
+    if earlier.last is not None and later.time is not None and told <= earlier.last:
+        told = min(earlier.last, later.time)  # it went on
+    return later.start - told <= near and (
         later.time is None or later.time - earlier.time >= -_SLACK
     )

@@ -60,6 +60,12 @@ class Message:
     adds: tuple[str, ...] = ()
     """Names of the rows whose reports this message belongs to: it is no report of its own, its
     details are theirs."""
+    explains: tuple[str, ...] = ()
+    """Names of the rows whose reports, right before and of the same device, this message says
+    more exactly: it takes their place."""
+    lasting: bool = False
+    """The failure stays until something says otherwise, although the severity is none that
+    does so by itself: a server that is silent, a link that is down."""
     find: str = "none"
     """Where the guilty function is, if a stack follows (see :mod:`postmortem.log.guilty`)."""
     stack: bool = False
@@ -69,6 +75,11 @@ class Message:
     details: tuple[str, ...] = ()
     scope: str = ""
     """Said before the name of a device that is none of the kernel's: ``server``, ``pool``."""
+
+    @property
+    def lasts(self) -> bool:
+        """Whether it is a state, not an event: what was lost stays lost."""
+        return self.lasting or self.severity is Severity.ERROR
 
 
 PCI = r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]"
@@ -143,7 +154,7 @@ class _Fields(dict[str, str]):
 
 def fields(detail: Mapping[str, str], devices: Sequence[str]) -> dict[str, str]:
     """What the titles and sentences of rows may name, absent ones as nothing."""
-    first = devices[0] if devices else _UNKNOWN
+    first = devices[0] if devices else detail.get("driver", _UNKNOWN)
     found = _Fields({key: v if v.endswith("...") else v.strip(" .:,") for key, v in detail.items()})
     found["device"] = detail.get("device", detail.get("number", first) if not devices else first)
     found["disk"] = detail.get("device2") or found["device"]

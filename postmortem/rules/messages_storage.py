@@ -22,6 +22,7 @@ _DRBD = r"(?:block (?P<device>drbd\d+)|drbd (?P<resource>[\w.-]+)(?:/\d+)?(?: (?
 _POWER = "Try nvme_core.default_ps_max_latency_us=0 and pcie_aspm=off: power saving is a known cause."
 _SLOT = "Check slot, cable, power supply and the drive's firmware; look for PCIe errors before it."
 _SMART = "Read the drive's own log (smartctl -x, nvme smart-log), then replace or rewrite what is bad."
+_ATA_LINES = "The lines below it say which: UNC is the medium; ICRC, BadCRC, 10B8B the cable; (timeout) a drive, controller or supply that did not answer."
 _CABLE = "Change cable and port first: errors of the link are rarely the disk's own."
 
 ROWS: tuple[Message, ...] = (
@@ -87,29 +88,35 @@ ROWS: tuple[Message, ...] = (
             "iSCSI connection lost", "The iSCSI target of session {device} does not answer ({what}).", ("Look at the network to the target, and at the target.",), scope="iscsi session"),
     Message("iscsi-lost", _IO, _BUS, _ERROR, r"session(?P<device>\d+): session recovery timed out after (?P<what>\d+ secs)", ("session recovery timed out",),
             "iSCSI session lost", "The iSCSI session {device} was given up after {what}: its disks fail from here on.", ("Look at the network to the target, and at the target.",), scope="iscsi session"),
-    Message("fc-lost", _IO, _BUS, _ERROR, r"(?:rport|\s*rport)-(?P<device>\d+):\S*: (?P<what>blocked FC remote port time out.{0,80})", ("blocked FC remote port",),
-            "FC remote port lost", "A Fibre Channel port did not come back ({what}).", ("Switch, zoning, cable, and the array's port.",), scope="fc host"),
-    Message("fc-link", _IO, _BUS, _WARNING, r"(?P<driver>qla2xxx|lpfc|bfa|fnic|zfcp|qedf)\S* ?\[?(?P<device>" + PCI + r")?\]?.{0,60}?(?P<what>LOOP DOWN detected|Link [Dd]own [Ee]vent|Devloss timeout|ISP System Error|Abort ISP|PLOGI failure)",
-            ("LOOP DOWN", "Link Down Event", "Link down event", "evloss timeout", "ISP System Error"), "{driver}: FC link down", "The Fibre Channel adapter of {driver} reported: {what}.", ("Switch, cable, transceiver, and the array's port.",)),
+    Message("fc-lost", _IO, _BUS, _ERROR, r"\s*rport-(?P<number>\d+):\S*: (?P<what>blocked FC remote port time out.{0,80})", ("blocked FC remote port",),
+            "FC remote port lost", "A Fibre Channel port of {device} did not come back ({what}).", ("Switch, zoning, cable, and the array's port.",)),
+    Message("fc-link", _IO, _BUS, _WARNING, r"(?P<driver>qla2xxx|lpfc|bfa|fnic|zfcp|qedf)\S* ?\[?(?P<device>" + PCI + r"|[0-9a-f]\.[0-9a-f]\.[0-9a-f]{4})?\]?(?:-[0-9a-f]{4}:(?P<host>\d{1,5}))?.{0,60}?(?P<what>LOOP DOWN detected|Link [Dd]own [Ee]vent|The local link is down.{0,40}|Devloss timeout|ISP System Error|Abort ISP|PLOGI failure)",
+            ("LOOP DOWN", "Link Down Event", "Link down event", "local link is down", "evloss timeout", "ISP System Error"), "{device}: FC link down", "The Fibre Channel adapter {device} ({driver}) reported: {what}.", ("Switch, cable, transceiver, and the array's port.",), lasting=True),
+    Message("fc-back", _IO, _BUS, _INFO, r"(?P<driver>qla2xxx|lpfc|bfa|fnic|zfcp|qedf)\S* ?\[?(?P<device>" + PCI + r"|[0-9a-f]\.[0-9a-f]\.[0-9a-f]{4})?\]?(?:-[0-9a-f]{4}:(?P<host>\d{1,5}))?.{0,60}?(?:LOOP UP detected|Link [Uu]p [Ee]vent|The local link has been restored)",
+            ("LOOP UP", "Link Up Event", "Link up event", "local link has been restored"), "", recovers=("fc-link", "fc-lost")),
 
     # --- ATA: drivers/ata -------------------------------------------------------------
     Message("ata-error", _IO, _DEVICE, _WARNING,
             _ATA + r"exception Emask (?P<emask>0x[0-9a-f]+) SAct \S+ SErr (?P<serr>0x[0-9a-f]+) action \S+(?P<what> frozen)?", ("exception Emask",),
-            "{device}: exception", "The disk or link at {device} met an error (Emask {emask}, SErr {serr}).", (_CABLE, _SMART)),
-    Message("ata-media", _IO, _DEVICE, _WARNING, _ATA + r"error: \{ (?P<what>(?:\w+ )*UNC (?:\w+ )*)\}", (": error: {",), "{device}: unreadable sector", "The disk at {device} could not read a sector (UNC).", (_SMART,)),
+            "{device}: exception", "The disk or link at {device} met an error (Emask {emask}, SErr {serr}).", (_ATA_LINES, _SMART)),
+    Message("ata-media", _IO, _DEVICE, _WARNING, _ATA + r"error: \{ (?P<what>(?:\w+ )*(?:UNC|IDNF|AMNF) (?:\w+ )*)\}", (": error: {",), "{device}: unreadable sector", "The disk at {device} could not read a sector ({what}): that is its medium, not the cable.", (_SMART,), explains=("ata-error",)),
     Message("ata-cable", _IO, _BUS, _WARNING, _ATA + r"(?:error: \{ (?P<what>(?:\w+ )*ICRC (?:\w+ )*)\}|SError: \{ (?P<what2>(?:\w+ )*(?:BadCRC|10B8B|Dispar|Handshk) (?:\w+ )*)\})",
-            (": error: {", "SError: {"), "{device}: errors on the cable", "What came over the cable of {device} was damaged ({what}{what2}).", (_CABLE,)),
+            (": error: {", "SError: {"), "{device}: errors on the cable", "What came over the cable of {device} was damaged ({what}{what2}).", (_CABLE,), explains=("ata-error",)),
     Message("ata-unplugged", _IO, _BUS, _WARNING, _ATA + r"SError: \{ (?P<what>(?:\w+ )*(?:PHYRdyChg|DevExch|CommWake) (?:\w+ )*)\}", ("SError: {",),
-            "{device}: link lost", "The link of {device} went away: unplugged, or its power failed ({what}).", ("Check power and plug of the disk.",)),
+            "{device}: link lost", "The link of {device} went away: unplugged, or its power failed ({what}).", ("Check power and plug of the disk.",), explains=("ata-error",)),
     Message("ata-disabled", _IO, _DEVICE, _ERROR, _ATA + r"(?P<what>disabled|disable device|disabling|COMRESET failed \(errno=-\d+\)|reset failed, giving up|failed to (?:recover|enable) .{1,40})$", (": disable device", ": disabled", "COMRESET failed", "reset failed, giving up"),
             "{device}: disabled", "The disk at {device} was given up ({what}).", (_CABLE, _SMART)),
 
     # --- mmc: drivers/mmc ----------------------------------------------------------------
     Message("mmc-error", _IO, _DEVICE, _WARNING,
-            _MMC + r"(?P<what>error -\d+ whilst initialising \w+ card|Timeout waiting for hardware (?:cmd )?interrupt|.{0,40}recovery failed!?|Card stuck (?:being busy|in (?:programming|wrong) state).{0,40}|Got (?:data|command) interrupt \S+ even though no .{0,40}|Controller never released inhibit bit.{0,20}|cqhci: timeout for tag \d+|tried to HW reset card, got error -\d+)",
-            ("whilst initialising", "Timeout waiting for hardware", "recovery failed", "Card stuck", "even though no", "never released inhibit", "timeout for tag", "HW reset card, got error"),
+            r"(?P<device>mmc(?:blk)?\d+): (?P<what>error -?\d+ whilst initialising \w+ card|error -?\d+ (?:sending|transferring|requesting) (?:status|stop|data|read|write).{0,80}|timed out sending .{1,60}|(?:Reset 0x[0-9a-f]+ never completed|Internal clock never stabilised).{0,20}|ADMA error.{0,20}|cache flush error -\d+|Timeout waiting for hardware (?:cmd )?interrupt|.{0,40}recovery failed!?|Card stuck (?:being busy|in (?:programming|wrong) state).{0,40}|Got (?:data|command) interrupt \S+ even though no .{0,40}|Controller never released inhibit bit.{0,20}|cqhci: timeout for tag \d+|tried to HW reset card, got error -\d+)",
+            ("whilst initialising", " sending status command", " sending stop command", " transferring data", " requesting status", "timed out sending", "never completed", "never stabilised", "ADMA error", "cache flush error", "Timeout waiting for hardware", "recovery failed", "Card stuck", "even though no", "never released inhibit", "timeout for tag", "HW reset card, got error"),
             "{device}: {what}", "The card or its controller {device} failed: {what}.", ("-84: signal; -110: the card, its clock or its supply. Try another card and a slower mode.",)),
-    Message("mmc-removed", _IO, _BUS, _WARNING, _MMC + r"card [0-9a-f]{4} removed", (": card ",), "{device}: card removed", "The card at {device} went away.", ("Taken out, or did its supply fail?",)),
+    Message("mmc-removed", _IO, _BUS, _WARNING, _MMC + r"card [0-9a-f]{4} removed", (": card ",), "{device}: card removed or silent", "The kernel reached no card at {device} any more: it was taken out, or it does not answer.", ("Taken out? Else its supply, the slot's contacts, or the card itself.",), lasting=True),
+    Message("mmc-host", _IO, _DEVICE, _WARNING,
+            r"(?P<driver>[\w-]*(?:mmc|sdhci|sdhost|sdhi|msdc)[\w-]*) (?P<device>[\w:.@-]{3,40}): (?P<what>data error, .{0,40}|send stop command failed|fatal err update clk timeout|.{0,20}(?:[Dd]ata|[Cc]ommand|[Cc]md|DTO|[Bb]usy|DMA|[Tt]ransfer) (?:CRC )?(?:error|timeout|timed out)\b.{0,60}|Timeout (?:sending|waiting) .{0,60})",
+            ("data error", "send stop command failed", "update clk timeout", " timeout", " timed out", "Timeout sending", "Timeout waiting", "CRC error"),
+            "{device}: {what}", "The host controller {device} ({driver}) could not talk to its card: {what}.", ("The card, its contacts, supply and clock; another card in the same slot tells which.",)),
 
     # --- UFS: drivers/ufs; DASD: drivers/s390/block -----------------------------------------
     Message("ufs", _IO, _DEVICE, _ERROR,
@@ -139,7 +146,7 @@ ROWS: tuple[Message, ...] = (
 
     # --- device-mapper, md: drivers/md ---------------------------------------------------
     Message("multipath", _IO, _VOLUME, _WARNING, _DM.replace("(?P<target>[\\w -]{1,32})", "multipath") + r"Failing path (?P<path>\d+:\d+)", ("Failing path",),
-            "multipath: path failed", "A path to {device} failed.", ("Look at fabric and array if all paths fail, else at that path.",)),
+            "multipath: path failed", "A path to {device} failed.", ("Look at fabric and array if all paths fail, else at that path.",), lasting=True),
     Message("multipath-back", _IO, _VOLUME, _INFO, _DM.replace("(?P<target>[\\w -]{1,32})", "multipath") + r"Reinstating path (?P<path>\d+:\d+)", ("Reinstating path",), "", recovers=("multipath",)),
     Message("dm-thin", _IO, _VOLUME, _ERROR, _DM + r"(?P<what>(?:switching pool|.{0,20}pool) to (?:out-of-data-space(?: mode)?|read-only(?: mode)?|fail(?:ure)? mode|out of metadata space)|metadata operation '.{1,60}' failed.{0,40}|no free .{1,20} space available|aborting current metadata transaction)",
             ("switching pool to", "metadata operation '", " space available", "aborting current metadata"), "device-mapper: {target}: {what}", "The pool {device} reported: {what}. What is on it gets errors.",
@@ -155,7 +162,9 @@ ROWS: tuple[Message, ...] = (
             ("Cannot continue operation", "unrecoverable I/O", "dirty degraded array", "not enough operational", "not correctable", "failed to run raid set", "NOT corrected!!", "insufficient working"),
             "{device}: array failed", "The array {device} failed: {what}.", ("Image the disks before you force it together; find why the members failed.",)),
     Message("md-degraded", _IO, _VOLUME, _WARNING, r"(?:md/\S+?:|md: ?)(?P<device>md\w+): Disk failure on (?P<device2>\w+), disabling device", ("Disk failure on",), "{device}: disk failure on {device2}",
-            "The array {device} lost its member {device2}.", ("Replace the member; its own errors come before.",)),
+            "The array {device} lost its member {device2}.", ("Replace the member; its own errors come before.",), lasting=True),
+    Message("md-mended", _IO, _VOLUME, _INFO, r"md/\S+?:(?P<device>md\w+): read error corrected \((?P<sectors>\d+) sectors at (?P<sector>\d+) on (?P<device2>[\w-]+)\)", ("read error corrected",),
+            "{device}: read error corrected", "The array {device} could not read sectors of {device2} and wrote them anew from its other disks: nothing was lost.", (_SMART,), recovers=("io-error", "scsi-sense", "scsi-result", "nvme-status", "buffer-error")),
     Message("md-kicked", _IO, _VOLUME, _WARNING, r"md: kicking non-fresh (?P<device>\w+) from array", ("kicking non-fresh",), "md: kicking non-fresh {device}", "The array was put together without {device}, which was out of date.", ("Find out why it fell out earlier; then add it again.",)),
     Message("drbd-disk", _IO, _VOLUME, _ERROR, _DRBD + r"(?P<what>disk\( \w+ -> (?:Failed|Diskless) \).{0,40}|Local IO failed in.{0,60}|local (?:READ|WRITE) IO error.{0,60})", ("drbd",),
             "{device}: local disk given up", "DRBD gave up the local disk of {device} ({what}): from here on only the peer has the data.", ("Look at the local disk: its own errors come before.",)),

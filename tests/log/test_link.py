@@ -99,3 +99,113 @@ def test_a_task_that_hangs_in_the_driver_of_a_lost_gpu() -> None:
         "[  900.000006]  __fput+0x9c/0x280",
     )
     assert reports[1][1] == 0
+
+
+def test_a_card_that_dies_takes_its_file_system_and_init_with_it() -> None:
+    reports = _causes(
+        "[  700.000001] acme-mmc 4020000.mmc: data error, sending stop command",
+        "[  701.000001] mmcblk2: error -110 sending status command, aborting",
+        "[  701.000002] I/O error, dev mmcblk2, sector 812 op 0x1:(WRITE) flags 0x800 phys_seg 1",
+        "[  701.000003] EXT4-fs (mmcblk2p1): Remounting filesystem read-only",
+        "[  850.000001] INFO: task init:1 blocked for more than 120 seconds.",
+        "[  850.000002] Call Trace:",
+        "[  850.000003]  __schedule+0x24e/0x590",
+        "[  850.000004]  io_schedule+0x14/0x28",
+        "[  850.000005]  bit_wait_io+0x10/0x6c",
+        "[  850.000006]  __wait_on_bit+0x98/0xcc",
+        "[  850.000007]  ext4_readdir+0x41c/0x9a0",
+    )
+    assert [cause for _form, cause in reports] == [None, 0, 0, 0, 0]
+
+
+def test_a_lone_word_of_an_adapter_hours_before_explains_nothing() -> None:
+    reports = _causes(
+        "[  100.000001] mpt3sas_cm0: log_info(0x31080000): originator(PL), code(0x08)",
+        "[ 9000.000001] mpt3sas_cm0: fault_state(0x2622)!",
+    )
+    assert reports == [("hba-log", None), ("hba-fault", None)]
+
+
+def test_a_bond_loses_the_link_of_an_adapter_whose_firmware_died() -> None:
+    reports = _causes(
+        "[  700.000001] mlx5_core 0000:17:00.0: synd 0x1: firmware internal error",
+        "[  720.000001] mlx5_core 0000:17:00.0 ens9f0: Link down",
+        "[  720.000002] bond3: (slave ens9f0): link status definitely down, disabling slave",
+        "[  720.000003] bond3: now running without any active interface!",
+        "[  760.000001] nfs: server filer3 not responding, still trying",
+    )
+    assert [cause for _form, cause in reports] == [None, 0, 0, 0, 0]
+
+
+def test_a_bond_loses_the_link_of_another_adapter() -> None:
+    reports = _causes(
+        "[  700.000001] mlx5_core 0000:17:00.0: synd 0x1: firmware internal error",
+        "[  720.000002] bond3: (slave eno4): link status definitely down, disabling slave",
+    )
+    assert reports[1] == ("bond-down", None)
+
+
+def test_ports_behind_a_fibre_channel_host_go_with_its_loop() -> None:
+    reports = _causes(
+        "[  700.000001] qla2xxx [0000:86:00.0]-500b:4: LOOP DOWN detected (2 7 0 0).",
+        "[  730.000001]  rport-4:0-2: blocked FC remote port time out: removing target",
+        "[  730.000002] sd 4:0:2:7: rejecting I/O to offline device",
+        "[  731.000001]  rport-9:0-2: blocked FC remote port time out: removing target",
+    )
+    assert [cause for _form, cause in reports] == [None, 0, 0, None]
+
+
+def test_a_loop_that_came_back_explains_nothing_later() -> None:
+    reports = _causes(
+        "[  700.000001] qla2xxx [0000:86:00.0]-500b:4: LOOP DOWN detected (2 7 0 0).",
+        "[  710.000001] qla2xxx [0000:86:00.0]-500a:4: LOOP UP detected (16 Gbps).",
+        "[ 9730.000001]  rport-4:0-2: blocked FC remote port time out: removing target",
+    )
+    assert reports == [("fc-link", None), ("fc-lost", None)]
+
+
+_WAITS_IN_RADIO = (
+    " __schedule+0x24e/0x590",
+    " __mutex_lock.constprop.0+0x30c/0x5c0",
+    " mt7925_remove_interface+0x37/0xd0 [mt7925_common]",
+    " ieee80211_do_stop+0x5a1/0x880 [mac80211]",
+    " __dev_close_many+0xa4/0x120",
+    " rtnetlink_rcv_msg+0x14e/0x3e0",
+)
+_WAITS_FOR_RTNL = (
+    " __schedule+0x24e/0x590",
+    " __mutex_lock.constprop.0+0x30c/0x5c0",
+    " nl80211_pre_doit+0x31/0x1d0 [cfg80211]",
+    " genl_rcv_msg+0x1b7/0x2c0",
+)
+
+
+def _hung(time: int, who: str, stack: tuple[str, ...]) -> list[str]:
+    said = [f"INFO: task {who} blocked for more than 122 seconds.", "Call Trace:", *stack]
+    return [f"[{time:5d}.{number:06d}] {text}" for number, text in enumerate(said)]
+
+
+def test_a_radio_that_does_not_answer_its_driver_and_who_waits_behind_that() -> None:
+    reports = _causes(
+        "[  700.000001] mt7925e 0000:04:00.0: Message 00020007 (seq 9) timeout",
+        *_hung(850, "otterd:70", _WAITS_IN_RADIO),
+        *_hung(851, "stoatd:71", _WAITS_FOR_RTNL),
+    )
+    assert [cause for _form, cause in reports] == [None, 0, 0]
+
+
+def test_a_radio_that_came_back_is_not_what_its_tasks_wait_for() -> None:
+    reports = _causes(
+        "[  700.000001] mt7925e 0000:04:00.0: Message 00020007 (seq 9) timeout",
+        "[  701.000001] mt7925e 0000:04:00.0: device successfully recovered",
+        *_hung(850, "otterd:70", _WAITS_IN_RADIO),
+    )
+    assert reports[1][1] is None
+
+
+def test_another_driver_is_not_what_a_task_waits_for() -> None:
+    reports = _causes(
+        "[  700.000001] iwlwifi 0000:04:00.0: Microcode SW error detected. Restarting 0x0.",
+        *_hung(850, "otterd:70", _WAITS_IN_RADIO),
+    )
+    assert reports[1][1] is None

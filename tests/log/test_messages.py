@@ -1,5 +1,7 @@
 """Messages of drivers and file systems as reports: counted by device, mended, in chains."""
 
+# ruff: noqa: E501
+
 from __future__ import annotations
 
 import pytest
@@ -314,3 +316,90 @@ def test_an_error_that_was_corrected_explains_none_that_was_not() -> None:
     )
     assert [report.consequence_of for report in found] == [None, None, 1]
     assert found[0].devices == ("0000:41:00.0",)  # not the port that tells of it
+
+
+def test_what_an_ata_port_says_of_its_error_takes_its_place() -> None:
+    (report,) = reports(
+        "ata7.00: exception Emask 0x0 SAct 0x8 SErr 0x0 action 0x0",
+        "ata7.00: failed command: READ FPDMA QUEUED",
+        "ata7.00: error: { UNC }",
+    )
+    assert (report.form, report.line) == ("ata-media", 3)
+
+
+def test_an_exception_that_is_not_explained_stays() -> None:
+    found = reports(
+        "ata7.00: exception Emask 0x0 SAct 0x8 SErr 0x0 action 0x6 frozen",
+        "ata8.00: exception Emask 0x0 SAct 0x8 SErr 0x0 action 0x0",
+        "ata8.00: error: { UNC }",
+    )
+    assert [report.form for report in found] == ["ata-error", "ata-media"]
+
+
+UNREAD = (
+    "ata7.00: exception Emask 0x0 SAct 0x8 SErr 0x0 action 0x0",
+    "ata7.00: error: { UNC }",
+    "sd 6:0:0:0: [sdq] tag#4 Sense Key : Medium Error [current]",
+    "I/O error, dev sdq, sector 812 op 0x0:(READ) flags 0x0 phys_seg 1 prio class 2",
+)
+
+
+def test_what_an_array_mended_is_no_failure_left() -> None:
+    found = reports(*UNREAD, "md/raid1:md4: read error corrected (8 sectors at 812 on sdq3)")
+    ended = {report.form: report.detail.get("recovered_line") for report in found}
+    assert ended == {"ata-media": "5", "scsi-sense": "5", "io-error": "5", "md-mended": None}
+
+
+def test_what_was_mended_on_another_disk_was_not_mended_here() -> None:
+    found = reports(*UNREAD, "md/raid1:md4: read error corrected (8 sectors at 812 on sdr3)")
+    assert not any("recovered" in report.detail for report in found)
+
+
+def test_of_two_ports_neither_is_known_to_be_the_mended_disks() -> None:
+    found = reports(
+        "ata8.00: error: { UNC }",
+        *UNREAD,
+        "md/raid1:md4: read error corrected (8 sectors at 812 on sdq3)",
+    )
+    ended = [report.form for report in found if "recovered" in report.detail]
+    assert ended == ["scsi-sense", "io-error"]
+
+
+def test_a_message_after_a_long_silence_is_another_event() -> None:
+    said = (
+        "[{}.000000] mpt3sas_cm0: log_info(0x31080000): originator(PL), code(0x08), sub_code(0x0)\n"
+    )
+    text = "".join(said.format(time) for time in (100, 130, 9000, 9001))
+    assert [r.count for r in scan_bytes(text.encode()).reports] == [2, 2]
+
+
+GPU_SAYS = (
+    "acmegpu 0000:0a:00.0: amdgpu: [gfxhub] page fault (src_id:0 ring:24 vmid:5 pasid:7)",
+    "acmegpu 0000:0a:00.0: amdgpu:  in process otter view pid 812 thread otter:cs0 pid 813",
+)
+
+
+@pytest.mark.parametrize(
+    ("lines", "by", "pid"),
+    [
+        (GPU_SAYS, "otter view", "812"),
+        (
+            (
+                "[drm:acmegpu_job_timedout [acmegpu]] *ERROR* ring gfx timeout, signaled seq=1, emitted seq=2",
+                "[drm:acmegpu_job_timedout [acmegpu]] *ERROR* Process information: process otter pid 812 thread x pid 813",
+            ),
+            "otter",
+            "812",
+        ),
+        (("i915 0000:00:02.0: [drm] GPU HANG: ecode 12:1:85dffffb, in otter [812]",), "otter", "812"),
+        (("xe 0000:03:00.0: [drm] Timedout job: seqno=1, guc_id=4, flags=0x0 in otter [812]",), "otter", "812"),
+        (
+            ("nouveau 0000:01:00.0: fifo: fault 00 [READ] at 0000000000010000 engine 00 [GR] client 14 [SCC] reason 02 [PTE] on channel 2 [007f95d000 otter[812]]",),
+            "otter",
+            "812",
+        ),
+    ],
+)  # fmt: skip
+def test_the_process_that_a_gpu_worked_for(lines: tuple[str, ...], by: str, pid: str) -> None:
+    (report,) = reports(*lines)
+    assert (report.detail["by"], report.detail["pid"]) == (by, pid)

@@ -144,6 +144,23 @@ CASES: dict[str, tuple[Event, Event]] = {
         at(20, Kind.DEVICE_ERROR, layer=1, driver="acmenet"),
         at(21, Kind.WARNING, driver="acmenet"),
     ),
+    "its file system had failed": (
+        at(20, Kind.IO_ERROR, layer=5, form="fs-readonly", fs=frozenset({"ext4"}), devices=DISK),
+        at(300, Kind.HUNG_TASK, began=180.0, fs=frozenset({"ext4"})),
+    ),
+    "the GPU does not answer": (
+        at(20, Kind.DEVICE_ERROR, layer=2, form="gpu-lost", driver="acmegpu"),
+        at(300, Kind.HUNG_TASK, began=180.0, waits_fence=True),
+    ),
+    "the network to its server had failed": (
+        at(20, Kind.DEVICE_ERROR, layer=2, form="bond-none", devices=frozenset({"bond3"})),
+        at(300, Kind.HUNG_TASK, began=180.0, fs=frozenset({"nfs"})),
+    ),
+    "a driver goes on about its device": (
+        at(20, Kind.DEVICE_ERROR, layer=2, form="gpu-fault", driver="acmegpu",
+           devices=frozenset({"0000:0a:00.0"})),
+        at(30, Kind.DEVICE_ERROR, layer=2, form="gpu-hang", driver="acmegpu"),
+    ),
     "an adapter was given up": (
         at(20, Kind.DEVICE_ERROR, layer=1, form="eeh"),
         at(21, Kind.DEVICE_ERROR, layer=1, form="eeh-lost"),
@@ -285,6 +302,62 @@ def test_only_the_last_of_a_kind_are_asked() -> None:
     for number in range(MAX_CANDIDATES + 5):
         history.add(at(20 + number / 100, Kind.BUG))
     assert sum(len(known) for known in history._by_kind.values()) == MAX_CANDIDATES
+
+
+def test_what_was_but_an_event_fades_what_was_lost_does_not() -> None:
+    lone = at(20, Kind.IO_ERROR, layer=2, form="hba-log", devices=DISK, lasting=False)
+    dead = replace(lone, form="hba-fault", lasting=True)
+    late = at(7000, Kind.IO_ERROR, layer=3, form="io-error", devices=DISK)
+    assert rule_between(lone, late) is None
+    assert rule_between(dead, late) == "what it stands on failed"
+    assert rule_between(replace(lone, last=6800.0), late) == "what it stands on failed"
+
+
+IN_EXT4, IN_XFS, IN_NFS = (
+    at(300, Kind.HUNG_TASK, began=180.0, waits_io=True, fs=frozenset({name}))
+    for name in ("ext4", "xfs", "nfs")
+)
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later", "tied"),
+    [
+        # The disk of another file system, a local disk for a task that waits for a server.
+        (at(20, Kind.IO_ERROR, layer=3, form="io-error", fs=frozenset({"ext4"})), IN_EXT4, True),
+        (at(20, Kind.IO_ERROR, layer=3, form="io-error"), IN_EXT4, True),
+        (at(20, Kind.IO_ERROR, layer=3, form="io-error", fs=frozenset({"xfs"})), IN_EXT4, False),
+        (at(20, Kind.IO_ERROR, layer=3, form="io-error"), IN_NFS, False),
+        # A server of one kind, a task that asks another.
+        (at(20, Kind.IO_ERROR, layer=2, form="nfs-silent", fs=frozenset({"nfs"}),
+            devices=frozenset({"server filer9"})), IN_NFS, True),
+        (at(20, Kind.IO_ERROR, layer=2, form="cifs-silent", fs=frozenset({"cifs"}),
+            devices=frozenset({"server smb9"})), IN_NFS, False),
+        (at(20, Kind.IO_ERROR, layer=2, form="nfs-silent", fs=frozenset({"nfs"}),
+            devices=frozenset({"server filer9"})), IN_XFS, False),
+        (at(20, Kind.IO_ERROR, layer=2, form="ceph", fs=frozenset({"ceph"}),
+            devices=frozenset({"ceph osd9"})), IN_XFS, True),  # a disk of RBD
+        # Whose GPU the fence is of.
+        (at(20, Kind.DEVICE_ERROR, layer=2, form="gpu-hang", driver="amdgpu"),
+         at(300, Kind.HUNG_TASK, began=180.0, waits_fence=True, code=frozenset({"xe"})), False),
+        (at(20, Kind.DEVICE_ERROR, layer=2, form="gpu-hang", driver="amdgpu", ended=22),
+         at(300, Kind.HUNG_TASK, began=180.0, waits_fence=True), False),
+        # The driver's other modules.
+        (at(20, Kind.DEVICE_ERROR, layer=2, form="firmware-crash", driver="mt7925e"),
+         at(300, Kind.HUNG_TASK, began=180.0, code=frozenset({"mt76", "mac80211"})), True),
+        (at(20, Kind.DEVICE_ERROR, layer=2, form="firmware-crash", driver="mt7925e"),
+         at(300, Kind.HUNG_TASK, began=180.0, code=frozenset({"iwlwifi", "mac80211"})), False),
+        # Hosts that have numbers.
+        (at(20, Kind.IO_ERROR, layer=1, form="fc-link", devices=frozenset({"0000:05:00.0"})),
+         at(50, Kind.IO_ERROR, layer=1, form="fc-lost", devices=frozenset({"host7"})), True),
+        (at(20, Kind.IO_ERROR, layer=1, form="fc-link", devices=frozenset({"host6"})),
+         at(50, Kind.IO_ERROR, layer=1, form="fc-lost", devices=frozenset({"host7"})), False),
+        (at(20, Kind.IO_ERROR, layer=2, form="mmc-error", devices=frozenset({"mmc0"})),
+         at(21, Kind.IO_ERROR, layer=3, form="io-error", devices=frozenset({"mmcblk1"}),
+            above=frozenset({"mmc1"})), False),
+    ],
+)  # fmt: skip
+def test_who_waits_for_what(earlier: Event, later: Event, tied: bool) -> None:
+    assert (rule_between(earlier, later) is not None) is tied
 
 
 @pytest.mark.parametrize(
