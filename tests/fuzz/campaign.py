@@ -13,14 +13,13 @@ import os
 import random
 import sys
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from tests.fuzz import fuzz_dump
 
-COUNT = 250
-"""Cases of one dump before the next; to prepare a dump takes as long as ten."""
 ASK, WHOLE = 30, 60
 """Each so many, plugins and keys are asked; and the program is run as a user runs it."""
 
@@ -30,13 +29,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("file", type=Path)
     parser.add_argument("dumps", nargs="*", type=Path, metavar="DUMP")
     parser.add_argument("--seconds", type=float, default=float("inf"))
+    parser.add_argument("--count", type=int, default=100, help="cases of a dump before the next")
     parser.add_argument("--rounds", type=int, default=1 << 30, help="over all dumps")
     parser.add_argument("--table", action="store_true", help="only print what is in FILE")
     options = parser.parse_intermixed_args(arguments)
     if not options.table:
         dumps = options.dumps or sorted(fuzz_dump.DUMPS.rglob("*.vmcore.*"))
         end = time.monotonic() + options.seconds
-        _campaign(options.file.absolute(), dumps, end, options.rounds)
+        _campaign(options.file.absolute(), dumps, end, options.rounds, options.count)
     cases = list(_cases(options.file))
     for case in cases:
         if _failed(case):
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if not cases or any(map(_failed, cases)) else 0
 
 
-def _campaign(file: Path, dumps: Sequence[Path], end: float, rounds: int) -> None:
+def _campaign(file: Path, dumps: Sequence[Path], end: float, rounds: int, count: int) -> None:
     fuzz_dump.import_everything()
     for _ in range(rounds):
         for dump in random.sample(dumps, len(dumps)):
@@ -58,16 +58,18 @@ def _campaign(file: Path, dumps: Sequence[Path], end: float, rounds: int) -> Non
             # Each dump in a process of its own: what is kept of it ends with it.
             pid = os.fork()
             if pid == 0:
-                _damage(file, dump, left)
+                _damage(file, dump, left, count)
             os.waitpid(pid, 0)
 
 
-def _damage(file: Path, dump: Path, seconds: float) -> None:
+def _damage(file: Path, dump: Path, seconds: float, count: int) -> None:
     status = 1
     try:
-        limits = ["--count", str(COUNT), "--seconds", str(seconds)]
+        limits = ["--count", str(count), "--seconds", str(seconds)]
         often = ["--ask", str(ASK), "--whole", str(WHOLE)]
         status = fuzz_dump.main([*limits, *often, "--tally", str(file), "--quiet", str(dump)])
+    except BaseException:
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -40,7 +40,7 @@ def _flipped(rng: random.Random, data: bytes, count: int) -> bytes:
 # --- pages that give more, or less, than a page
 
 
-@kind("kdump.pages", lambda image: image.is_kdump)
+@kind("kdump.pages", lambda image: image.is_kdump and bool(image.targets))
 def _(rng: random.Random, image: Image) -> str:
     """Compressed data of the wrong size, cut off or damaged."""
     size = rng.choice([0, 1, PAGE - 1, PAGE, PAGE + 1, 2 * PAGE, 1 << 20, 1 << 24])

@@ -91,7 +91,7 @@ def _(rng: random.Random, image: Image) -> str:
     return f"{count} bits"
 
 
-@kind("kdump.descriptors", lambda image: image.is_kdump)
+@kind("kdump.descriptors", lambda image: image.is_kdump and bool(image.targets))
 def _(rng: random.Random, image: Image) -> str:
     count = rng.choice([1, 10, 300])
     field = rng.choice([(0, 8), (8, 4), (12, 4), (16, 8)])
@@ -177,7 +177,16 @@ def _(rng: random.Random, image: Image) -> str:
     return f"{count} pages with {fill[0]:#x}"
 
 
-@kind("group.lost")
+@kind("pages.swapped")
+def _(rng: random.Random, image: Image) -> str:
+    """Pages with what belongs to others: of a bad copy, of a bad bitmap."""
+    count = rng.choice([1, 16, 256])
+    for page in rng.sample(image.pages, min(count, len(image.pages))):
+        image.poke(page * PAGE, image.peek(rng.choice(image.pages) * PAGE, PAGE))
+    return f"{count} pages"
+
+
+@kind("group.lost", lambda image: bool(image.targets))
 def _(rng: random.Random, image: Image) -> str:
     group, share = _group(rng, image), rng.choice([0.02, 0.3, 1.0])
     pages = sorted({physical & -PAGE for _, physical, _ in image.targets[group]})
@@ -225,7 +234,8 @@ for _name in (
     *("text", "orc", "orc.ip", "btf", "printk.head", "printk.desc", "printk.info", "printk.text"),
     *("task.list", "task.key", "task.whole", "stack.sleeping", "stack.running", "pids"),
     *("tree.pid", "tree.workers", "tree.btf", "tree.irqs", "locks", "rq", "percpu", "module"),
-    *("time", "rcu", "globals", "fs", "slab"),
+    *("time", "rcu", "globals", "fs", "slab", "workers", "btf.module", "vmcoreinfo.page"),
+    *("kallsyms.names", "kallsyms.tokens", "kallsyms.offsets", "pagetables"),
 ):
     _of_memory(_name)
 
@@ -311,11 +321,11 @@ def _of_text(group: str) -> None:
         return repr(said)
 
 
-for _name in ("text.comm", "text.module", "printk.text"):
+for _name in ("text.comm", "text.module", "text.uts", "printk.text"):
     _of_text(_name)
 
 
-@kind("live")
+@kind("live", lambda image: bool(image.targets))
 def _(rng: random.Random, image: Image) -> str:
     """Words change while they are read."""
     for _ in range(rng.choice([50, 500])):

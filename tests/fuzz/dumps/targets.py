@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import sys
 from collections import defaultdict
 from collections.abc import Callable
@@ -18,6 +19,8 @@ from drgn.helpers.linux.percpu import per_cpu
 from drgn.helpers.linux.slab import for_each_slab_cache
 
 import postmortem
+from postmortem.dump.damage import readable
+from postmortem.dump.kallsyms_find import tables_by_shape
 from postmortem.dump.selfdescribe import each_module
 from postmortem.dump.xarray import idr_entries
 from postmortem.kernel.locking.blocking import blocking
@@ -33,6 +36,8 @@ _TASK_WORDS = (
 )
 _FEW_SLOTS = 8
 """Of a tree's node: those that are in use on any machine."""
+_MAX_TABLES = 300
+"""Pages of page tables."""
 _SYMBOLS = {
     "time": ("jiffies", "tk_core", "timekeeper_data"),
     "rcu": ("rcu_state",),
@@ -55,6 +60,8 @@ _RANGES = {
 def find_targets(path: Path) -> dict[str, list[Extent]]:
     """Extents of memory by group, each within pages that follow each other."""
     with postmortem.open(path, debuginfod=False) as case:
+        if case.dump is None or not case.dump.has_types:
+            return {}
         finder = _Finder(case.prog)
         return {group: list(found) for group, found in finder.find().items() if found}
 
@@ -70,6 +77,7 @@ class _Finder:
         steps: tuple[Callable[[], None], ...] = (
             *(self._symbols, self._printk, self._tasks, self._stacks, self._trees),
             *(self._locks, self._run_queues, self._modules, self._file_systems, self._slabs),
+            *(self._symbol_table, self._page_tables, self._worker_pools, self._texts),
         )
         for step in steps:
             try:
@@ -220,6 +228,52 @@ class _Finder:
             self._member(
                 "aim.mount", block.s_root.value_(), self._prog.type("struct dentry"), "d_parent"
             )
+
+    def _symbol_table(self) -> None:
+        text, data = (self._prog.symbol(name).address for name in ("_stext", "init_task"))
+        table = next(tables_by_shape(self._prog, text, data))
+        count = self._prog.read_u32(table.num_syms)
+        self._take("kallsyms.names", table.num_syms, table.token_table - table.num_syms)
+        self._take("kallsyms.tokens", table.token_table, table.token_index - table.token_table)
+        self._take("kallsyms.tokens", table.token_index, 512)
+        self._take("kallsyms.offsets", table.offsets, 4 * count)
+        self._take("kallsyms.offsets", table.relative_base, 8)
+
+    def _page_tables(self) -> None:
+        """Of x86-64, the kernel's half: the tops first, as far as they are few."""
+        if self._prog.platform.arch != drgn.Architecture.X86_64:
+            return
+        five = readable(lambda: bool(self._prog["__pgtable_l5_enabled"].value_()))
+        top = self._physical(self._init_mm.pgd.value_() // PAGE)
+        todo = [(top, 5 if five else 4)] if top is not None else []
+        seen: set[int] = set()
+        while todo and len(seen) < _MAX_TABLES:
+            table, level = todo.pop(0)
+            if table in seen:
+                continue
+            seen.add(table)
+            first = 256 if len(seen) == 1 else 0
+            self._groups["pagetables"].append((0, table + 8 * first, PAGE - 8 * first))
+            with suppress(drgn.FaultError):
+                raw = self._prog.read(table, PAGE, True)
+                for (entry,) in struct.iter_unpack("<Q", raw[8 * first :]):
+                    if entry & 1 and not entry & 0x80 and level > 2:
+                        todo.append((entry & 0xF_FFFF_FFFF_F000, level - 1))
+
+    def _worker_pools(self) -> None:
+        kind = self._prog.type("struct worker_pool")
+        for _number, address in idr_entries(self._prog["worker_pool_idr"]):
+            self._take("workers", address, drgn.sizeof(kind))
+        for _number, address in idr_entries(self._prog["btf_idr"]):
+            section = drgn.Object(self._prog, "struct btf", address=address)
+            self._take("btf.module", address, drgn.sizeof(section.type_))
+            self._take("btf.module", section.data.value_(), min(int(section.data_size), 1 << 16))
+
+    def _texts(self) -> None:
+        uts = self._prog["init_uts_ns"].name
+        self._take("text.uts", uts.address_, sizeof(uts.type_))
+        self._take("text.uts", self._prog["saved_command_line"].value_(), 64)
+        self._take("vmcoreinfo.page", self._prog["vmcoreinfo_data"].value_(), PAGE)
 
     def _slabs(self) -> None:
         for cache in islice(for_each_slab_cache(self._prog), 512):
