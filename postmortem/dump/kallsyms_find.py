@@ -40,6 +40,16 @@ _MARKER_STEP = range(2 * _PER_BLOCK, 128 * _PER_BLOCK)
 _FIRST_MARKERS = re.compile(rb"(?s)(?=\0{4}.[\x02-\x7f]\0\0)")
 _MIN_MARKERS = 8
 _MAX_CANDIDATES = 16
+_INDEX_WITHIN = 2 << 10
+"""Behind a hole, in which the index of lost tokens is looked for: they take 1 KiB."""
+_INDEX_START = re.compile(rb"(?=\0\0[\x02-\x20]\0[\x04-\x40]\0)")
+_BASE_AND_COUNT = re.compile(
+    rb"(?s)(?=\0[\0\x10-\xf0].[\x80-\xff]\xff{4}(..[\0-\x3f]\0)\0{4}[\x01-\x7f])"
+)
+"""``kallsyms_relative_base`` in the image, ``kallsyms_num_syms``, the first name's length."""
+_MIN_SYMBOLS = 1000
+_LONG = 0x60
+"""Codes of a name, which few have."""
 
 
 def tables_by_shape(prog: drgn.Program, stext: int, data: int = 0) -> Iterator[KallsymsTable]:
@@ -63,6 +73,56 @@ def tables_by_shape(prog: drgn.Program, stext: int, data: int = 0) -> Iterator[K
             elif (cut := _tokens_without_index(prog, at + found)) is not None:
                 yield from _tables_around(prog, *cut)
             found = image.find(_DIGITS, found + 1)
+    yield from _tables_behind_holes(prog, chunks)
+
+
+def _tables_behind_holes(prog: drgn.Program, chunks: range) -> Iterator[KallsymsTable]:
+    """Tables whose tokens are on a page that is lost, and their index on the next one."""
+    for at in chunks:
+        for _start, end in available(prog, at, _CHUNK).holes:
+            page = available(prog, at + end, _INDEX_WITHIN)
+            if page.holes:
+                continue
+            for match in _INDEX_START.finditer(page.data):
+                index = match.start()
+                starts = _unpack_index(page.data, index) if index % 4 == 0 else None
+                before = None if starts is None else _bytes_of_tokens(page.data[:index], starts)
+                if before is not None:
+                    where = at + end + index
+                    yield from _tables_by_base(prog, where - before, where)
+
+
+def _bytes_of_tokens(seen: bytes, starts: tuple[int, ...]) -> int | None:
+    """How far before their index the tokens begin: those that are seen end where others begin."""
+    for size in range(_align(starts[-1] + 1, 4), starts[-1] + _LONG, 4):
+        first = size - len(seen)
+        inside = [start - first for start in starts if start > first]
+        if not any(seen[start - 1] for start in inside) and first >= 0:
+            last = seen[max(0, starts[-1] - first) :]
+            if len(last) - len(last.rstrip(b"\0")) in range(1, 9) and 0 not in last.rstrip(b"\0"):
+                return size
+    return None
+
+
+def _tables_by_base(prog: drgn.Program, tokens: int, index: int) -> Iterator[KallsymsTable]:
+    """The tables before these tokens: ``relative_base`` and the number of symbols lead them."""
+    base = tokens - _MAX_BEFORE
+    data, _missing = read_available(prog, base, _MAX_BEFORE)
+    for match in _BASE_AND_COUNT.finditer(data):
+        at = match.start()
+        count = int.from_bytes(match[1], "little")
+        if at % 8 == 0 and count > _MIN_SYMBOLS and _are_names(data, at + 16):
+            offsets = base + at - _align(4 * count, 8)
+            yield KallsymsTable(base + at + 16, tokens, index, base + at + 8, offsets, base + at)
+
+
+def _are_names(data: bytes, at: int) -> bool:
+    """Whether some hundred names may begin here: each has a length, and not a long one."""
+    for _ in range(_PER_BLOCK):
+        if at >= len(data) or not 0 < data[at] < _LONG:
+            return False
+        at += 1 + data[at]
+    return True
 
 
 def _tokens_around(prog: drgn.Program, digits: int) -> tuple[int, int] | None:

@@ -18,6 +18,7 @@ import drgn
 
 from postmortem.dump.available import Available, available
 from postmortem.dump.damage import tolerated
+from postmortem.dump.kallsyms_tokens import exported_symbols, solved
 
 _TOKENS = 256
 _PER_BLOCK = 256
@@ -101,8 +102,27 @@ class Kallsyms:
         self.missing_bytes = self._names.missing_bytes + self._numbers.missing_bytes
         """Of names and addresses, so many are not in the dump."""
         self.address = self._find_addresses(prog, table, stext)
+        if _LOST in self._tokens:
+            self._tokens = self._told_by_exports(prog, table)
+            if not any(len(token) > 1 for token in self._tokens):
+                raise LookupError("its tokens are not in the dump")
         if not self._names.holes and _LOST not in self._tokens:
             self._ranks = self._find_ranks(prog, table, behind_markers)
+
+    def _told_by_exports(self, prog: drgn.Program, table: KallsymsTable) -> list[bytes]:
+        """The tokens, with those that were lost, where names of exported symbols tell them."""
+        names = []
+        for address, name in exported_symbols(prog, table.token_index):
+            index = self.at(address)
+            if index is None or self.address(index) != address:
+                continue
+            positions = self._block(index // _PER_BLOCK)
+            within = index % _PER_BLOCK
+            if within < len(positions) and positions[within] != _UNKNOWN:
+                # Functions lie in front of all tables; of data the letter can't be told.
+                letter = b"T" if address < table.names else b"?"
+                names.append((self._codes(positions[within]), letter + name))
+        return solved(self._tokens, _LOST, names)
 
     @property
     def damage(self) -> str:
@@ -166,7 +186,8 @@ class Kallsyms:
             return b""
         tokens = self._tokens
         name = b"".join([tokens[code] for code in self._codes(positions[within])])
-        return b"" if _LOST in name else name
+        # A letter that could not be told, in the middle: the token was that of another place.
+        return b"" if _LOST in name or name.find(b"?", 1) > 0 else name
 
     def _codes(self, at: int) -> bytes:
         length = self._data[at]
@@ -514,8 +535,6 @@ def _read_tokens(prog: drgn.Program, table: KallsymsTable) -> list[bytes]:
         tokens = _split_tokens(text)  # the index is damaged
     else:
         tokens = [_token(text, start) for start in starts]
-    if tokens.count(_LOST) == len(tokens):
-        raise LookupError("its tokens are not in the dump")
     # A character that occurs in names keeps its own code: these do in every kernel.
     return [
         bytes((code,)) if token == _LOST and code in _LETTERS_OF_NAMES else token
