@@ -18,7 +18,7 @@ from typing import Protocol
 from postmortem.errors import UnreadableInputError
 from postmortem.inputs.unpack import DamagedError, unpack
 
-CHUNK_BYTES = 1 << 17
+CHUNK_BYTES = 1 << 18
 BOMB_BYTES, BOMB_RATIO = 1 << 30, 1000
 """A compressed log that gives more than both is made to keep its reader busy."""
 MAX_PSTORE_BYTES = 64 << 20
@@ -56,6 +56,7 @@ class Stream:
     def chunks(self) -> Iterator[bytes]:
         """The content in pieces. A damaged end is a problem, not an exception."""
         size = lines = 0
+        packed = isinstance(self.file, _Unpacked)  # only these may break off
         while True:
             try:
                 chunk = self.file.read(CHUNK_BYTES)
@@ -68,7 +69,7 @@ class Stream:
             if not chunk:
                 return
             size += len(chunk)
-            lines += chunk.count(b"\n")
+            lines += chunk.count(b"\n") if packed else 0
             yield chunk
 
     def _breaks_off(self, why: str, size: int, lines: int) -> None:

@@ -322,15 +322,12 @@ class Reader:
         return self._base + (end if end >= 0 else min(len(self._data), local + LINE_BYTES))
 
     def _lines_before(self, position: int, count: int = BEFORE) -> int:
-        floor = max(0, position - self._base - BEFORE_BYTES * max(1, count // BEFORE // 2))
         local = position - self._base
-        for _ in range(count):
-            previous = self._data.rfind(b"\n", floor, max(floor, local - 1))
-            if previous < 0:
-                local = floor if floor == 0 else local
-                break
-            local = previous + 1
-        return self._base + local
+        floor = max(0, local - BEFORE_BYTES * max(1, count // BEFORE // 2))
+        before = self._data[floor : max(floor, local - 1)].rsplit(b"\n", count)
+        if len(before) > 1 and (len(before) > count or floor):
+            return self._base + floor + len(before[0]) + 1
+        return self._base + (local if floor else 0)
 
     def _number(self, position: int) -> int:
         """Line number of a position in the window; cheap if positions are near each other."""
