@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from postmortem.log.code import CodeReader
-from postmortem.log.frames import FrameReader, parse_frame
+from postmortem.log.frames import COUNTERS, FrameReader, parse_frame
 from postmortem.log.registers import read_registers
 from postmortem.model.findings import TaskRef
 from postmortem.model.frame import Frame
@@ -85,9 +85,12 @@ _EXCEPTION = re.compile(
     r"\[exception (?:RIP|PC|NIP): (?P<function>[\w.$]+)(?:\+(?P<offset>\d{1,8}))?"
 )
 """crash(8): what ran when the exception came; the stack goes on with its callers."""
-_PC_STARTS = ("RIP", "EIP", "IP: ", "PC is at ", "pc : ", "epc", "ERA: ", "NIP [", "Krnl PSW")
-_NO_FRAMES = (*_PC_STARTS, "[exception ")
-_REGISTERS = re.compile(r"(?:R[A-DS189][XIP0-9]: [0-9a-f]{16} ?){2,3}")
+_REGISTERS = re.compile(
+    r"(?:(?:R[A-DS0189][XIP0-9]|E[A-DS][XIP]|[CD]R\d|[C-GS]S|knlGS|EFLAGS|PKRU|ORIG_[RE]AX|x\d\d?)"
+    r" ?: *"
+    r"(?:[0-9a-f]{4}:)?[0-9a-f]{4,16}(?:\([0-9a-f]{4}\))? *)+"
+)
+"""A line of nothing but registers that say neither where the CPU was nor who called."""
 _TRAILING = re.compile(r"\b(?:RSP|SS:ESP)\b")
 """In the line that repeats the program counter when the report is over."""
 _LINK = re.compile(
@@ -97,17 +100,33 @@ _LINK = re.compile(
 )
 _LINK_STARTS = ("LR", "lr", "ra", "RA")
 _ARCH_MARKS = (
-    ("x86_64", re.compile(r"R(?:IP|SP|AX):")),
-    ("i386", re.compile(r"E(?:IP|SP|AX):")),
-    ("aarch64", re.compile(r"pstate: |x29: |ESR = 0x|Mem abort info")),
-    ("arm", re.compile(r"(?i:Flags: nz|Mode SVC_32|pc : \[<[0-9a-f]{8}>\])")),
-    ("riscv", re.compile(r"epc ?: (?![0-9a-f]{8,16} )|status: [0-9a-f]{8,16} badaddr:")),
-    ("ppc64", re.compile(r"NIP: |GPR00: |LE PAGE_SIZE=|Instruction dump:")),
-    ("s390", re.compile(r"Krnl (?:PSW|GPRS|Code)")),
-    ("mips", re.compile(r"\$ 0   : |epc {1,3}: [0-9a-f]{8}|BadVA : ")),
-    ("loongarch", re.compile(r"ERA: |ESTAT: |BADV: ")),
+    # (architecture, one of these is in such a line, pattern)
+    ("x86_64", ("R",), re.compile(r"R(?:IP|SP|AX):")),
+    ("i386", ("E",), re.compile(r"E(?:IP|SP|AX):")),
+    (
+        "aarch64",
+        ("pstate: ", "x29: ", "ESR = ", "Mem abort"),
+        re.compile(r"pstate: |x29: |ESR = 0x|Mem abort info"),
+    ),
+    (
+        "arm",
+        ("Flags: ", "SVC_32", "pc : [<"),
+        re.compile(r"Flags: [nN][zZ]|Mode SVC_32|pc : \[<[0-9a-f]{8}>\]"),
+    ),
+    (
+        "riscv",
+        ("epc", "badaddr:"),
+        re.compile(r"epc ?: (?![0-9a-f]{8,16} )|status: [0-9a-f]{8,16} badaddr:"),
+    ),
+    (
+        "ppc64",
+        ("NIP: ", "GPR00: ", "PAGE_SIZE=", "Instruction dump:"),
+        re.compile(r"NIP: |GPR00: |LE PAGE_SIZE=|Instruction dump:"),
+    ),
+    ("s390", ("Krnl ",), re.compile(r"Krnl (?:PSW|GPRS|Code)")),
+    ("mips", ("$ 0 ", "epc", "BadVA"), re.compile(r"\$ 0   : |epc {1,3}: [0-9a-f]{8}|BadVA : ")),
+    ("loongarch", ("ERA: ", "ESTAT: ", "BADV: "), re.compile(r"ERA: |ESTAT: |BADV: ")),
 )
-_ARCH_MARK = re.compile("|".join(f"(?:{pattern.pattern})" for _arch, pattern in _ARCH_MARKS))
 _CPU = re.compile(
     r"CPU: (?P<cpu>\d{1,6}) (?:UID: \d{1,10} )?PID: (?P<pid>-?\d{1,10}) Comm: (?P<comm>.{1,64}?) "
     r"(?:Kdump: loaded )?"
@@ -192,7 +211,8 @@ class _BodyReader:
 
     def read(self, records: Sequence[Record]) -> Body:
         for self.index, record in enumerate(records):
-            self._line(record, record.text.strip())
+            if self.trace is None or "+0x" not in record.text or not self._next_frame(record.text):
+                self._line(record, record.text.strip())
         body = self.body
         body.arch = self._arch(records) or body.arch
         body.code = self.code.result(body.arch)
@@ -209,10 +229,10 @@ class _BodyReader:
             if self._module_line(text):
                 return
             self.in_modules = False
-        if self.trace is not None and "+0x" in text and self._next_frame(record.text, text):
-            return
         if _REGISTERS.fullmatch(text):
             self._registers(text)
+            return
+        if not self.lock_place and self._known(text):
             return
         if self.trace is not None or "+0x" in text or text[0] == "#" or "<" in text or ":" in text:
             if self._pc(record, text) or self._frame(record, record.text):
@@ -220,6 +240,13 @@ class _BodyReader:
         elif self._pc(record, text):
             return
         self._about(record, text)
+
+    def _known(self, text: str) -> bool:
+        """Take a line whose first word says all: it is no frame, whatever follows."""
+        if text.startswith("Code: "):
+            self.reader.called = False
+            return self.code.feed(text)
+        return text in ("<TASK>", "</TASK>") and self.reader.feed(text)
 
     # --- stacks ------------------------------------------------------------------
 
@@ -239,9 +266,9 @@ class _BodyReader:
             self.trace.frames = self.reader.frames
         return True
 
-    def _next_frame(self, raw: str, text: str) -> bool:
+    def _next_frame(self, text: str) -> bool:
         """The plain frame of an open stack, nine of ten lines with an offset: no more is asked."""
-        if self.lock_place or text.startswith(_NO_FRAMES) or not self.reader.take(raw):
+        if self.lock_place or self.in_modules or not self.reader.take(text):
             return False
         assert self.trace is not None
         self.trace.frames = self.reader.frames
@@ -249,7 +276,7 @@ class _BodyReader:
 
     def _registers(self, text: str) -> None:
         """A line of nothing but registers."""
-        self.lock_place = False
+        self.lock_place = self.reader.called = False
         self.code.end()
         if not self.user_pc:
             read_registers(text, self.body.registers)
@@ -287,7 +314,7 @@ class _BodyReader:
     def _pc(self, record: Record, text: str) -> bool:
         if text.startswith("[exception "):
             return self._interrupted(record, text)
-        if not text.startswith(_PC_STARTS) or text.startswith("pc : [<"):
+        if not text.startswith(COUNTERS) or text.startswith("pc : [<"):
             return False  # 32-bit arm: addresses, and registers beside them
         for arch, pattern in _PC:
             match = pattern.match(text)
@@ -460,7 +487,13 @@ class _BodyReader:
         return bool(words) or not text.strip()
 
     def _arch(self, records: Sequence[Record]) -> str | None:
-        marked = next((r.text for r in records if _ARCH_MARK.search(r.text)), None)
-        if marked is None:
-            return None
-        return next(arch for arch, pattern in _ARCH_MARKS if pattern.search(marked))
+        """Of the first line that tells it."""
+        text = "\n".join(record.text for record in records)
+        found: str | None = None
+        for arch, words, pattern in _ARCH_MARKS:
+            if any(word in text for word in words):
+                match = pattern.search(text)
+                if match is not None:
+                    found = arch
+                    text = text[: text.rfind("\n", 0, match.start()) + 1]
+        return found

@@ -101,10 +101,8 @@ class FrameReader:
 
     def take(self, text: str) -> bool:
         """Take a line if it is a frame as the kernel prints most: nothing marks it."""
-        if "<" in text or "#" in text or " from " in text or "---" in text:
-            return False
         frame = _plain_frame(text, self.segment)
-        if frame is None or not frame.offset or frame.inline:
+        if frame is None:
             return False
         self.frames.append(frame)
         return True
@@ -262,11 +260,20 @@ def raw_frame(text: str) -> str:
     return "" if text.rstrip().endswith("[inline]") else PLACES.sub("", text)
 
 
+COUNTERS = ("RIP", "EIP", "IP: ", "PC is at ", "pc : ", "epc", "ERA: ", "NIP [", "Krnl PSW")
+"""How the lines begin that say where the CPU was."""
+
+
 @lru_cache(maxsize=16384)
 def _plain_frame(text: str, segment: str) -> Frame | None:
     """The same calls stand in most stacks of a kernel."""
+    if "<" in text or "#" in text or " from " in text or "---" in text:
+        return None
     match = _FRAME.match(text)
-    return None if match is None else _raw(match, segment)
+    if match is None or text.lstrip().startswith(COUNTERS):
+        return None
+    frame = _raw(match, segment)
+    return None if frame.inline or not frame.offset else frame
 
 
 def _raw(match: re.Match[str], segment: str) -> Frame:

@@ -18,6 +18,7 @@ from postmortem.log.split import Section
 from postmortem.model.findings import Kind, TaskRef
 from postmortem.model.frame import Frame
 from postmortem.model.report import Report, Said, Stack
+from postmortem.rules.alternatives import branches
 from postmortem.rules.blame import (
     cycle,
     guilty_frame,
@@ -50,9 +51,18 @@ _ONLY_STACK = {form.name for form in FORMS if "WARNING:" in form.literals}
 """The header names where the check is, the stack who failed it."""
 
 
+_Search = Callable[[str], "re.Match[str] | None"]
+
+
 @cache
-def _details(form: Form) -> tuple[re.Pattern[str], ...]:
-    return tuple(map(re.compile, form.details))
+def _details(form: Form) -> tuple[_Search, ...]:
+    """How each detail is searched for: ``re`` looks for ``^`` at every character."""
+    found: list[_Search] = []
+    for text in form.details:
+        pattern = re.compile(text)
+        anchored = all(branch.startswith("^") for branch in branches(text))
+        found.append(pattern.match if anchored else pattern.search)
+    return tuple(found)
 
 
 def parse_section(section: Section, arch: str | None = None) -> Report:
@@ -208,8 +218,8 @@ def _detail(section: Section) -> dict[str, str]:
     patterns = _details(section.form)
     if patterns:
         for record in section.records:
-            for pattern in patterns:
-                match = pattern.search(record.text)
+            for search in patterns:
+                match = search(record.text)
                 if match is not None:
                     for key, value in match.groupdict().items():
                         if value:
@@ -544,7 +554,7 @@ def _titles(
 ) -> tuple[str, tuple[str, ...]]:
     """The title and other titles that it goes by; ``write`` says how a detail stands in it."""
     write = write or tidy
-    fields = _Fields({key: write(value) for key, value in detail.items()})
+    fields = _Fields(detail, write)
     fields["function"] = function or CORRUPTED
     fields["pair"] = " / ".join(
         normalise(detail[k].split("+")[0]) for k in ("first", "second") if k in detail
@@ -557,13 +567,13 @@ def _titles(
     for key in ("bank", "order"):  # these numbers tell bugs apart
         if key in detail:
             fields[key] = detail[key]
-    if fields.get("what") == "double-free or invalid-free":
+    if fields["what"] == "double-free or invalid-free":
         fields["what"] = "invalid-free"  # the older wording for either
-    if fields.get("tag"):
+    if fields["tag"]:
         fields["tag"] = fields["tag"].strip("[ ")
     if form.name == "kasan" and "named" not in detail and "access" in detail:
         return "KASAN: {what} {access}".format_map(fields), ()
-    if form.name == "kasan" and not fields.get("access"):
+    if form.name == "kasan" and not fields["access"]:
         return write("KASAN: " + detail.get("rest", ""))[:120], ()
     if function is None and form.bare:
         return form.bare.format_map(fields), ()
@@ -595,8 +605,16 @@ def _titled(form: Form, kind: Kind) -> Form:
 
 
 class _Fields(dict[str, str]):
+    """What a title may name; of the details only those are written that it asks for."""
+
+    def __init__(self, detail: dict[str, str], write: Callable[[str], str]) -> None:
+        super().__init__()
+        self._detail, self._write = detail, write
+
     def __missing__(self, key: str) -> str:
-        return ""
+        value = self._detail.get(key)
+        self[key] = written = "" if value is None else self._write(value)
+        return written
 
 
 def _as_printed(text: str) -> str:

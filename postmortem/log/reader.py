@@ -18,7 +18,7 @@ from postmortem.log.blocked import TaskLists
 from postmortem.log.boots import Boot
 from postmortem.log.frames import is_frame
 from postmortem.log.headers import match_header
-from postmortem.log.lines import plain_record, prefixed, records_of_line
+from postmortem.log.lines import plain_record, plain_records, prefixed, records_of_line
 from postmortem.log.needles import STACK_STARTS, finder
 from postmortem.log.prefix import (
     Prefix,
@@ -47,6 +47,8 @@ LESSONS = 40
 """So many reports are tried for that."""
 LINE_BYTES = 1 << 17
 """A longer line is cut into several of the same number."""
+_BLOCK_BYTES = 4096
+"""Lines that are read at once."""
 
 _EMPTY_LINE = re.compile(rb"\n[ \t>|]*\r?\n")
 """What sets paragraphs apart."""
@@ -86,10 +88,12 @@ class Reader:
         self._searched = 0
         """Up to here ``_hits`` are known."""
         self._end = False
+        self._hit_from, self._next_hit = 0, -1
+        """Between these two positions there is no phrase, see :meth:`_hit_after`."""
         self._new = True
         """There is something in the window that was not searched."""
         self._phrase = False
-        """Whether the line that :meth:`_records` is at has a phrase in it."""
+        """Whether the line that :meth:`_read` is at has a phrase in it."""
         self._line = 1
         """Number of the line at ``_line_at``."""
         self._line_at = 0
@@ -182,23 +186,60 @@ class Reader:
             if self._lists is not None and begin > self._listed:
                 self._lists.rest()
             position = begin
-            lists = self._lists
-            for record, line, after in self._records(begin):
-                if line > start and splitter.idle and (lists is None or lists.idle):
-                    position = line
+            while position <= start or not self._idle(splitter):
+                if position > start:
+                    position, ended = self._plain_run(position, splitter)
+                    yield from ended
+                    if self._idle(splitter):
+                        break
+                found = self._read(position)
+                if found is None:
+                    yield from splitter.finish()
                     break
-                if self._phrase:
-                    self._note(line, record.text.lstrip(), record.time)
-                if lists is not None:
-                    self._list(record, line)
-                done_with = splitter.feed(record, self._phrase)
-                if done_with:
-                    yield from done_with
+                records, after = found
+                for record in records:
+                    if position > start and self._idle(splitter):
+                        after = position
+                        break
+                    if self._phrase:
+                        self._note(position, record.text.lstrip(), record.time)
+                    self._list(record, position)
+                    yield from splitter.feed(record, self._phrase)
+                if after == position:
+                    break
                 position = after
-            else:
-                yield from splitter.finish()
             done = self._listed = position
             start = self._next_interesting(position)
+
+    def _idle(self, splitter: Splitter) -> bool:
+        """Nothing is open that the next lines could belong to."""
+        return splitter.idle and (self._lists is None or self._lists.idle)
+
+    def _plain_run(self, position: int, splitter: Splitter) -> tuple[int, list[Section]]:
+        """Read on while lines are plain and without a phrase; where that ended, and reports."""
+        ended: list[Section] = []
+        if not self._bare or position < self._listed:
+            return position, ended
+        while True:
+            block = self._block(position)
+            records = plain_records(block, self._number(position)) if block else []
+            count, done = splitter.feed_plain(records)
+            ended += done
+            for record in records[:count] if self._lists is not None else ():
+                self._list(record, position)
+            if not count:
+                return position, ended
+            rest = block.split("\n", count)[count]
+            self._line += count
+            self._line_at = position = position + len(block) - len(rest)
+            if count < len(records) or rest:
+                return position, ended
+
+    def _block(self, position: int) -> str:
+        """Some of the next whole lines, as latin-1, before one with a phrase in it."""
+        local = position - self._base
+        until = min(self._hit_after(position) - self._base, local + _BLOCK_BYTES)
+        return self._data[local : self._data.rfind(b"\n", local, until) + 1].decode("latin-1")
 
     def _begins_in_a_stack(self) -> int | None:
         """Start of an early line that is a frame: the head of its report scrolled away."""
@@ -331,6 +372,8 @@ class Reader:
 
     def _number(self, position: int) -> int:
         """Line number of a position in the window; cheap if positions are near each other."""
+        if position == self._line_at:
+            return self._line
         a, b = self._line_at - self._base, position - self._base
         if b >= a:
             self._line += self._data.count(b"\n", max(0, a), b)
@@ -343,37 +386,48 @@ class Reader:
 
     def _records(self, start: int) -> Iterator[tuple[Record, int, int]]:
         """Messages from a line on, each with where its line starts and where the next does."""
-        next_hit = -1
+        found = self._read(start)
+        while found is not None:
+            records, after = found
+            for record in records:
+                yield record, start, after
+            start = after
+            found = self._read(start)
+
+    def _read(self, start: int) -> tuple[list[Record], int] | None:
+        """The messages of a line and where the next one is; ``None`` at the end."""
         while True:
             local = start - self._base
             end = self._data.find(b"\n", local, local + LINE_BYTES)
-            if end < 0:
-                if len(self._data) - local >= LINE_BYTES:
-                    end = local + LINE_BYTES - 1
-                elif self._more(start):
-                    continue
-                elif local >= len(self._data):
-                    return
-                else:
-                    end = len(self._data)
-            if self._new or next_hit < start:
-                self._search()
-                index = bisect_left(self._hits, start)
-                next_hit = self._hits[index] if index < len(self._hits) else self._searched
-            if start != self._line_at:
-                self._number(start)
-            after = min(self._base + end + 1, self._base + len(self._data))
-            self._phrase = next_hit < after
-            record = plain_record(self._data, local, end, self._line) if self._bare else None
-            if record is not None:
-                yield record, start, after
-            else:
-                for record in self._messages(self._data[local:end], self._line):
-                    yield record, start, after
-            if self._line_at == start and self._base + end < after:
-                self._line += self._data.startswith(b"\n", end)  # a long line is cut into pieces
-                self._line_at = after
-            start = after
+            if end >= 0:
+                break
+            if len(self._data) - local >= LINE_BYTES:
+                end = local + LINE_BYTES - 1
+                break
+            if self._more(start):
+                continue
+            if local >= len(self._data):
+                return None
+            end = len(self._data)
+            break
+        number = self._number(start)
+        after = min(self._base + end + 1, self._base + len(self._data))
+        self._phrase = self._hit_after(start) < after
+        record = plain_record(self._data, local, end, number) if self._bare else None
+        records = self._messages(self._data[local:end], number) if record is None else [record]
+        if self._base + end < after:
+            self._line += self._data.startswith(b"\n", end)  # a long line is cut into pieces
+            self._line_at = after
+        return records, after
+
+    def _hit_after(self, position: int) -> int:
+        """Where the next phrase is, or up to where there is none."""
+        if self._new or not self._hit_from <= position <= self._next_hit:
+            self._search()
+            self._hit_from = position
+            index = bisect_left(self._hits, position)
+            self._next_hit = self._hits[index] if index < len(self._hits) else self._searched
+        return self._next_hit
 
     @property
     def _bare(self) -> bool:

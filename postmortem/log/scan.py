@@ -261,7 +261,12 @@ def _on_one_clock(reports: list[Report]) -> list[Report]:
     Where printk's own times are known, those of loggers are left out.
     """
     if any(report.time is not None for report in reports):
-        return [replace(report, clock=None, last_clock=None) for report in reports]
+        return [
+            report
+            if report.clock is report.last_clock is None
+            else replace(report, clock=None, last_clock=None)
+            for report in reports
+        ]
     found: list[Report] = []
     months, before = 0.0, 0.0
     for report in reports:

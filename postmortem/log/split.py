@@ -11,6 +11,8 @@ import re
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from enum import Enum, auto
+from functools import lru_cache
 
 from postmortem.log.fits import fits
 from postmortem.log.frames import is_frame
@@ -85,6 +87,7 @@ _TITLE = re.compile(r"Call [Tt]race|Backtrace|(?:stack )?backtrace:")
 _WIDE = re.compile(
     r"Sending NMI |NMI backtrace for cpu|Task dump for CPU|Showing (?:all|busy)|Workqueue: "
 )
+_MARKS = (_TITLE, _END, _WIDE, _RULE)
 _MARKED = frozenset("CBsb-=SNTW")
 """How the lines that :meth:`Splitter._mark` looks for begin."""
 
@@ -118,6 +121,28 @@ def _follows(before: float, now: float) -> bool:
     if now < before - _BOOT_SECONDS and now < _BOOT_SECONDS:
         return False
     return -MAX_BACK < now - before < MAX_GAP
+
+
+class _Shape(Enum):
+    """What a message is to a report that is open."""
+
+    FRAME = auto()
+    FITS = auto()
+    """Some line of its own, of which no more is to be known."""
+    OTHER = auto()
+
+
+@lru_cache(maxsize=8192)
+def _shape(text: str) -> _Shape:
+    """The same frames, and many other lines, stand in most reports of a kernel."""
+    stripped = text.lstrip()
+    if is_frame(stripped):
+        return _Shape.FRAME
+    head = stripped[:1]
+    if not head or (head in _CUTS and _CUT.match(stripped)) or not fits(text):
+        return _Shape.OTHER
+    marked = head in _MARKED and any(pattern.match(stripped) for pattern in _MARKS)
+    return _Shape.OTHER if marked else _Shape.FITS
 
 
 @dataclass
@@ -223,6 +248,60 @@ class Splitter:
         if not phrase and self._next_frame(record):
             return []
         return self._take(record, phrase)
+
+    def feed_plain(self, records: Sequence[Record]) -> tuple[int, list[Section]]:
+        """Take messages without a phrase until nothing is open; how many, and what ended.
+
+        The same as :meth:`feed` for each; most of them only go on with what is open.
+        """
+        done: list[Section] = []
+        at = 0
+        while at < len(records) and not self.idle:
+            at = self._go_on(records, at)
+            if at < len(records):
+                done += self.feed(records[at], phrase=False)
+                at += 1
+        return at, done
+
+    def _go_on(self, records: Sequence[Record], at: int) -> int:
+        """Take frames and other messages that only fit into the open report; where to go on."""
+        caller = records[at].caller
+        section = self._open.get(caller)
+        if (
+            section is None
+            or section.ended
+            or self._cut
+            or self._half is not None
+            or self._aside is not None
+            or self._doubled
+            or (section.form.brief and not section.frames)
+        ):
+            return at
+        taken = section.records
+        room = min(MAX_RECORDS - 1 - len(taken), _AGING - 1 - self._fed % _AGING)
+        last, frames = section.last_time, section.frames
+        fresh = []
+        for record in records[at : at + max(room, 0)]:
+            now = record.time
+            if record.caller != caller or now is None:
+                break
+            if last is not None and not 0 <= now - last < MAX_GAP:
+                break
+            shape = _shape(record.text)
+            if shape is _Shape.OTHER:
+                break
+            if shape is _Shape.FRAME:
+                frames += 1
+            fresh.append(record)
+            last = now
+        if fresh:
+            taken += fresh
+            self._fed += len(fresh)
+            self._before = fresh[-1]
+            section.strangers = 0 if frames > section.frames else section.strangers
+            section.frames, section.last_time = frames, last
+            section.fitting, section.fed = len(taken), self._fed
+        return at + len(fresh)
 
     def _next_frame(self, record: Record) -> bool:
         """Take the next frame of a stack, as most lines of a report are: no more is asked."""

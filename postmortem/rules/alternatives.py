@@ -83,6 +83,11 @@ def _branches(text: str) -> tuple[list[str], str]:
     return [*branches, text[start:at]], text[at + 1 :]
 
 
+def branches(pattern: str) -> list[str]:
+    """The alternatives that a pattern has, apart from those in its groups."""
+    return _branches(pattern)[0]
+
+
 FEW = 400
 """So many texts are matched against all patterns: compiling for each character costs more."""
 
