@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from postmortem.judge import memory
 from postmortem.judge.reports import frame_text, index_of
+from postmortem.log.meminfo import printed
 from postmortem.model.findings import Finding, Kind
 from postmortem.model.frame import Frame
 from postmortem.model.report import Report
@@ -31,7 +31,6 @@ _WAY_IN = re.compile(
 _TRACK = re.compile(r"(?P<what>Allocated|Freed) in (?P<function>[\w.$]{1,200})\+0x")
 """mm/slub.c, print_track(): who had the object last."""
 _TRACK_LINES = 200
-_PAGE_KIB = 4
 
 
 @dataclass(frozen=True)
@@ -325,13 +324,13 @@ def _memory(told: _Told) -> str:
     """Who holds the most, by the kernel's own table."""
     if told.report is None:
         return ""
-    tasks = memory.read(told.report).tasks
-    if not tasks:
+    said = printed(told.report.text)
+    row = max(said.tasks, key=lambda row: row.rss_pages, default=None)
+    if row is None:
         return ""
-    row = tasks[0]
-    size = row.rss_pages * _PAGE_KIB // 1024
+    size = row.rss_pages * said.page >> 20
     return (
-        f"See whether {row.name} ({row.pid}), the largest task with {size} MiB, should need so"
+        f"See whether {row.comm} ({row.pid}), the largest task with {size} MiB, should need so"
         " much; the log's tables show the rest (Mem-Info, slab, tasks)."
     )
 
@@ -341,7 +340,7 @@ def _order(told: _Told) -> str:
     order = report.detail.get("order", "") if report is not None else ""
     if not told.function or not order.isdigit() or len(order) > 2:
         return ""
-    size = _PAGE_KIB << int(order)
+    size = printed(report.text if report is not None else ()).page >> 10 << int(order)
     return (
         f"See whether {told.function} needs order {order} ({size} KiB in one piece of memory):"
         " a large or an atomic request may fail on a healthy machine."

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from postmortem.judge.memory import read, told
+from postmortem.judge.memory import told, total_pages
+from postmortem.log.meminfo import printed
 from postmortem.model.findings import Finding, TaskRef
 from tests.judge.made import first, log
 
@@ -108,14 +109,14 @@ def test_shared_memory_outlives_its_makers() -> None:
 @pytest.mark.parametrize(("pages", "named"), [(39_000, False), (41_000, True)])
 def test_a_task_is_named_from_two_fifths_on(pages: int, named: bool) -> None:
     # counts() adds what it counts: the share is of all of it.
-    total = read(first(log(*HEAD, *counts(90_000, 500), KILLED))[1]).total
+    total = total_pages(printed(first(log(*HEAD, *counts(90_000, 500), KILLED))[1].text))
     found = oom(*counts(90_000, 500), *table((44, total * pages // 100_000, "hog")))
     assert ("Task 44 (hog) holds" in found.explanation) is named
 
 
 @pytest.mark.parametrize(("percent", "named"), [(24, False), (26, True)])
 def test_the_kernel_is_named_from_a_quarter_on(percent: int, named: bool) -> None:
-    rest = read(first(log(*HEAD, *counts(90_000, 0), KILLED))[1]).total
+    rest = total_pages(printed(first(log(*HEAD, *counts(90_000, 0), KILLED))[1].text))
     slab = rest * percent // (100 - percent)
     found = oom(*counts(90_000, slab), *table((33, 100, "asker")))
     assert ("the kernel itself holds the memory" in found.explanation) is named
@@ -147,3 +148,27 @@ def test_limit_of_a_cgroup_is_not_the_machine_s_end() -> None:
     assert "The memory cgroup /zorb.slice reached its limit of 512 MiB" in found.explanation
     assert "machine ran out" not in found.explanation
     assert "killed task 44 (victim) for it, which held 20 MiB" in found.explanation
+
+
+def test_pages_are_as_large_as_the_lists_of_free_blocks_say() -> None:
+    """A kernel of ppc64 or arm64 with pages of 64 KiB."""
+    rows = (
+        "active_anon:1000 inactive_anon:0 unevictable:0 slab_reclaimable:0 slab_unreclaimable:10",
+        " shmem:0 pagetables:0 free:10",
+        "Node 0 Normal: 3*64kB (UM) 0*128kB = 192kB",
+        "[  pid  ]   uid  tgid total_vm      rss pgtables_bytes swapents oom_score_adj name",
+        "[    612]  1000   612    90000     1000         65536        0             0 zorbd",
+    )
+    _, report, finding = first(log(*HEAD, *rows))
+    assert "Task 612 (zorbd) holds 62 MiB of" in told(finding, report).explanation
+
+
+def test_page_tables_belong_to_processes() -> None:
+    rows = (
+        "active_anon:100 inactive_anon:0 unevictable:0 slab_reclaimable:0 slab_unreclaimable:10",
+        " shmem:0 pagetables:9000 free:10",
+    )
+    _, report, finding = first(log(*HEAD, *rows))
+    text = told(finding, report).explanation
+    assert "processes that map very much have them" in text
+    assert "the kernel itself" not in text
