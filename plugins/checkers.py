@@ -17,7 +17,7 @@ def checkers(ctx: Context) -> Iterator[Finding]:
     """Report what sanitizers and lockdep found."""
     for report in reports_of(ctx, CHECKER_KINDS):
         finding = with_history(finding_of(ctx, report), report)
-        block = code_block(report)
+        block = code_block(ctx, report)
         blocks = [block] if block else []
         circle = lockdep_circle(report)
         if circle:

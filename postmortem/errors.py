@@ -36,3 +36,14 @@ class UnreadableInputError(PostmortemError):
     """The file can't be read at all."""
 
     exit_status = EXIT_UNREADABLE
+
+
+def missing_library(error: BaseException) -> str | None:
+    """The Python library that is not installed; ``None`` if that is not what went wrong."""
+    name = (error.name or "").partition(".")[0] if isinstance(error, ImportError) else ""
+    return name if name and name not in ("postmortem", "plugins") else None
+
+
+def not_installed(library: str) -> str:
+    """What to say of it."""
+    return f"the Python library {library} is not installed (pip install {library})"

@@ -20,7 +20,14 @@ from postmortem.cli.options import FILE
 from postmortem.cli.output import ReaderLeft, complain, silence_stdout
 from postmortem.cli.plugins import plugin_command, plugin_files
 from postmortem.cli.shipped import SHIPPED
-from postmortem.errors import EXIT_OK, EXIT_UNREADABLE, EXIT_USAGE, PostmortemError
+from postmortem.errors import (
+    EXIT_OK,
+    EXIT_UNREADABLE,
+    EXIT_USAGE,
+    PostmortemError,
+    missing_library,
+    not_installed,
+)
 
 if TYPE_CHECKING:
     from postmortem.plugin import Plugin
@@ -186,6 +193,10 @@ def _run(args: Sequence[str] | None) -> int:
     except Exception as exc:
         if os.environ.get("POSTMORTEM_DEBUG") == "1":
             raise
+        library = missing_library(exc)
+        if library is not None:
+            complain(f"{not_installed(library)}, and this input can't be read without it")
+            return EXIT_UNREADABLE
         complain(
             f"internal error ({type(exc).__name__}: {str(exc)[:200]}); please report it with the"
             " output of the same command under POSTMORTEM_DEBUG=1"

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from postmortem.model.findings import Confidence, Culprit, Finding, Kind, Problem, Strength
+from postmortem.model.problems import LIBRARY
 from postmortem.rules.kinds import Family, rule
 
 _SHOWN = frozenset({Strength.PROOF, Strength.SHOWN})
@@ -75,7 +76,7 @@ def _name(culprit: Culprit) -> str | None:
 def lowered(confidence: Confidence, problems: Iterable[Problem], judges: frozenset[str]) -> (
     Confidence
 ):  # fmt: skip
-    """One step less sure where one of the judges failed.
+    """One step less sure where one of the judges failed, or lacked a library.
 
     :param judges: names of the plugins that come with postmortem.
     """
@@ -86,6 +87,11 @@ def lowered(confidence: Confidence, problems: Iterable[Problem], judges: frozens
 
 
 def failed_judges(problems: Iterable[Problem], judges: frozenset[str]) -> list[Problem]:
-    """The problems that are judges which failed: what they would have said is not known."""
+    """The problems that are judges which failed, or what these could not do for want of a library.
+
+    What they would have said is not known.
+    """
     names = {f"plugin {name}" for name in judges}
-    return [problem for problem in problems if problem.what in names]
+    return [
+        problem for problem in problems if problem.what in names or problem.what.startswith(LIBRARY)
+    ]

@@ -58,7 +58,7 @@ def _explained(ctx: Context, report: Report, finding: Finding) -> Finding:
     prog = ctx.prog
     fault = _fault(ctx, report) if prog is not None and ctx.has_types else None
     if prog is None or fault is None:
-        block = code_block(report)
+        block = code_block(ctx, report)
         finding = replace(finding, blocks=(block,)) if block else finding
         finding = _with_offset(_with_poison(finding, report), report)
     else:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from postmortem.case.attempt import say_missing
 from postmortem.judge.messages import (
     explain_message,
     how_often,
@@ -292,14 +293,19 @@ def frame_text(frame: Frame) -> str:
     return f"{text} [{frame.module}]" if frame.module else text
 
 
-def code_block(report: Report) -> Block | None:
+def code_block(ctx: Context, report: Report) -> Block | None:
     """The report's own ``Code:`` bytes, disassembled, the trapping instruction marked."""
     if report.code is None:
         return None
     from postmortem.log.code import disassemble
 
     place = report.pc
-    instructions = disassemble(report.code, place)
+    try:
+        instructions = disassemble(report.code, place)
+    except ImportError as exc:
+        if not say_missing(ctx.problems, "disassembly", exc):
+            raise
+        return None
     trap = report.code.trap
     labels = {item.offset: f"{item.offset - trap:+#6x}" for item in instructions}
     if place is not None and place.function and place.offset is not None and place.size:

@@ -7,6 +7,9 @@ from typing import SupportsIndex
 
 from postmortem.model.findings import Problem
 
+LIBRARY = "library "
+"""How ``what`` begins where a Python library is not installed."""
+
 
 class Problems(list[Problem]):
     """Each thing that could not be done, in the order of meeting it; said twice, kept once."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from postmortem.budget import GivenUp
+from postmortem.errors import missing_library, not_installed
 from postmortem.plugin.contract import RESULTS, Context, DumpContext, Plugin, Result
 from postmortem.steps import step
 
@@ -38,6 +39,9 @@ def run_plugin(
         _complain(item, ctx, str(exc))
     except SystemExit as exc:
         _complain(item, ctx, f"it called sys.exit({exc.code!r})")
+    except ImportError as exc:
+        library = missing_library(exc)
+        _complain(item, ctx, not_installed(library) if library else f"{type(exc).__name__}: {exc}")
     except Exception as exc:
         reason = str(exc).strip().partition("\n")[0][:200]
         _complain(item, ctx, f"{type(exc).__name__}: {reason}")

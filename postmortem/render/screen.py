@@ -25,6 +25,7 @@ from postmortem.model.findings import (
     Unit,
     Verdict,
 )
+from postmortem.model.problems import LIBRARY
 from postmortem.model.result import Analysis
 from postmortem.render import text, words
 from postmortem.render.frames import FrameLine
@@ -269,9 +270,12 @@ def _counted(count: int, what: str) -> str:
 
 
 def _limits(problems: Sequence[Problem]) -> str:
-    """A judge that failed is named: the answer is less sure for it."""
+    """A judge that failed, or a library that is missing, is named: the answer is less sure."""
     failed = next((item for item in problems if item.what.startswith("plugin ")), None)
     if failed is not None:
         return f"Less sure: {failed.what} failed ({failed.why}); -v lists what limits this answer."
+    lack = next((item for item in problems if item.what.startswith(LIBRARY)), None)
+    if lack is not None:
+        return f"Less sure: {lack.why.partition(';')[0]}; -v lists what limits this answer."
     things = "1 thing limits" if len(problems) == 1 else f"{len(problems)} things limit"
     return f"{things} this answer: -v says what and why."
