@@ -56,7 +56,9 @@ def diagnose(findings: Sequence[Finding], ctx: Context) -> tuple[tuple[Finding, 
     ordered = sorted(linked, key=lambda item: _rank(item, root, origin))
     others = [_root(part, origin) for part in boots[1:] if not _in_crash_kernel(part[0], ctx)]
     followed = [item for item in ordered if item.id != root.id and origin[item.id].id == root.id]
-    verdict = _harmless(_verdict(root, followed, ctx), root, ctx)
+    verdict = _verdict(root, followed, ctx)
+    if all(item.severity is Severity.INFO for item in linked):
+        verdict = _harmless(verdict, root, ctx)
     verdict = _as_quoted(_less_sure(verdict, ctx), root, ctx)
     alone = _not_explained(boots[0], root, origin)
     more = asked.also(ordered, root, ctx) + alone + earlier_sentence(others)
@@ -68,7 +70,7 @@ _DOUBT = (Confidence.POSSIBLE, Confidence.LIKELY, Confidence.CERTAIN)
 
 def _harmless(verdict: Verdict, root: Finding, ctx: Context) -> Verdict:
     """What harmed nothing is the worst that a log tells: it is no failure."""
-    if root.severity is not Severity.INFO or ctx.prog is not None or _in_crash_kernel(root, ctx):
+    if ctx.prog is not None or _in_crash_kernel(root, ctx):
         return verdict
     part = "" if ctx.input.complete else " in the part of the log that is here"
     return replace(

@@ -206,3 +206,11 @@ def test_beside_a_failure_what_harmed_nothing_is_no_verdict() -> None:
     heat = finding("heat", Kind.THERMAL, Severity.INFO, 10)
     disk = finding("disk", Kind.IO_ERROR, Severity.ERROR, 90)
     assert "no failure" not in diagnose([heat, disk], CONTEXT)[1].readable
+
+
+def test_what_recovered_itself_but_had_consequences_is_a_failure() -> None:
+    link = finding("link", Kind.DEVICE_ERROR, Severity.INFO, 10)
+    lost = finding("disk", Kind.IO_ERROR, Severity.ERROR, 20, ("link",))
+    verdict = diagnose([link, lost], CONTEXT)[1]
+    assert verdict.title == "device-error in link"
+    assert "no failure" not in verdict.readable + verdict.summary
