@@ -13,8 +13,9 @@ from postmortem.judge.asked import is_asked
 from postmortem.judge.open_sections import with_open_section
 from postmortem.judge.reports import LOCKUP_KINDS, finding_of, index_of, reports_of
 from postmortem.judge.stall_words import with_last
-from postmortem.judge.stalls import standstill, told
+from postmortem.judge.stalls import told
 from postmortem.log.since import stalled_cpus
+from postmortem.log.standstill import standstill
 from postmortem.model.findings import (
     Column,
     Confidence,

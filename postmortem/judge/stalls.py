@@ -11,19 +11,23 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
+from postmortem.judge.answers import victim_of_call
 from postmortem.judge.register_sets import Holder, holder_of
-from postmortem.judge.starved import USER, behind, hog_of
+from postmortem.judge.starved import USER, behind, hog_of, is_behind
 from postmortem.judge.workers import with_workers
-from postmortem.log.since import idles, stall_jiffies, stalled_cpus, stuck_seconds
+from postmortem.log.since import (
+    halted,
+    idles,
+    silent_cpu,
+    stall_jiffies,
+    stalled_cpus,
+)
+from postmortem.log.standstill import STANDSTILL, clock_seconds, guest_of
 from postmortem.model.findings import Confidence, Culprit, Evidence, Finding, Kind, TaskRef
-from postmortem.model.frame import Frame
 from postmortem.model.report import Report
-from postmortem.rules.blame import guilty_frame, plain
+from postmortem.rules.blame import plain
+from postmortem.rules.roles import calls_cpus
 
-STANDSTILL = 60.0
-"""Seconds: watchdogs look every few seconds, so none is first heard of after a minute."""
-TOGETHER = 2.0
-"""Seconds between reports that tell of one standstill."""
 _LINES = 80
 _TIMER = re.compile(r"Possible timer handling issue on cpu=(?P<cpu>\d{1,5})")
 _STARVED = re.compile(r"(?P<thread>rcu_\w+) kthread starved for (?P<jiffies>\d{1,12}) jiffies")
@@ -31,20 +35,6 @@ _IDLE = re.compile(r"NMI backtrace for cpu (?P<cpu>\d{1,5}) skipped: idling at (
 _CLOCK = re.compile(
     r"clocksource|\btsc\b.*unstable|time(?:keeping)? .*jump|rcu.*clock|hrtimer: interrupt took",
     re.I,
-)
-_CALLS = frozenset(
-    {
-        "smp_call_function_single",
-        "smp_call_function_many_cond",
-        "smp_call_function_many",
-        "smp_call_function",
-        "smp_call_function_any",
-        "on_each_cpu_cond_mask",
-        "generic_exec_single",
-        "csd_lock_wait",
-        "native_flush_tlb_multi",
-        "native_flush_tlb_others",
-    }
 )
 _SPINS = frozenset(
     {
@@ -65,68 +55,6 @@ _CLOCK_STEP = (
     "Ask the host whether the guest was paused, moved, snapshotted or starved of CPU;"
     " on bare metal look at the clock source and at system management interrupts."
 )
-_ANSWER_STEP = (
-    "Find the CPU that does not answer: its NMI backtrace (sysrq l), or who runs there with"
-    " interrupts off."
-)
-
-
-def standstill(reports: Sequence[Report]) -> dict[int, float]:
-    """Reports of one standstill of the whole machine: line to seconds.
-
-    Two watchdogs that watch different CPUs speak within moments, each for the first time
-    and each of minutes: neither of them ran for so long.
-    """
-    late = [
-        (report, seconds)
-        for report in reports
-        if (seconds := stuck_seconds(report)) is not None
-        and seconds >= STANDSTILL
-        and report.time is not None
-        and not report.is_panic
-        and report.kind in (Kind.SOFT_LOCKUP, Kind.RCU_STALL)
-    ]
-    found: dict[int, float] = {}
-    for group in _together(late):
-        watched = {(report.kind, report.cpu) for report, _ in group}
-        if len(watched) > 1 and any(_idling(report) for report, _ in group):
-            longest = max(seconds for _, seconds in group)
-            found.update((report.line, longest) for report, _ in group)
-    return found
-
-
-def _together(late: Sequence[tuple[Report, float]]) -> list[list[tuple[Report, float]]]:
-    groups: list[list[tuple[Report, float]]] = []
-    for report, seconds in late:
-        before = groups[-1][-1][0].time if groups else None
-        if before is not None and report.time is not None and report.time - before <= TOGETHER:
-            groups[-1].append((report, seconds))
-        else:
-            groups.append([(report, seconds)])
-    return groups
-
-
-def _idling(report: Report) -> bool:
-    """Some CPU idled, when asked for its stack (in either report) or when called locked up."""
-    asked = any(_IDLE.search(text) for text in report.text[:_LINES])
-    return asked or _halted(report)
-
-
-_HALTS = frozenset(
-    {
-        *("native_safe_halt", "pv_native_safe_halt", "native_halt", "default_idle", "poll_idle"),
-        *("acpi_safe_halt", "acpi_idle_do_entry", "acpi_idle_enter", "mwait_idle", "intel_idle"),
-        *("intel_idle_irq", "mwait_idle_with_hints", "cpu_do_idle", "arch_cpu_idle", "wait"),
-        *("cpu_idle_poll", "xen_safe_halt", "arch_safe_halt", "snooze_loop", "psw_idle"),
-    }
-)
-"""Where a CPU stands that has nothing to do."""
-
-
-def _halted(report: Report) -> bool:
-    """A CPU called locked up, while its idle task waits for an interrupt."""
-    idle = report.task is None or report.task.pid == 0
-    return report.kind is Kind.SOFT_LOCKUP and idle and _first(report) in _HALTS
 
 
 def told(
@@ -142,21 +70,21 @@ def told(
     """
     finding = _with_task(finding, report)
     if stood is not None:
-        finding = _standstill(finding, report, stood)
+        finding = _standstill(finding, report, stood, reports)
     elif _timer(report) is not None:
         finding = _no_timer(finding, report)
     elif idles(report):
         finding = _idle(finding, report)
-    elif _halted(report):
+    elif halted(report):
         finding = _halt(finding, report)
     elif report.kind is Kind.WORKQUEUE_STALL:
         finding = with_workers(finding, report)
-    elif report.function is None and (hog := hog_of(report)) is not None:
+    elif (hog := hog_of(report)) is not None and is_behind(report, hog):
         finding = behind(finding, report, hog)
     elif _in_user(report):
         finding = _user(finding, report)
     elif _waits_for_answer(report):
-        finding = _victim_of_call(finding, report)
+        finding = victim_of_call(finding, report, reports)
     elif _first(report) in _SPINS:
         finding = _victim_of_lock(finding, report, holder_of(report, reports or [report]))
     elif report.pc is not None and report.pc.function is None and not report.frames:
@@ -200,7 +128,8 @@ def _first(report: Report) -> str:
 
 
 def _waits_for_answer(report: Report) -> bool:
-    return _first(report) in _CALLS or report.function == "smp_call_function"
+    called = report.function == "smp_call_function" or silent_cpu(report) is not None
+    return called or calls_cpus(_first(report))
 
 
 def _nobody(finding: Finding, title: str, text: str, steps: tuple[str, ...]) -> Finding:
@@ -214,14 +143,35 @@ def _nobody(finding: Finding, title: str, text: str, steps: tuple[str, ...]) -> 
     )
 
 
-def _standstill(finding: Finding, report: Report, seconds: float) -> Finding:
+def _standstill(
+    finding: Finding, report: Report, seconds: float, reports: Sequence[Report]
+) -> Finding:
+    same = [other for other in (report, *reports) if other.boot == report.boot]
+    guest = guest_of(same)
     text = (
         f"The whole machine stood still for about {seconds:.0f} s: watchdogs of several CPUs"
-        " spoke only then, in the same moment, though each looks every few seconds. A paused"
-        " guest, a suspended host or a clock that jumped does that; no code here is to blame."
+        " spoke only then, in the same moment, though each looks every few seconds. "
     )
+    if guest:
+        text += (
+            "It is a virtual machine: most likely its host paused it (a snapshot, a backup, a"
+            " migration) or did not run it. No code here is to blame."
+        )
+    else:
+        text += (
+            "A paused guest, a suspended host or a clock that jumped does that; no code here is"
+            " to blame."
+        )
     title = "the machine stood still: " + report.title.partition(" in ")[0]
-    return _nobody(finding, title, text, (_CLOCK_STEP,))
+    found = _nobody(finding, title, text, (_CLOCK_STEP,))
+    late = clock_seconds(report)
+    evidence = []
+    if late is not None and late >= STANDSTILL:
+        said = f"the watchdog of the clocks, which looks twice a second, was {late:.0f} s late"
+        evidence.append(Evidence(said, "wd_nsec in the lines before it"))
+    if guest:
+        evidence.append(Evidence(f"a virtual machine: {guest}", "Hardware name in the log"))
+    return replace(found, evidence=(*found.evidence, *evidence))
 
 
 def _no_timer(finding: Finding, report: Report) -> Finding:
@@ -305,56 +255,6 @@ def _user(finding: Finding, report: Report) -> Finding:
             "Look for what ran there before: interrupts, a real-time priority, a host that gave"
             " the CPU no time.",
         ),
-    )
-
-
-_OF_CPU = re.compile(r"cpu (?P<cpu>\d{1,5})\b")
-
-
-def _asked(report: Report) -> tuple[int, Frame] | None:
-    """Another CPU that showed its stack in the report of a victim, and what it was doing."""
-    found: list[tuple[int, Frame]] = []
-    for stack in report.stacks:
-        match = _OF_CPU.match(stack.title)
-        if match is None or int(match["cpu"]) == report.cpu:
-            continue
-        frame = guilty_frame(stack.frames, report.kind)
-        if frame is None or plain(frame.function or "") in _CALLS | _HALTS | _SPINS:
-            continue
-        found.append((int(match["cpu"]), frame))
-    return found[0] if len(found) == 1 else None
-
-
-def _victim_of_call(finding: Finding, report: Report) -> Finding:
-    names = {plain(f.function) for f in report.frames if f.reliable and f.function}
-    what = "a TLB flush" if any("tlb" in name for name in names) else "an IPI"
-    where = f"CPU {report.cpu}" if report.cpu is not None else "The CPU"
-    seconds = stuck_seconds(report)
-    how_long = f" for {seconds:.0f} s" if seconds is not None else ""
-    other = _asked(report)
-    if other is not None:
-        cpu, frame = other
-        return replace(
-            finding,
-            explanation=(
-                f"{where} has waited{how_long} for another CPU to answer its call ({what},"
-                f" smp_call_function): it is the victim. CPU {cpu}, which was asked for its"
-                f" stack, was in {frame.function}()."
-            ),
-            culprit=Culprit(frame.function, frame.module, cpu=cpu),
-            confidence=Confidence.LIKELY,
-            next_steps=(f"Find out why CPU {cpu} does not leave {frame.function}().",),
-        )
-    return replace(
-        finding,
-        explanation=(
-            f"{where} has waited{how_long} for another CPU to answer its call ({what},"
-            " smp_call_function): it is the victim. Which CPU does not answer, this report"
-            " does not show."
-        ),
-        culprit=replace(finding.culprit, function=None, module=None, file=None, line=None),
-        confidence=Confidence.POSSIBLE,
-        next_steps=(_ANSWER_STEP,),
     )
 
 

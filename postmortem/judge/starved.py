@@ -11,13 +11,14 @@ import re
 from dataclasses import dataclass, replace
 
 from postmortem.model.findings import Confidence, Culprit, Evidence, Finding, Kind, TaskRef
+from postmortem.model.frame import Frame
 from postmortem.model.report import Report
-from postmortem.rules.blame import guilty_frame
+from postmortem.rules.blame import guilty_frame, plain
 
 _LINES = 400
 _STARVED = re.compile(
     r"(?P<thread>rcu_\w+) kthread starved for (?P<jiffies>\d{1,12}) jiffies!"
-    r".*->cpu=(?P<cpu>\d{1,5})"
+    r"(?:.*->state=(?P<state>0x[0-9a-f]{1,8}))?.*->cpu=(?P<cpu>\d{1,5})"
 )
 _NMI = re.compile(r"NMI backtrace for cpu (?P<cpu>\d{1,5})$")
 _HEADER = re.compile(
@@ -41,6 +42,8 @@ class Hog:
     task: TaskRef
     user: bool
     said: str
+    runnable: bool = True
+    """RCU's thread could run; else it sleeps, and nothing wakes it."""
 
 
 def hog_of(report: Report) -> Hog | None:
@@ -64,19 +67,43 @@ def hog_of(report: Report) -> Hog | None:
         user = user or (shown and USER.match(text) is not None)
     if task is None or task.pid == 0 or task.comm.startswith("rcu_"):
         return None
-    return Hog(starved["thread"], starved["jiffies"], cpu, task, user, starved[0])
+    runnable = int(starved["state"] or "0", 16) == 0
+    return Hog(starved["thread"], starved["jiffies"], cpu, task, user, starved[0], runnable)
+
+
+def is_behind(report: Report, hog: Hog) -> bool:
+    """Whether the stall is the hog's doing: no other CPU is seen in a loop of its own."""
+    if report.function is None:
+        return True
+    return any(frame.function is not None and plain(frame.function) == report.function
+               for frame in _stack(report, hog))  # fmt: skip
+
+
+def _stack(report: Report, hog: Hog) -> tuple[Frame, ...]:
+    start = f"cpu {hog.cpu} "
+    return next((s.frames for s in report.stacks if f"{s.title} ".startswith(start)), ())
 
 
 def behind(finding: Finding, report: Report, hog: Hog) -> Finding:
     """The stall as one of RCU's thread, which another task keeps from its CPU."""
     who = f"{hog.task.comm} ({hog.task.pid})"
-    stack = next((s for s in report.stacks if s.title == f"cpu {hog.cpu}"), None)
-    frame = guilty_frame(stack.frames, report.kind) if stack and not hog.user else None
+    stack = _stack(report, hog)
+    frame = guilty_frame(stack, report.kind) if stack and not hog.user else None
     where = "in user mode" if hog.user else f"in {frame.function}()" if frame else "in the kernel"
-    text = (
-        f"The thread that ends grace periods ({hog.thread}) got no CPU for {hog.jiffies} jiffies:"
-        f" it starves on CPU {hog.cpu}, where {who} runs {where}. What RCU waits for is a victim."
-    )
+    if frame is not None and frame.module:
+        where += f" [{frame.module}]"
+    if hog.runnable:
+        text = (
+            f"The thread that ends grace periods ({hog.thread}) got no CPU for {hog.jiffies}"
+            f" jiffies: it starves on CPU {hog.cpu}, where {who} runs {where}. What RCU waits for"
+            " is a victim."
+        )
+    else:
+        text = (
+            f"The thread that ends grace periods ({hog.thread}) did not run for {hog.jiffies}"
+            f" jiffies: it sleeps and was not woken. CPU {hog.cpu}, where it ran last, runs {who}"
+            f" {where}. What RCU waits for is a victim."
+        )
     evidence = [*finding.evidence, Evidence(hog.said, "the kernel's own words")]
     throttled = next((said for said in report.before if _THROTTLED in said.text), None)
     if throttled is not None:

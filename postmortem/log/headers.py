@@ -400,7 +400,9 @@ FORMS: tuple[Form, ...] = (
          "BUG: workqueue lockup", find="none", type="HANG", wide=True,
          details=(r"^\s*(?:in-flight|pending): .{0,40}?:(?P<work>[A-Za-z_]\w+)",),
          literals=("BUG: workqueue lockup",)),
-    Form("csd", Kind.HARD_LOCKUP, r"csd: Detected non-responsive CSD lock",
+    Form("csd", Kind.HARD_LOCKUP,
+         r"csd: Detected non-responsive CSD lock(?: \(#\d+\) on CPU#(?P<waiter>\d+), waiting (?P<waited_ns>\d+) ns"
+         r" for CPU#0*(?P<silent>\d+)(?: (?P<called>[A-Za-z_]\w{0,200}))?)?",
          "smp: csd: non-responsive CSD lock in {function}", find="stall", type="HANG", wide=True,
          literals=("non-responsive CSD lock",)),
 

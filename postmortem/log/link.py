@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from postmortem.log.since import began, corrected, idles, stalled_cpus, told_at
+from postmortem.log.since import began, corrected, halted, idles, silent_cpu, stalled_cpus, told_at
+from postmortem.log.standstill import standstill
 from postmortem.model.findings import Kind
 from postmortem.model.frame import Frame
 from postmortem.model.report import Report, Role
@@ -20,7 +21,7 @@ from postmortem.rules.waits import LOCKS, How, WaitKind
 
 def link(reports: Iterable[Report]) -> list[Report]:
     """Set ``consequence_of`` where an earlier report explains a later one."""
-    reports = list(reports)
+    reports = _stood(list(reports))
     known = Known(reports)
     linked: list[Report] = []
     events: list[Event] = []
@@ -65,6 +66,17 @@ def _origin(linked: list[Report], number: int) -> int | None:
             return cause
         cause = above
     return cause if cause != number else None
+
+
+def _stood(reports: list[Report]) -> list[Report]:
+    """Mark the stalls of a machine that stood still: for how many seconds it did."""
+    found = standstill(reports)
+    return [
+        replace(report, detail={**report.detail, "stood": f"{found[report.line]:.0f}"})
+        if report.line in found
+        else report
+        for report in reports
+    ]
 
 
 class Known:
@@ -139,7 +151,7 @@ def event_of(report: Report, known: Known | None = None) -> Event:
         modules=frozenset(family(f.module) for f in frames if f.module) if waits else frozenset(),
         fs=file_systems(frames) if row is None else known.fs(report),
         lasting=row is None or row.lasts,
-        idle=idles(report),
+        idle=idles(report) or halted(report) or "stood" in report.detail,
         awaits_cpu=report.role is Role.AWAITS_CPU,
         devices=frozenset(report.devices),
         above=frozenset(report.above),
@@ -163,6 +175,9 @@ _VOICES = (("NVRM:", "nvidia"), ("nvme nvme", "nvme"), ("mpt3sas_cm", "mpt3sas")
 
 def _cpu(report: Report) -> int | None:
     """The CPU that the trouble is on, if it is one."""
+    silent = silent_cpu(report)
+    if silent is not None:
+        return silent
     stalled = stalled_cpus(report)
     return stalled[0] if report.cpu is None and len(stalled) == 1 else report.cpu
 

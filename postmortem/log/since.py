@@ -11,6 +11,8 @@ import re
 
 from postmortem.model.findings import Kind
 from postmortem.model.report import Report
+from postmortem.rules.blame import plain
+from postmortem.rules.roles import HALTS
 
 _JIFFIES = re.compile(r"\bt=(?P<jiffies>\d{1,12}) jiffies")
 _STARVED = re.compile(r"kthread (?:starved|timer wakeup didn't happen) for (?P<jiffies>\d{1,12})")
@@ -30,6 +32,9 @@ def stuck_seconds(report: Report) -> float | None:
         text = report.detail.get(name, "")
         if text.isdigit() and len(text) < 10:
             return float(text)
+    waited = report.detail.get("waited_ns", "")
+    if waited.isdigit() and len(waited) < 20:
+        return int(waited) / 1e9
     if report.kind is Kind.WORKQUEUE_STALL:
         found = next(filter(None, map(_POOL.search, report.text[:_MAX_LINES])), None)
         return float(found["seconds"]) if found else None
@@ -47,6 +52,12 @@ def stall_jiffies(report: Report) -> int | None:
         if found is not None:
             return int(found["jiffies"])
     return None
+
+
+def silent_cpu(report: Report) -> int | None:
+    """The CPU that does not answer a call, as csd_lock_wait_toolong() (kernel/smp.c) names it."""
+    text = report.detail.get("silent", "")
+    return int(text) if text.isdigit() and len(text) < 6 else None
 
 
 def hertz(jiffies: int) -> int:
@@ -77,6 +88,16 @@ def idles(report: Report) -> bool:
     return report.kind is Kind.RCU_STALL and any(
         "skipped: idling at" in text for text in report.text[:_MAX_LINES]
     )
+
+
+def halted(report: Report) -> bool:
+    """A CPU called locked up, while its idle task waits for an interrupt."""
+    if report.kind is not Kind.SOFT_LOCKUP or (report.task is not None and report.task.pid):
+        return False
+    if report.pc is not None and report.pc.function:
+        return plain(report.pc.function) in HALTS
+    frame = next((f for f in report.frames if f.reliable and f.function), None)
+    return frame is not None and plain(frame.function or "") in HALTS
 
 
 def stalled_cpus(report: Report) -> list[int]:

@@ -25,6 +25,7 @@ _CALLS_CPUS = _names(
     " on_each_cpu_cond_mask smp_call_function_many_cond native_flush_tlb_others"
     " native_flush_tlb_multi flush_tlb_others kvm_flush_tlb_others kvm_flush_tlb_multi"
     " hyperv_flush_tlb_others hyperv_flush_tlb_multi xen_flush_tlb_others xen_flush_tlb_multi"
+    " smp_call_function_single smp_call_function_many smp_call_function_any generic_exec_single"
     " arch_tlbbatch_flush multi_cpu_stop stop_machine_cpuslocked"
 )
 """They return when another CPU has answered."""
@@ -35,6 +36,13 @@ _SPINS = _names(
     " arch_spin_lock_wait_flags __ticket_spin_lock"
 )
 """They return when another CPU has let go of the lock."""
+HALTS = _names(
+    "native_safe_halt pv_native_safe_halt native_halt default_idle poll_idle acpi_safe_halt"
+    " acpi_idle_do_entry acpi_idle_enter mwait_idle intel_idle intel_idle_irq intel_idle_ibrs"
+    " mwait_idle_with_hints cpu_do_idle arch_cpu_idle wait cpu_idle_poll xen_safe_halt"
+    " arch_safe_halt snooze_loop psw_idle"
+)
+"""Where a CPU stands that has nothing to do."""
 _GRACE_PERIOD = _names("rcu_gp_kthread rcu_gp_fqs_loop rcu_gp_fqs")
 _FREE_LIST = _names(
     "kmem_cache_alloc kmem_cache_alloc_trace kmem_cache_alloc_node kmem_cache_alloc_node_trace"
@@ -51,6 +59,11 @@ _BAD_POINTERS = frozenset({Kind.GENERAL_PROTECTION, Kind.BAD_POINTER})
 def is_spinning(function: str) -> bool:
     """Does this function return only when another CPU lets go of a lock?"""
     return function in _SPINS
+
+
+def calls_cpus(function: str) -> bool:
+    """Does this function return only when another CPU has answered its call?"""
+    return function in _CALLS_CPUS
 
 
 def reads_free_list(kind: Kind, pc: Frame | None) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from postmortem.judge.cpu_story import of_log
-from postmortem.judge.stalls import standstill, told
+from postmortem.judge.stalls import told
+from postmortem.log.standstill import standstill
 from postmortem.model.findings import Confidence, Finding
 from tests.judge.made import context, first, log
 
