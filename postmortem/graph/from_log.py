@@ -113,7 +113,7 @@ def _add_blocker(graph: Graph, report: Report, shown: dict[int, LoggedTask]) -> 
             Edge(node.id, lock, EdgeKind.WAITS, Confidence.LIKELY, f"log line {report.line}")
         )
     elif how.primitive is not None or how.reason is not None:
-        kind = how.primitive if how.primitive in LOCKS else how.reason or how.primitive
+        kind = _what(how, node.stack)
         _link_unknown(graph, node.id, kind or WaitKind.UNKNOWN, f"log line {report.line}")
 
 
@@ -125,6 +125,16 @@ def _lock_of(graph: Graph, task: str) -> str | None:
 
 def _has_holder(graph: Graph, lock: str) -> bool:
     return any(edge.kind.holds for edge in graph.out(lock))
+
+
+_COMMITS = "jbd2_journal_commit_transaction"
+
+
+def _what(how: How, stack: Sequence[str]) -> WaitKind | None:
+    """What a task waits for; the thread that commits a journal waits for its disk."""
+    if _COMMITS in stack and "io_schedule" in stack:
+        return WaitKind.IO
+    return how.primitive if how.primitive in LOCKS else how.reason or how.primitive
 
 
 def _task(graph: Graph, pid: int, comm: str, shown: dict[int, LoggedTask]) -> str:
@@ -179,7 +189,7 @@ def _add_unknown(graph: Graph, task: LoggedTask) -> None:
     if graph.out(node):
         return
     how = How([frame.function or "?" for frame in task.frames])
-    kind = how.primitive if how.primitive in LOCKS else how.reason or how.primitive
+    kind = _what(how, [frame.function or "?" for frame in task.frames])
     _link_unknown(graph, node, kind or WaitKind.UNKNOWN, f"log line {task.line}")
 
 

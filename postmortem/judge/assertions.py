@@ -34,9 +34,44 @@ def told(finding: Finding, report: Report) -> Finding:
         return _tx_timeout(finding, report)
     if report.kind in (Kind.WARNING, Kind.BUG):
         return _check(finding, report)
+    if report.form == "slub" and report.kind in _FOUND_LATER:
+        return _found_later(finding, report)
     if report.kind in _POINTERS:
         return _freelist(finding, report)
     return finding
+
+
+_FOUND_LATER = frozenset({Kind.OUT_OF_BOUNDS, Kind.USE_AFTER_FREE})
+_ALLOCATED = re.compile(r"\s*(?:INFO: )?Allocated in (?P<function>[\w.]+)\+0x")
+_LINES = 40
+
+
+def _found_later(finding: Finding, report: Report) -> Finding:
+    """Damage around an object that SLUB saw when somebody allocated or freed it: it was done
+    before, by whoever."""
+    cache, what = report.detail.get("cache", "a cache"), report.detail.get("what", "damage")
+    how = (
+        "somebody wrote to an object past its end, or before its beginning"
+        if report.kind is Kind.OUT_OF_BOUNDS
+        else "somebody wrote to an object after it was freed"
+    )
+    by = finding.culprit.function
+    seen = f" {by}() only gave the occasion to look." if by else ""
+    made = next(filter(None, map(_ALLOCATED.match, report.text[:_LINES])), None)
+    evidence = finding.evidence
+    if made is not None:
+        said = f"the object was allocated in {made['function']}()"
+        evidence = (*evidence, Evidence(said, "the report"))
+        step = f"Look at all that writes to what {made['function']}() allocates;"
+    else:
+        step = "Find out what the object is;"
+    return replace(
+        finding,
+        explanation=f"SLUB checked an object of {cache} and found: {what}: {how}.{seen}",
+        confidence=Confidence.POSSIBLE,
+        evidence=evidence,
+        next_steps=(f"{step} KASAN, or slub_debug=FZPU, shows who writes.",),
+    )
 
 
 _TX_TIMEOUT = "netdev-watchdog"

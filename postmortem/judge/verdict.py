@@ -60,7 +60,7 @@ def diagnose(findings: Sequence[Finding], ctx: Context) -> tuple[tuple[Finding, 
     if all(item.severity is Severity.INFO for item in linked):
         verdict = _harmless(verdict, root, ctx)
     verdict = _as_quoted(_less_sure(verdict, ctx), root, ctx)
-    alone = _not_explained(boots[0], root, origin)
+    alone = _at_once(boots[0], root, origin, ctx) + _not_explained(boots[0], root, origin)
     more = asked.also(ordered, root, ctx) + alone + earlier_sentence(others)
     return tuple(ordered), replace(verdict, summary=verdict.summary + more)
 
@@ -238,6 +238,40 @@ def _not_explained(
     ]
     more = f" and {len(alone) - _MAX_ALONE} more" if len(alone) > _MAX_ALONE else ""
     return f" Besides, not explained by it: {'; '.join(said)}{more}."
+
+
+_AT_ONCE = 10.0
+"""Seconds, or lines where there are no times, between failures that most likely are one."""
+_MAX_AT_ONCE = 3
+
+
+def _at_once(
+    findings: Sequence[Finding], root: Finding, origin: Mapping[str, Finding], ctx: Context
+) -> str:
+    """The same failure of other devices in the same moment: both ports of an adapter."""
+    first = _report_of(root, ctx)
+    if first is None or not is_message(first):
+        return ""
+    named: dict[str, int] = {}
+    for item in sorted(findings, key=_when):
+        report = _report_of(item, ctx)
+        same = report is not None and report.form == first.form and origin[item.id].id == item.id
+        if same and report is not None and item.id != root.id and _moments(first, report):
+            device = next((name for name in report.devices if name not in first.devices), None)
+            if device is not None:
+                named.setdefault(device, report.line)
+    said = [f"{name} (log line {line})" for name, line in list(named.items())[:_MAX_AT_ONCE]]
+    more = f" and {len(named) - len(said)} more" if len(named) > len(said) else ""
+    return f" The same was said at once of {', '.join(said)}{more}." if said else ""
+
+
+def _moments(first: Report, second: Report) -> bool:
+    """Whether two reports are of one moment."""
+    times = (first.time, second.time) if first.time is not None else (first.clock, second.clock)
+    before, after = times
+    if before is None or after is None:
+        return abs(second.line - first.line) <= _AT_ONCE
+    return abs(after - before) <= _AT_ONCE
 
 
 def _followed(finding: Finding, ctx: Context) -> str:

@@ -154,6 +154,7 @@ _RELATIONS = (
         ": AER: ",
         rf"pcieport (?P<parent>{_ADDRESS}): AER: .{{1,60}} (?P<child>(?!(?P=parent)){_ADDRESS})$",
     ),
+    (": PCIe Bus Error: ", rf"(?P<of>[\w-]+) (?P<child>{_ADDRESS}): (?:AER: )?PCIe Bus Error: "),
     ("drbd ", r"drbd (?P<resource>[\w.-]+)/\d+ (?P<child>drbd\d+)(?: [\w.-]+)?: "),
     (": mmc", r"(?P<child>mmcblk\d+): (?P<parent>mmc\d+):[0-9a-f]{4} "),
     (
@@ -161,8 +162,12 @@ _RELATIONS = (
         r"(?P<child>mmc\d+): SDHCI controller on (?P<parent>[\w:.@-]{1,40}) ",
     ),
 )
+DRIVER = "driver "
+"""Before the name of a PCI function's driver."""
 VIA = "via "
 """Before the driver of a SCSI host, where that is all that is known of what the host hangs on."""
+PORTS = frozenset({"pcieport", "pci", "shpchp"})
+"""Drivers of ports: they speak of what hangs on those."""
 PHRASES = tuple(phrase for phrase, _pattern in _RELATIONS)
 
 
@@ -171,6 +176,8 @@ class Relations:
 
     def __init__(self) -> None:
         self._parents: dict[str, str] = {}
+        self._drivers: dict[str, str] = {}
+        """Of PCI functions."""
         self._newest = ""
         """The USB device that came last: uas prints its host without saying of what."""
 
@@ -185,6 +192,10 @@ class Relations:
             groups = match.groupdict()
             if "usb" in groups:
                 self._newest = f"usb {groups['usb']}"
+                return True
+            if "of" in groups:
+                if groups["of"] not in PORTS:
+                    self._drivers.setdefault(groups["child"], groups["of"])
                 return True
             if "driver" in groups:
                 driver = groups["driver"].strip()
@@ -216,7 +227,8 @@ class Relations:
                     break
                 found[parent] = None
                 name = parent
-        return tuple(found)
+        drivers = (self._drivers.get(name) for name in (*own, *found))
+        return (*found, *dict.fromkeys(f"{DRIVER}{name}" for name in drivers if name))
 
 
 def _one(name: str) -> str:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from postmortem.log.devices import DRIVER, PORTS
 from postmortem.log.since import began, corrected, halted, idles, silent_cpu, stalled_cpus, told_at
 from postmortem.log.standstill import standstill
 from postmortem.model.findings import Kind
@@ -91,7 +92,7 @@ class Known:
             for device in report.devices:
                 if name is not None:
                     self._fs.setdefault((report.boot, device), set()).add(name)
-                if driver and driver not in _PORTS:
+                if driver and driver not in PORTS:
                     self._drivers.setdefault((report.boot, device), set()).add(family(driver))
 
     def fs(self, report: Report) -> frozenset[str]:
@@ -100,7 +101,9 @@ class Known:
         return frozenset({own}) if own is not None else self._all(self._fs, report)
 
     def drivers(self, report: Report) -> frozenset[str]:
-        return self._all(self._drivers, report)
+        """First words of the drivers of a message's devices."""
+        told = (name.removeprefix(DRIVER) for name in report.above if name.startswith(DRIVER))
+        return self._all(self._drivers, report) | frozenset(map(family, told))
 
     @staticmethod
     def _all(table: dict[tuple[int, str], set[str]], report: Report) -> frozenset[str]:
@@ -108,8 +111,6 @@ class Known:
         return frozenset().union(*found)
 
 
-_PORTS = frozenset({"pcieport", "pci", "shpchp"})
-"""They speak of what hangs on a port of theirs."""
 _FS_OF_FORM = (("nfs-", "nfs"), ("cifs-", "cifs"), ("ceph", "ceph"), ("lustre-", "lustre"),
                ("jbd2", "ext4"), ("journal-", "ext4"), ("zfs-", "zfs"))  # fmt: skip
 
@@ -144,7 +145,7 @@ def event_of(report: Report, known: Known | None = None) -> Event:
         waits_for=_owner(report),
         waits_io=report.kind is Kind.HUNG_TASK and (_in(how, _IO_WAITS) or _in_iowait(frames)),
         waits_remote=waits and _in(how, _REMOTE),
-        waits_lock=waits and (how.primitive in LOCKS or how.reason is WaitKind.JOURNAL),
+        waits_lock=waits and _for_others(how, frames),
         waits_fence=waits and any(map(_FENCE.match, _names(frames[:_NEAREST]))),
         stack=tuple(_names(frames[how.caller : how.caller + _DEPTH])) if waits else (),
         code=families(frames) if row is None else frozenset(),
@@ -210,7 +211,8 @@ _FENCE = re.compile(
 
 def _stack(report: Report) -> list[Frame]:
     frames = report.frames or next((stack.frames for stack in report.stacks), ())
-    return [frame for frame in frames if frame.reliable]
+    pc = [report.pc] if report.pc is not None and report.kind not in _WAITING else []
+    return [*pc, *(frame for frame in frames if frame.reliable)]
 
 
 def _names(frames: Iterable[Frame]) -> list[str]:
@@ -219,6 +221,13 @@ def _names(frames: Iterable[Frame]) -> list[str]:
 
 def _in(how: How, what: frozenset[WaitKind]) -> bool:
     return how.reason in what or how.primitive in what
+
+
+def _for_others(how: How, frames: Sequence[Frame]) -> bool:
+    """Whether it waits for a lock or for the journal, which it does not write itself."""
+    if how.primitive in LOCKS:
+        return True
+    return how.reason is WaitKind.JOURNAL and not _in_iowait(frames)
 
 
 def _in_iowait(frames: Sequence[Frame]) -> bool:

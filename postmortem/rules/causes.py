@@ -11,6 +11,7 @@ each sort only the last few are looked at.
 from __future__ import annotations
 
 import math
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -142,11 +143,12 @@ _NETWORK = frozenset({"link-down", "bond-down", "bond-none", "tx-hang", "tx-time
                       "nic-firmware", "pci-gone"})  # fmt: skip
 _BESIDE: tuple[tuple[frozenset[str], frozenset[str], str | tuple[str, ...], float], ...] = (
     (frozenset({"ata-error", "ata-media", "ata-cable", "ata-unplugged", "ata-disabled"}),
-     _DISK_SAYS, "sd", 30.0),
+     _DISK_SAYS, ("sd", "scsi "), 30.0),
     (frozenset({"mmc-host"}), _DISK_SAYS | {"mmc-error", "mmc-removed"}, "mmc", 30.0),
     (frozenset({"mmc-error", "mmc-removed"}), _DISK_SAYS | {"mmc-error"}, "mmcblk", 30.0),
     (frozenset({"fc-link"}), frozenset({"fc-lost"}), "host", 120.0),
-    (frozenset({"hba-fault", "iscsi-lost", "iscsi", "fc-lost", "fc-link", "xhci-dead"}),
+    (frozenset({"hba-fault"}), _DISK_SAYS, ("sd", "scsi "), 300.0),  # it waits for its firmware
+    (frozenset({"iscsi-lost", "iscsi", "fc-lost", "fc-link", "xhci-dead"}),
      _DISK_SAYS, ("sd", "scsi "), 60.0),
     (frozenset({"ufs"}), _DISK_SAYS, "sd", 120.0),
     (frozenset({"dasd-path"}), _DISK_SAYS, "dasd", 600.0),
@@ -230,6 +232,21 @@ def _same_driver(earlier: Event, later: Event) -> bool:
     return not mine.isdisjoint(later.code)
 
 
+def _by_function(earlier: Event, later: Event) -> bool:
+    """Whether a PCI function of the driver failed, whose device the later one names otherwise.
+
+    A log that does not begin with the boot does not say that ``nvme1`` is 0000:03:00.0.
+    """
+    if earlier.layer is None or earlier.layer > _PCI or not later.driver:
+        return False
+    if any(map(_FUNCTION.fullmatch, later.devices | later.above)):
+        return False
+    theirs = any(map(_FUNCTION.fullmatch, earlier.devices))
+    return theirs and family(later.driver) in earlier.drivers
+
+
+_PCI = 1
+_FUNCTION = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 _GPU = frozenset({"gpu-hang", "gpu-lost", "gpu-fault", "gpu-wedged", "gpu-xid"})
 _HELPERS = frozenset({"drm", "drm_kms_helper", "ttm"})
 """What prints for whatever driver uses it."""
@@ -240,7 +257,7 @@ def _same_adapter(earlier: Event, later: Event) -> bool:
     if earlier.layer is None or later.layer is None or earlier.form == later.form:
         return False
     if earlier.devices and later.devices:
-        return False
+        return _by_function(earlier, later)
     helps = later.driver in _HELPERS and not later.devices and earlier.form in _GPU
     return helps or (bool(earlier.driver) and earlier.driver == later.driver)
 
@@ -268,13 +285,18 @@ def _not_that_road(earlier: Event, later: Event) -> bool:
     and who waits for a server does not wait for a local disk.
     """
     if not later.fs:
-        return False
+        return earlier.form in _FILE_SERVERS
     if later.fs <= REMOTE and earlier.form not in _OVER_NETWORK | _NETWORK:
         return True
-    served = earlier.form in _OVER_NETWORK and earlier.form not in ("nfs-silent", "cifs-silent")
+    served = earlier.form in _OVER_NETWORK - _FILE_SERVERS
     if served and not later.fs <= REMOTE:
         return False  # a disk over the network
     return bool(earlier.fs) and earlier.fs.isdisjoint(later.fs)
+
+
+_FILE_SERVERS = frozenset({"nfs-silent", "nfs-error", "cifs-silent", "lustre-lost", "afs",
+                           "rpc-error"})  # fmt: skip
+"""Who waits for them does so in the code of their file systems."""
 
 
 def _io_failed(earlier: Event, later: Event) -> bool:
@@ -600,6 +622,12 @@ RULES: tuple[Rule, ...] = (
         Same.DEVICE, near=None, first=True, holds=_stands_under,
     ),
     Rule(
+        "the device was in trouble already",
+        frozenset({Kind.DEVICE_ERROR}), frozenset({Kind.DEVICE_ERROR, Kind.IO_ERROR}),
+        "the same device had been in trouble before it ({cause})",
+        Same.DEVICE, first=True, holds=lambda earlier, later: earlier.form != later.form,
+    ),
+    Rule(
         "a failure printed right before it",
         frozenset({Kind.IO_ERROR, Kind.DEVICE_ERROR}),
         frozenset({Kind.IO_ERROR, Kind.DEVICE_ERROR}),
@@ -608,7 +636,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "a driver goes on about its device",
-        frozenset({Kind.DEVICE_ERROR}), frozenset({Kind.DEVICE_ERROR}),
+        frozenset({Kind.DEVICE_ERROR}), frozenset({Kind.DEVICE_ERROR, Kind.IO_ERROR}),
         "the same driver's device had failed before it ({cause})",
         first=True, holds=_same_adapter,
     ),

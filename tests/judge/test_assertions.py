@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from postmortem.judge.assertions import told
-from postmortem.model.findings import Finding, Kind
+from postmortem.model.findings import Confidence, Finding, Kind
 from tests.judge.made import first, log, oops
 
 
@@ -70,3 +70,20 @@ def test_allocator_that_trips_over_its_freelist_is_innocent_and_so_is_who_asked(
     assert found.kind is Kind.MEMORY_CORRUPTION
     assert found.culprit.function is None
     assert "zorb (loaded, which proves nothing yet)" in found.explanation
+
+
+def test_who_frees_an_object_did_not_overrun_it() -> None:
+    found = story(
+        "BUG kmalloc-64 (Tainted: G           OE     ): Right Redzone overwritten",
+        "Allocated in zorb_make+0x3a/0x90 [zorb] age=1201 cpu=1 pid=881",
+        "CPU: 1 PID: 881 Comm: zorbd Tainted: G           OE      6.6.1 #1",
+        "Call Trace:",
+        " <TASK>",
+        " check_bytes_and_report+0xfb/0x140",
+        " kfree+0x1b0/0x2a0",
+        " zorb_close+0x41/0x80 [zorb]",
+        " </TASK>",
+    )
+    assert "zorb_close() only gave the occasion" in found.explanation
+    assert found.confidence is Confidence.POSSIBLE
+    assert any("allocated in zorb_make()" in item.what for item in found.evidence)

@@ -214,3 +214,16 @@ def test_what_recovered_itself_but_had_consequences_is_a_failure() -> None:
     verdict = diagnose([link, lost], CONTEXT)[1]
     assert verdict.title == "device-error in link"
     assert "no failure" not in verdict.readable + verdict.summary
+
+
+def test_both_ports_of_an_adapter_are_named(tmp_path: Path) -> None:
+    said = "[{}.000000] qla2xxx [0000:86:00.{}]-500b:{}: LOOP DOWN detected (2 7 0 0).\n"
+    path = tmp_path / "kern.log"
+
+    def summary(second: int) -> str:
+        path.write_text(said.format(700, 0, 4) + said.format(second, 1, 5))
+        with postmortem.open([path]) as case:
+            return case.analyze().verdict.summary
+
+    assert "at once of 0000:86:00.1 (log line 2)" in summary(701)
+    assert "at once" not in summary(900)

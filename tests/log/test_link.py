@@ -209,3 +209,36 @@ def test_another_driver_is_not_what_a_task_waits_for() -> None:
         *_hung(850, "otterd:70", _WAITS_IN_RADIO),
     )
     assert reports[1][1] is None
+
+
+def test_a_lockup_in_the_driver_of_a_function_that_pci_complained_of() -> None:
+    lines = (
+        "[  700.000001] pcieport 0000:40:01.1: AER: Uncorrectable (Non-Fatal) error message"
+        " received from 0000:41:00.0",
+        "[  700.000002] acmenet 0000:41:00.0: PCIe Bus Error: severity=Uncorrectable (Non-Fatal),"
+        " type=Transaction Layer, (Requester ID)",
+        "[  726.000001] watchdog: BUG: soft lockup - CPU#9 stuck for 26s! [kworker/9:2:3301]",
+        "[  726.000002] CPU: 9 PID: 3301 Comm: kworker/9:2 Not tainted 6.8.0 #1",
+        "[  726.000003] RIP: 0010:{}+0x2d1/0x5e0 [{}]",
+    )
+    assert _causes(*lines[:4], lines[4].format("acmenet_poll", "acmenet"))[1][1] == 0
+    assert _causes(*lines[:4], lines[4].format("ottersnd_poll", "ottersnd"))[1][1] is None
+
+
+def test_the_thread_that_commits_a_journal_waits_for_its_disk_others_for_it() -> None:
+    commit = (
+        " __schedule+0x24e/0x590",
+        " io_schedule+0x46/0x80",
+        " bit_wait_io+0xd/0x60",
+        " __wait_on_bit+0x4b/0x140",
+        " jbd2_journal_commit_transaction+0x14fe/0x1a40 [jbd2]",
+        " kjournald2+0xa9/0x280 [jbd2]",
+    )
+    waits = (
+        " __schedule+0x24e/0x590",
+        " wait_transaction_locked+0x8a/0xd0 [jbd2]",
+        " start_this_handle+0x103/0x5a0 [jbd2]",
+        " ext4_dirty_inode+0x38/0x80 [ext4]",
+    )
+    reports = _causes(*_hung(850, "stoatd:71", waits), *_hung(851, "jbd2/vdq1-8:70", commit))
+    assert [cause for _form, cause in reports] == [1, None]

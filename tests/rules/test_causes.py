@@ -156,6 +156,10 @@ CASES: dict[str, tuple[Event, Event]] = {
         at(20, Kind.DEVICE_ERROR, layer=2, form="bond-none", devices=frozenset({"bond3"})),
         at(300, Kind.HUNG_TASK, began=180.0, fs=frozenset({"nfs"})),
     ),
+    "the device was in trouble already": (
+        at(20, Kind.DEVICE_ERROR, layer=2, form="tx-hang", devices=frozenset({"0000:06:00.0"})),
+        at(23, Kind.DEVICE_ERROR, layer=1, form="pci-gone", devices=frozenset({"0000:06:00.0"})),
+    ),
     "a driver goes on about its device": (
         at(20, Kind.DEVICE_ERROR, layer=2, form="gpu-fault", driver="acmegpu",
            devices=frozenset({"0000:0a:00.0"})),
@@ -336,6 +340,22 @@ IN_EXT4, IN_XFS, IN_NFS = (
             devices=frozenset({"server filer9"})), IN_XFS, False),
         (at(20, Kind.IO_ERROR, layer=2, form="ceph", fs=frozenset({"ceph"}),
             devices=frozenset({"ceph osd9"})), IN_XFS, True),  # a disk of RBD
+        # Who waits for a file server stands in its file system.
+        (at(20, Kind.IO_ERROR, layer=2, form="nfs-silent", fs=frozenset({"nfs"}),
+            devices=frozenset({"server filer9"})), replace(IN_EXT4, fs=frozenset()), False),
+        # A PCI function and the name that its driver gives the disk.
+        (at(20, Kind.DEVICE_ERROR, layer=1, form="aer", drivers=frozenset({"nvme"}),
+            devices=frozenset({"0000:03:00.0"})),
+         at(50, Kind.IO_ERROR, layer=2, form="nvme-down", driver="nvme",
+            devices=frozenset({"nvme1"})), True),
+        (at(20, Kind.DEVICE_ERROR, layer=1, form="aer", drivers=frozenset({"nvme"}),
+            devices=frozenset({"0000:03:00.0"})),
+         at(50, Kind.IO_ERROR, layer=2, form="nvme-down", driver="nvme",
+            devices=frozenset({"nvme1"}), above=frozenset({"0000:05:00.0"})), False),
+        (at(20, Kind.DEVICE_ERROR, layer=1, form="aer", drivers=frozenset({"ice"}),
+            devices=frozenset({"0000:03:00.0"})),
+         at(50, Kind.IO_ERROR, layer=2, form="nvme-down", driver="nvme",
+            devices=frozenset({"nvme1"})), False),
         # Whose GPU the fence is of.
         (at(20, Kind.DEVICE_ERROR, layer=2, form="gpu-hang", driver="amdgpu"),
          at(300, Kind.HUNG_TASK, began=180.0, waits_fence=True, code=frozenset({"xe"})), False),

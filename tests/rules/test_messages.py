@@ -69,6 +69,11 @@ EXAMPLES = [
         "megaraid_sas 0000:3b:00.0: FW in FAULT state Fault code:0x10000 subcode:0x0 func:x",
         "0000:3b:00.0",
     ),
+    (
+        "hba-fault",
+        "megaraid_sas 0000:3b:00.0: Reset failed, shutting down controller.",
+        "0000:3b:00.0",
+    ),
     ("hba-fault", "mpt3sas_cm0: fault_state(0x2651)!", "mpt3sas_cm0"),
     (
         "hba-log",
