@@ -30,6 +30,7 @@ _MAX_AWAY = 4 << 20
 _WINDOW = 4 << 20
 _MAX_ENTRIES = 1 << 17
 _NAME = re.compile(rb"[A-Za-z_.][A-Za-z0-9_.$]{0,127}(?=\0)")
+_MAX_NAME = 129
 _PASSES = 24
 _ENOUGH = 2
 """Names that say the same about a code."""
@@ -45,11 +46,13 @@ def exported_symbols(prog: drgn.Program, start: int) -> Iterator[tuple[int, byte
         if at < done:
             continue
         piece = available(prog, at, (_PROBED + 1) * _ENTRY)
-        if piece.holes or not any(_may_be(piece.data, phase) for phase in (0, 4, 8)):
+        phases = [] if piece.holes else [0, 4, 8]
+        phases = [phase for phase in phases if _may_be(prog, at, piece.data, phase)]
+        if not phases:
             continue
         low = at - _STEP
         window = available(prog, low, _WINDOW)
-        for phase in (0, 4, 8):
+        for phase in phases:
             entries = list(_entries(window, at - low + phase))
             if len(entries) >= _PROBED:
                 for place, name in entries:
@@ -62,14 +65,19 @@ def exported_symbols(prog: drgn.Program, start: int) -> Iterator[tuple[int, byte
             return
 
 
-def _may_be(data: bytes, at: int) -> bool:
-    """Whether the second words of the entries from here on lead to somewhere behind them."""
-    offsets = (
-        int.from_bytes(data[place + 4 : place + 8], "little")
-        for place in range(at, at + (_PROBED - 1) * _ENTRY + 1, _ENTRY)
-        if place + 8 <= len(data)
-    )
-    return all(0 < offset < _MAX_AWAY for offset in offsets)
+def _may_be(prog: drgn.Program, at: int, data: bytes, phase: int) -> bool:
+    """Whether the second words of the entries from here on lead to names that ascend."""
+    places = range(phase, phase + _PROBED * _ENTRY, _ENTRY)
+    offsets = [int.from_bytes(data[place + 4 : place + 8], "little") for place in places]
+    if not all(0 < offset < _MAX_AWAY for offset in offsets):
+        return False
+    last = b""
+    for place, offset in zip(places, offsets, strict=True):
+        match = _NAME.match(available(prog, at + place + 4 + offset, _MAX_NAME).data)
+        if match is None or match.group() <= last:
+            return False
+        last = match.group()
+    return True
 
 
 def _entries(window: Available, at: int) -> Iterator[tuple[int, bytes]]:
