@@ -24,6 +24,7 @@ from typing import Any
 from postmortem.dump import elf, kdump, split
 from postmortem.errors import UnknownInputError, UnreadableInputError, UsageError
 from postmortem.inputs import compressed
+from postmortem.inputs.encodings import unicode_of
 from postmortem.inputs.flattened import SIGNATURE as FLATTENED_SIGNATURE
 from postmortem.inputs.flattened import FlattenedFile
 from postmortem.inputs.source import PlainFile, Source, shown
@@ -356,8 +357,6 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
         "a trace-cmd trace, not a dump: open it with trace-cmd report",
     ),
     (b"PERFILE2", "a perf recording, not a dump: open it with perf report"),
-    (b"\xff\xfe", "UTF-16 text: convert it with iconv -f UTF-16 -t UTF-8 first"),
-    (b"\xfe\xff", "UTF-16 text: convert it with iconv -f UTF-16 -t UTF-8 first"),
     (b"!BDN", "a mail folder: save the attached dump or log to a file"),
 )
 
@@ -419,6 +418,9 @@ def looks_like_text(head: bytes) -> bool:
     Logs of crashed machines have runs of NUL (a file system that lost its
     tail), colour codes and some noise of the serial line in them.
     """
+    wide = unicode_of(head)
+    if wide is not None:
+        head = head.decode(wide, "replace").encode("utf-8", "replace")
     text = head.replace(b"\0", b"")
     if len(text) < len(head) and not re.search(rb"[\t -~]{16}", text):
         return False

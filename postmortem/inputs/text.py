@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from postmortem.errors import UnreadableInputError
+from postmortem.inputs.encodings import decoded
 from postmortem.inputs.unpack import DamagedError, unpack
 
 CHUNK_BYTES = 1 << 18
@@ -54,7 +55,10 @@ class Stream:
     """Size of the (compressed) file, 0 where that is not known."""
 
     def chunks(self) -> Iterator[bytes]:
-        """The content in pieces. A damaged end is a problem, not an exception."""
+        """The text in pieces. A damaged end is a problem, not an exception."""
+        return decoded(self._pieces())
+
+    def _pieces(self) -> Iterator[bytes]:
         size = lines = 0
         packed = isinstance(self.file, _Unpacked)  # only these may break off
         while True:

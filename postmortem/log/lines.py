@@ -107,8 +107,10 @@ _SHOWN = re.compile(
     rf"(?:{_STAMP}{_KERNEL}|{_ISO} {_KERNEL}|[\w.-]{{1,64}} kernel: "
     r"|\[[^\W\d_]{1,9}\.? [^\s:]{1,9} {1,2}[ \d]\d{0,2}\.? \d\d:\d\d:\d\d \d{4}\] "
     rf"|\[(?:{_MONTH}[ \d]{{1,3}}\d\d:\d\d|  ?\+ *\d{{1,6}}\.\d{{6}})\] )"
+    r"|(?:(?:\d{4}-)?\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} +(?:root +)?\d{1,7} +\d{1,7} )?"
+    r"[VDIWEF][ /]kernel *(?:\( *\d+\))?: "
 )
-"""journalctl, syslog, dmesg -T and -H: not a time of printk in them."""
+"""journalctl, syslog, logcat, dmesg -T and -H: not a time of printk in them."""
 _ANSI = re.compile(r"\x1b(?:\[[0-9;?]{0,16}[ -/]?[@-~]|[()][A-Z0-9]|[=>A-Z])")
 _CONTROL = {n: None for n in range(32) if n not in (9,)} | {127: None}
 _ENTITY = re.compile(r"&(?:lt|gt|amp|quot|#39);")

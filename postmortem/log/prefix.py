@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 
 from postmortem.log.headers import match_header
 from postmortem.log.lines import clock_of, record_of_text
@@ -84,6 +85,29 @@ def shared(before: str, lines: Sequence[str]) -> Prefix | None:
     return pattern if alike >= max(_LEAST, _SHARED * len(whole)) else None
 
 
+_TIMED = re.compile(r"\[ *(?P<time>\d{1,9}\.\d{6})\]")
+_FEWEST = 4
+_NEARLY_ALL = 0.8
+
+
+def are_timed(lines: Sequence[str]) -> bool:
+    """Do nearly all lines have a time of printk behind something that is alike on them?
+
+    So a log without any failure is known for one, whoever carried it here.
+    """
+    whole = [line for line in lines[:_LINES] if line.strip()]
+    shapes: Counter[str] = Counter()
+    times: list[float] = []
+    for line in whole:
+        match = _TIMED.search(line, 1, MAX_PREFIX)
+        if match is not None:
+            shapes[_shape(record_of_text(line[: match.start()], 0).text)] += 1
+            times.append(float(match["time"]))
+    if max(shapes.values(), default=0) < max(_FEWEST, _NEARLY_ALL * len(whole)):
+        return False
+    return sum(a <= b for a, b in pairwise(times)) >= _NEARLY_ALL * (len(times) - 1)
+
+
 def _before(line: str) -> str | None:
     """What stands before a message whose first word is known; ``None`` if there is none."""
     anchor = _ANCHOR.search(line[: MAX_PREFIX + 40])
@@ -150,30 +174,47 @@ _DATED = re.compile(
 
 
 def is_wrapped(lines: Iterable[str]) -> bool:
-    """Did a mailer break the lines? Then none is wide, and pieces stand without a prefix."""
+    """Did a mailer break the lines? Then none is wide, and pieces stand without a prefix.
+
+    Only what comes right behind a message counts: somebody's own words are no pieces of one.
+    """
     dated = pieces = others = 0
-    before = ""
+    before, behind = "", False
     for line in lines:
         if len(line) > WIDEST and " " in line.strip():
             return False
         if _DATED.match(line):
             dated += 1
-        elif before and line.strip():
-            if goes_on(before, line):
-                pieces += 1
-            else:
-                others += 1
+            behind = True
+        elif behind:
+            piece = goes_on(before, line)
+            pieces += piece
+            others += not piece and _QUOTE.sub("", line, count=1).strip() != ""
+            behind = piece
         before = line
     return dated >= 3 and pieces >= 2 and pieces > 2 * others
 
 
 def goes_on(before: str, line: str) -> bool:
     """Is ``line`` the rest of ``before``: its first word had no room there?"""
-    line = _QUOTE.sub("", line, count=1)
+    quote = _QUOTE.match(line)
+    if quote is not None and _depth(line) != _depth(before):
+        return False
+    line = line[quote.end() :] if quote is not None else line
     if _DATED.match(line) or line[:1] in (" ", "\t", ""):
         return False
     words = line.split(None, 1)
     return bool(words) and len(before.rstrip()) + 1 + len(words[0]) > _NARROWEST
+
+
+def _depth(line: str) -> int:
+    """How often a line is quoted."""
+    quote = _QUOTE.match(line)
+    return 0 if quote is None else sum(quote[0].count(mark) for mark in ">|")
+
+
+_INSIDE = re.compile(rb"[^\s/-][/-]$")
+"""Some mailers break behind a slash or hyphen, too: there was no blank."""
 
 
 def rejoin(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -186,7 +227,9 @@ def rejoin(chunks: Iterable[bytes]) -> Iterator[bytes]:
         for raw in lines:
             line = raw.decode("utf-8", "replace").rstrip("\r")
             if whole is not None and len(whole) < _LONGEST and goes_on(last, line):
-                whole = whole.rstrip(b"\r ") + b" " + _QUOTE.sub("", line, count=1).encode()
+                whole = whole.rstrip(b"\r ")
+                blank = b"" if _INSIDE.search(whole) else b" "
+                whole += blank + _QUOTE.sub("", line, count=1).encode()
                 pieces += 1
             else:
                 if whole is not None:

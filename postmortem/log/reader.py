@@ -10,30 +10,29 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Iterator
-from itertools import chain, islice
+from itertools import islice
 
 from postmortem.inputs.text import Stream
 from postmortem.log import boots as boot_facts
 from postmortem.log.blocked import TaskLists
 from postmortem.log.boots import Boot
+from postmortem.log.carried import is_journal, lines_of, undone
 from postmortem.log.frames import is_frame
 from postmortem.log.headers import match_header
 from postmortem.log.lines import plain_record, plain_records, prefixed, records_of_line
 from postmortem.log.needles import STACK_STARTS, finder
 from postmortem.log.prefix import (
     Prefix,
+    are_timed,
     hidden,
     is_late,
-    is_wrapped,
     learn,
-    rejoin,
     shared,
     without,
 )
 from postmortem.log.prose import is_document
-from postmortem.log.quoted_printable import decode, is_encoded
 from postmortem.log.split import MAX_HEAD, Section, Splitter
-from postmortem.log.wrappers import INNER_NEWLINE, find_wrapper, unwrap
+from postmortem.log.wrappers import INNER_NEWLINE
 from postmortem.model.report import Record
 
 BEFORE = 14
@@ -63,11 +62,6 @@ _OFFSET = re.compile(r"Kernel Offset: 0x(?P<offset>[0-9a-f]{1,16})")
 def _banner(record: Record) -> bool:
     """Is this what a kernel begins with?"""
     return "Linux version " in record.text or "Booting Linux on" in record.text
-
-
-def _lines_of(head: bytes) -> list[str]:
-    lines = head[: 1 << 16].split(b"\n")[: LEARN * 4]
-    return [line.decode("utf-8", "replace").rstrip("\r") for line in lines]
 
 
 class Reader:
@@ -299,20 +293,13 @@ class Reader:
             self._end = True
             return False
         if self._base == 0 and not self._data:
-            self.shows_kernel = any(map(prefixed, _lines_of(chunk)))
+            self.shows_kernel = any(map(prefixed, lines_of(chunk))) or is_journal(chunk)
             if _EMPTY_LINE.search(chunk, 0, 1 << 16) is not None:
-                self.quoted = is_document(_lines_of(chunk))
-            if b"=" in chunk and is_encoded(_lines_of(chunk)):
-                self._chunks = decode(chain((chunk,), self._chunks))
-                chunk = next(self._chunks, b"")
-            wrapper = find_wrapper(chunk[: 1 << 16])
-            if wrapper is None and is_wrapped(_lines_of(chunk)):
-                self._chunks = rejoin(chain((chunk,), self._chunks))
-                chunk = next(self._chunks, b"")
-            if wrapper is not None:
-                self._wrapped = True
-                self._chunks = unwrap(chain((chunk,), self._chunks), wrapper)
-                chunk = next(self._chunks, b"")
+                self.quoted = is_document(lines_of(chunk))
+            chunk, self._chunks, self._wrapped = undone(chunk, self._chunks)
+            if not self.shows_kernel:
+                lines = lines_of(chunk)
+                self.shows_kernel = any(map(prefixed, lines)) or are_timed(lines)
             self._data = chunk
             self._begin()
             self._data = b""

@@ -17,7 +17,12 @@ _KMSG = re.compile(
     rb"(?:[^;\n]{0,120}\s)?(?:[\w.+-]+,)?(?P<level>\d{1,9}),(?P<seq>\d{1,24}),(?P<usec>\d{1,24}),(?P<flags>[^;\n]*);(?P<text>.*)",
     re.S,
 )
-_LAVA = re.compile(rb"\s*-? *(?P<json>\{.*\"(?:msg|lvl)\":.*\})\s*$", re.S)
+_LAVA = re.compile(rb"\s*-? *(?P<json>\{.*\"lvl\":.*\})\s*$", re.S)
+_OBJECT = re.compile(rb"[^{]{0,200}(?P<json>\{.*\})\s*,?\s*$", re.S)
+_FIELD = re.compile(
+    rb'\s*"(?P<key>[\w@]{2,40})" *: *(?P<value>"(?:[^"\\]|\\.)*"|\d{1,20}),?\s*$', re.S
+)
+_VERBOSE = re.compile(rb"\w{3} \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\S* \S+ \[s=[0-9a-f]+;")
 _DMESG_JSON = re.compile(rb'\s*"(?P<key>pri|time|caller|msg)": *(?P<value>.*?),?\s*$', re.S)
 _ESCAPED = re.compile(rb"\\x([0-9a-fA-F]{2})")
 _FRAGMENT = re.compile(rb"ncfrag=(?P<at>\d{1,9})/(?P<total>\d{1,9})")
@@ -33,16 +38,18 @@ def find_wrapper(head: bytes) -> Wrapper | None:
         map(_KMSG.match, whole)
     ):
         return Kmsg()
-    if _most(whole, lambda line: line.startswith(b"{") and b'"MESSAGE"' in line):
-        return journal_json
     if whole[0].startswith(b"__CURSOR="):
         return JournalExport()
     if any(b'"dmesg": [' in line for line in whole[:3]):
         return DmesgJson()
-    if _most(whole, lambda line: json_line(line) is not None):
-        return json_line
     if _most(whole, lambda line: _LAVA.match(line) is not None):
         return lava
+    if _VERBOSE.match(whole[0]):
+        return JournalVerbose()
+    if _most(whole, lambda line: b"{" in line and _message_of_line(line) is not None):
+        return json_lines
+    if whole[0].strip() in (b"{", b"[", b"[{") and any(map(_is_message, lines)):
+        return JsonFields()
     return None
 
 
@@ -139,43 +146,102 @@ def _number(value: object) -> int | None:
     return int(text) if text.isdigit() and len(text) < 20 else None
 
 
-def journal_json(line: bytes) -> bytes | None:
-    """``journalctl -o json``: one object per line."""
+_MESSAGE_KEYS = (
+    *("MESSAGE", "message", "log", "msg", "textPayload", "line", "_raw", "short_message"),
+    "Output",
+)
+"""Where loggers keep the text, of containers, clouds and collectors."""
+_DEPTH = 3
+"""So deep an object with the text may lie in others."""
+
+
+def _found(entry: object, depth: int = _DEPTH) -> tuple[bytes, dict[str, object]] | None:
+    """The text in an object of a logger, and the object that it is a field of."""
+    if not isinstance(entry, dict) or not depth:
+        return None
+    for key in _MESSAGE_KEYS:
+        if isinstance(entry.get(key), (str, list)):
+            return _text(entry[key]).rstrip(b"\r\n"), entry
+    inner = (_found(value, depth - 1) for value in entry.values())
+    return next(filter(None, inner), None)
+
+
+def _message_of_line(line: bytes) -> tuple[bytes, dict[str, object]] | None:
+    match = _OBJECT.match(line)
+    if match is None:
+        return None
     try:
-        entry = json.loads(line)
+        whole = json.loads(match["json"])
     except (ValueError, RecursionError):
         return None
-    if not isinstance(entry, dict) or entry.get("_TRANSPORT", "kernel") != "kernel":
-        return None
-    time = entry.get("_SOURCE_MONOTONIC_TIMESTAMP", entry.get("__MONOTONIC_TIMESTAMP"))
-    return _console(_text(entry.get("MESSAGE")), _number(entry.get("PRIORITY")), _number(time))
+    found = _found(whole)
+    return None if found is None else (found[0], {**whole, **found[1]})
 
 
-_MESSAGES = ("log", "message", "msg", "line", "textPayload")
-"""Where Docker's json-file, fluentd and Filebeat, structured loggers, Loki and Google's cloud keep
-the line that a program, or the console, wrote."""
 _TIMES = ("time", "@timestamp", "timestamp", "ts")
-_ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
-_STAMPED = re.compile(r"\s*(?:<\d{1,4}>)?(?:\[ *\d|\d{4}-\d\d-|[A-Z][a-z]{2} [ \d]\d )")
+_ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[^\s]{0,20}$")
+_STAMPED = re.compile(rb"\s*(?:<\d{1,4}>)?(?:\[ *\d|\d{4}-\d\d-|[A-Z][a-z]{2} [ \d]\d )")
 """A line that brings a time of its own."""
 
 
-def json_line(line: bytes) -> bytes | None:
-    """What loggers of containers and clouds write: one object per line, one line in each."""
-    if not line.lstrip().startswith(b"{") or b'"lvl"' in line:
+def json_lines(line: bytes) -> bytes | None:
+    """An object a line: ``journalctl -o json``, docker, Kubernetes, collectors, clouds."""
+    found = _message_of_line(line)
+    if found is None:
+        return None if _OBJECT.match(line) else line
+    text, entry = found
+    if entry.get("_TRANSPORT", "kernel") != "kernel":
         return None
-    try:
-        entry = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(entry, dict):
-        return None
-    text = next((entry[key] for key in _MESSAGES if isinstance(entry.get(key), str)), None)
-    if text is None:
-        return None
-    time = next((entry[key] for key in _TIMES if isinstance(entry.get(key), str)), "")
-    stamp = f"{time} " if _ISO.match(time) and not _STAMPED.match(text) else ""
-    return _text(f"{stamp}{text}".rstrip("\r\n"))
+    usec = _uptime_of(entry)
+    if usec is None and not _STAMPED.match(text):
+        time = next((entry[key] for key in _TIMES if isinstance(entry.get(key), str)), "")
+        text = f"{time} ".encode() + text if _ISO.match(str(time)) else text
+    level = _number(entry.get("PRIORITY", entry.get("priority")))
+    return _console(text, level if level is None or level <= _MAX_PRIORITY else None, usec)
+
+
+def _uptime_of(entry: dict[str, object]) -> int | None:
+    """Microseconds since the boot: fluent-bit's reader of /dev/kmsg has them in two fields."""
+    time = _number(entry.get("_SOURCE_MONOTONIC_TIMESTAMP", entry.get("__MONOTONIC_TIMESTAMP")))
+    seconds, usec = _number(entry.get("sec")), _number(entry.get("usec"))
+    if time is None and seconds is not None and usec is not None and "sequence" in entry:
+        return seconds * 1_000_000 + usec
+    return time
+
+
+def _is_message(line: bytes) -> bool:
+    match = _FIELD.match(line)
+    return match is not None and match["key"].decode() in _MESSAGE_KEYS
+
+
+class JsonFields:
+    """The same objects with each field on a line of its own (``json-pretty``, exports)."""
+
+    def __init__(self) -> None:
+        self._usec: int | None = None
+
+    def __call__(self, line: bytes) -> bytes | None:
+        match = _FIELD.match(line)
+        if match is None:
+            return None
+        try:
+            value = json.loads(match["value"])
+        except (ValueError, RecursionError):
+            return None
+        if match["key"] in (b"__MONOTONIC_TIMESTAMP", b"_SOURCE_MONOTONIC_TIMESTAMP"):
+            self._usec = _number(value)
+        if match["key"].decode() not in _MESSAGE_KEYS or not isinstance(value, str):
+            return None
+        usec, self._usec = self._usec, None
+        return _console(value.rstrip("\r\n").encode("utf-8", "replace"), None, usec)
+
+
+class JournalVerbose:
+    """``journalctl -o verbose``: a line about when, then the fields, indented."""
+
+    def __call__(self, line: bytes) -> bytes | None:
+        key, equals, value = line.strip().partition(b"=")
+        return value if equals and key == b"MESSAGE" else None
 
 
 class JournalExport:

@@ -68,7 +68,7 @@ FILES: dict[str, tuple[bytes, int, str]] = {
     "bzImage": (bytes(0x202) + b"HdrS" + bytes(64), UNKNOWN, "bootable kernel"),
     "minidump.dmp": (b"MDMP\x93\xa7" + bytes(64), UNKNOWN, "WinDbg"),
     "system.journal": (b"LPKSHHRH" + bytes(200), UNKNOWN, "journalctl"),
-    "utf16.log": ("[    1.0] Oops\n".encode("utf-16"), UNKNOWN, "iconv"),
+    "utf16.txt": ("to buy: milk, bread\n".encode("utf-16"), UNKNOWN, "no line in it looks like"),
     "disk.qcow2": (b"QFI\xfb" + bytes(200), UNKNOWN, "disk image"),
 }
 

@@ -110,7 +110,6 @@ def tar(data: bytes) -> bytes:
         (b"QFI\xfb", "disk image"),
         (b"LPKSHHRH", "journalctl"),
         (b"PK\x03\x04", "zip"),
-        (LOG.decode().encode("utf-16"), "iconv"),
         (tar(KDUMP), "tar archive"),
         (b"\x89PNG\r\n\x1a\n", "picture"),
         (bytes(0x202) + b"HdrS", "bootable kernel image"),
