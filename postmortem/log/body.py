@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from postmortem.log.code import CodeReader
 from postmortem.log.frames import COUNTERS, FrameReader, parse_frame
@@ -191,6 +192,22 @@ def read_body(records: Sequence[Record], arch: str | None = None) -> Body:
     return _BodyReader(arch).read(records)
 
 
+def _without_crc(text: str) -> list[str]:
+    text = re.sub(r"\[last unloaded:.*", "", text)
+    return [word for word in text.split() if not _CRC.match(word)]
+
+
+@lru_cache(maxsize=256)
+def _modules_of(text: str) -> tuple[int, tuple[str, ...], frozenset[str]]:
+    """How many words a line of modules has, their names, and which are of no kernel's tree.
+
+    All reports of a machine have the same list, or nearly so.
+    """
+    words = _without_crc(text)
+    names = tuple(match["name"] for match in map(_MODULE.match, words) if match)
+    return len(words), names, frozenset(m["name"] for m in map(_FOREIGN.match, words) if m)
+
+
 class _BodyReader:
     def __init__(self, arch: str | None) -> None:
         self.body = Body(arch=arch)
@@ -246,6 +263,10 @@ class _BodyReader:
         if text.startswith("Code: "):
             self.reader.called = False
             return self.code.feed(text)
+        if text.startswith("---[ end trace ") and text.endswith("]---"):
+            self.body.ended = True
+            self._close()
+            return True
         return text in ("<TASK>", "</TASK>") and self.reader.feed(text)
 
     # --- stacks ------------------------------------------------------------------
@@ -475,15 +496,13 @@ class _BodyReader:
         return True
 
     def _module_line(self, text: str) -> bool:
-        text = re.sub(r"\[last unloaded:.*", "", text)
-        words = [word for word in text.split() if not _CRC.match(word)]
-        names = [match["name"] for match in map(_MODULE.match, words) if match]
-        if len(names) != len(words) or (words and self.modules and len(words) == 1 and ":" in text):
+        words, names, foreign = _modules_of(text)
+        if len(names) != words or (words == 1 and self.modules and ":" in text):
             return False
-        if self.modules and words and all(map(_CODE_WORD.match, words)):
+        if self.modules and words and all(map(_CODE_WORD.match, _without_crc(text))):
             return False
         self.modules.extend(names[:2000])
-        self.body.tainting |= {m["name"] for m in map(_FOREIGN.match, words) if m}
+        self.body.tainting |= foreign
         return bool(words) or not text.strip()
 
     def _arch(self, records: Sequence[Record]) -> str | None:

@@ -129,8 +129,8 @@ def event_of(report: Report, known: Known | None = None) -> Event:
     """
     row = row_of(report.form, report.text) if report.form else None
     frames = _stack(report)
-    how = How([frame.function or "?" for frame in frames])
     waits = report.kind in _WAITING and bool(frames)
+    how = How([frame.function or "?" for frame in frames]) if waits else _AWAKE
     known = known or Known([report])
     return Event(
         kind=Kind.NONE if corrected(report) else report.kind,
@@ -196,6 +196,7 @@ _IO_WAITS = frozenset(
 
 _REMOTE = frozenset({WaitKind.RPC})
 _WAITING = frozenset({Kind.HUNG_TASK, Kind.SUSPEND})
+_AWAKE = How(())
 
 
 _NEAREST = 10

@@ -291,6 +291,12 @@ def _with_boot(report: Report, number: int, boot: Boot) -> Report:
 _VARIES = re.compile(r"0x[0-9a-f]+|\b[0-9a-f]{8,16}\b|\d+")
 
 
+def _is_call(text: str) -> bool:
+    if "+0x" in text:
+        return True
+    return (":" in text or "#" in text) and is_frame(text.lstrip())
+
+
 def fingerprint(section: Section) -> tuple[object, ...]:
     """What two reports have in common if they are the same thing said again."""
     if section.form.single:
@@ -300,7 +306,7 @@ def fingerprint(section: Section) -> tuple[object, ...]:
         groups = section.header.match.groupdict()
         header = f"{groups.get('by')}:{groups.get('pid')} "
         return (section.form.name, header)
-    texts = (r.text for r in section.records if "+0x" in r.text or is_frame(r.text.lstrip()))
+    texts = [r.text for r in section.records if _is_call(r.text)]
     frames = [text for text in map(raw_frame, texts) if text]
     return (
         section.form.name,

@@ -115,8 +115,14 @@ def file_system(name: str) -> str | None:
 
 def file_systems(frames: Iterable[Frame]) -> frozenset[str]:
     """The file systems whose code a stack runs through."""
-    found: set[str] = set()
-    for frame in frames:
-        words = [frame.module or "", (frame.function or "").lstrip("_").partition("_")[0]]
-        found.update(filter(None, map(file_system, words)))
-    return frozenset(found)
+    found = {_fs_of_module(frame.module) for frame in frames if frame.module}
+    found |= {_fs_of_function(frame.function) for frame in frames if frame.function}
+    return frozenset(name for name in found if name)
+
+
+_fs_of_module = lru_cache(maxsize=4096)(file_system)
+
+
+@lru_cache(maxsize=8192)
+def _fs_of_function(function: str) -> str | None:
+    return file_system(function.lstrip("_").partition("_")[0])
