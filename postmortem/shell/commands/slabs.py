@@ -94,7 +94,7 @@ def _caches(session: Session, names: tuple[str, ...]) -> None:
 def _cache(session: Session, cache: drgn.Object) -> None:
     """Slabs of each CPU and of each node, with the objects of each."""
     out = session.out
-    allocated = _allocated(cache)
+    free = _Free(cache)
     if _has(cache, "cpu_slab"):
         from drgn.helpers.linux.percpu import per_cpu_ptr
 
@@ -105,20 +105,23 @@ def _cache(session: Session, cache: drgn.Object) -> None:
             out.write(f"CPU {cpu} KMEM_CACHE_CPU:\n  {int(cpu_slab.value_()):x}\n")
             slab = cpu_slab.slab if _has(cpu_slab, "slab") else cpu_slab.page
             out.write(f"CPU {cpu} SLAB:\n")
-            _slabs(session, cache, iter([slab] if slab else []), allocated)
+            _slabs(session, cache, iter([slab] if slab else []), free)
     elif "sheaves" not in "".join(member.name or "" for member in cache.type_.type.members or ()):
         out.write("(what the CPUs keep is not known for this kernel)\n")
-    nodes = cache.node
+    # Linux kernel commit 5ba6bc27b1f9 ("slab: decouple pointer to barn from kmem_cache_node")
+    # (in v7.1) made a pair of each pointer.
+    pairs = _has(cache, "per_node")
+    nodes = cache.per_node if pairs else cache.node
     # The array is declared for all nodes there may be, and allocated for those there are.
     for number in range(min(nodes.type_.length or 0, _nodes(session.prog))):
-        node = nodes[number]
+        node = nodes[number].node if pairs else nodes[number]
         if not node:
             continue
         out.write(
             f"KMEM_CACHE_NODE   NODE  PARTIAL\n{int(node.value_()):x}  {number:4}  "
             f"{int(node.nr_partial)}\nNODE {number} PARTIAL:\n"
         )
-        _slabs(session, cache, _partial(session.prog, node), allocated)
+        _slabs(session, cache, _partial(session.prog, node), free)
 
 
 def _nodes(prog: drgn.Program) -> int:
@@ -141,9 +144,20 @@ def _partial(prog: drgn.Program, node: drgn.Object) -> Iterator[drgn.Object]:
         return
 
 
-def _slabs(
-    session: Session, cache: drgn.Object, slabs: Iterator[drgn.Object], allocated: frozenset[int]
-) -> None:
+class _Free:
+    """Which objects of a cache are free, slab by slab."""
+
+    def __init__(self, cache: drgn.Object) -> None:
+        from postmortem.kernel.freelists import FreeLists
+
+        self._lists = FreeLists(cache)
+        self._aside = self._lists.set_aside()
+
+    def objects(self, slab: drgn.Object) -> frozenset[int]:
+        return self._aside | self._lists.linked(int(slab.freelist.value_()))
+
+
+def _slabs(session: Session, cache: drgn.Object, slabs: Iterator[drgn.Object], free: _Free) -> None:
     from drgn.helpers.linux.mm import page_to_virt
 
     out, number = session.out, 0
@@ -152,18 +166,16 @@ def _slabs(
             out.write(f"  more than {_MAX_SLABS} slabs\n")
             return
         page = drgn.cast("struct page *", slab)
-        first = int(page_to_virt(page))
+        first = _object(cache, int(page_to_virt(page)))
         total = int(slab.objects)
         inside = [first + index * int(cache.size) for index in range(min(total, 65536))]
-        used = [address for address in inside if _object(cache, address) in allocated]
+        held = set(inside) - free.objects(slab)
         out.write("  SLAB              MEMORY            TOTAL  ALLOCATED  FREE\n")
-        out.write(f"  {int(slab.value_()):x}  {first:x}  {total:5}  {len(used):9}"
-                  f"  {total - len(used):4}\n")  # fmt: skip
+        out.write(f"  {int(slab.value_()):x}  {int(page_to_virt(page)):x}  {total:5}"
+                  f"  {len(held):9}  {total - len(held):4}\n")  # fmt: skip
         out.write("  FREE / [ALLOCATED]\n")
-        held = set(used)
         for address in inside:
-            shown = _object(cache, address)
-            out.write(f"   [{shown:x}]\n" if address in held else f"    {shown:x}\n")
+            out.write(f"   [{address:x}]\n" if address in held else f"    {address:x}\n")
     if not number:
         out.write("  (empty)\n")
 
@@ -171,13 +183,6 @@ def _slabs(
 def _object(cache: drgn.Object, start: int) -> int:
     """Where the object begins in its place: behind the red zone, if there is one."""
     return start + (int(cache.red_left_pad) if _has(cache, "red_left_pad") else 0)
-
-
-def _allocated(cache: drgn.Object) -> frozenset[int]:
-    from drgn.helpers.linux.slab import slab_cache_for_each_allocated_object
-
-    found = slab_cache_for_each_allocated_object(cache, "void")
-    return frozenset(int(each.value_()) for each in found)
 
 
 def _has(value: drgn.Object, member: str) -> bool:
