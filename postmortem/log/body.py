@@ -172,7 +172,7 @@ _STACK_OF = re.compile(
     r"|.{0,120}(?:state was registered| which became |lock's dependencies| at):$"
     r"|(?:assert no writes|read|write|race at unknown|bytes)\b"
     r"|(?:Use-after-free|Out-of-bounds|Invalid|Corrupted|Memory corruption|Object)\b"
-    r"|page (?:last|_owner|allocated|owner)|(?:stack )?backtrace|Trace|Preemption disabled at"
+    r"|page (?:last|allocated|owner)|page_owner |(?:stack )?backtrace|Trace|Preemption disabled at"
     r"|Stack of|\.\.\.|Last Breaking-Event-Address"
 )
 _NMI = re.compile(

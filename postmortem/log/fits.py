@@ -30,7 +30,8 @@ _STARTS = (
        r"(?:[Aa]llocated|[Ff]reed|[Rr]ead|[Ww]rite|Use-after-free|Out-of-bounds|Uninit|Bytes|Memory)\b",
     "Local variable", "Data copied", "value changed", "Reported by", "The buggy", "which belongs",
     "page", "flags:", "raw:", "head:", "addr ", "The physical", "Last potentially",
-    "Second to last", "kfence-#", r"CPU\b", r">?[0-9a-f]{8,16}: ", "object", "slab", "count ",
+    "Second to last", "kfence-#", r"CPU\b", r">?[0-9a-f]{8,16}: ",
+    r"[0-9a-f]{4}: {1,60}[0-9a-f]{8}\b", "object", "slab", "count ",
     "mapping", "aops", "ino:",
     "name:", "dentry", "KASAN", "kasan",
     # lockdep

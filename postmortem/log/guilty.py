@@ -91,12 +91,25 @@ def _witness(body: Body) -> list[Frame]:
     return _trace(body)
 
 
+_FREES = re.compile(r"_*free_(?:unref_)?(?:pages?|folios)(?:_\w+)?|_*free_(?:pages_|page_is_)\w+")
+_LATER = re.compile(
+    r"free_pcppages_bulk|_*folios?_put\w*|_*put_page|release_pages|_*folio_batch_release"
+    r"|_*pagevec_\w+|lru_add_drain\w*"
+)
+"""Whoever comes along empties a list, or drops the last reference: it was not his page."""
+_NEAR = 5
+
+
 def _page(body: Body) -> list[Frame]:
-    """Who allocated the bad page, if the page owner is known: who freed it is only the victim."""
+    """Who freed its page while it was in use; where others found that, who allocated it."""
+    own = _trace(body)
+    near = [plain(frame.function) for frame in own[:_NEAR] if frame.function]
+    if any(map(_FREES.fullmatch, near)) and not any(map(_LATER.fullmatch, near)):
+        return own
     for trace in body.traces:
         if trace.title.lower().startswith("page last allocated") and trace.frames:
             return list(trace.frames)
-    return _trace(body)
+    return own
 
 
 def _stall(body: Body) -> list[Frame]:

@@ -60,7 +60,7 @@ FUNC = r"[A-Za-z_.$<][^\s+()\[\]]{0,250}"
 _OF = r"(?: \[(?P<module>[\w-]{1,64})\])?"
 _HEX = r"(?:0x)?[0-9a-fA-F]+"
 
-_FAULTS = ("page-fault", "null-deref", "ppc-fault", "user-access", "gpf", "arm-unhandled", "alignment",
+_FAULTS = ("page-fault", "s390-fault", "null-deref", "ppc-fault", "user-access", "gpf", "arm-unhandled", "alignment",
            "kernel-bug-at", "list-corruption", "bug-at", "usercopy", "stack-guard", "fortify", "cfi",
            "arm-stack", "trap")
 """Forms that an ``Oops: ...`` line belongs to."""
@@ -197,6 +197,12 @@ FORMS: tuple[Form, ...] = (
          r"Unable to handle kernel access to user memory(?: outside uaccess routines|without uaccess routines)?(?: at virtual address (?P<address>[0-9a-fx]+))?",
          "BUG: unable to handle kernel access to user memory in {function}", find="pc",
          type="MEMORY_SAFETY_BUG", alt=("bad-access in {function}",),
+         literals=("Unable to handle kernel",)),
+    Form("s390-fault", Kind.BAD_POINTER,
+         r"Unable to handle kernel pointer dereference in virtual \w+ address space",
+         "BUG: unable to handle kernel pointer dereference in {function}", find="pc",
+         type="MEMORY_SAFETY_BUG", alt=("bad-access in {function}",),
+         details=(r"^Failing address: (?P<address>[0-9a-f]+)",),
          literals=("Unable to handle kernel",)),
     Form("page-fault", Kind.BAD_POINTER,
          r"(?:CPU \d+ )?Unable to handle kernel (?:paging request|execut\w+ (?:from|of) \S+ memory|write to read-only memory"

@@ -261,6 +261,17 @@ def _second_line(section: Section) -> str:
 _CR2 = re.compile(r"CR2: (?P<cr2>[0-9a-f]{16})$")
 
 
+# drgn shows values with their types: ((char [16])"comm", (pid_t)123)
+_COMM = re.compile(r'\(char ?\[\d{1,3}\]\)\s?"(?P<comm>[^"]{1,15})"')
+_PID = re.compile(r"(?<!tgid = )\(pid_t\)(?P<pid>\d{1,10})")
+
+
+def _whose(about: str) -> dict[str, str]:
+    """The task that a debugger was asked for last before its stack."""
+    comms, pids = _COMM.findall(about), _PID.findall(about)
+    return {"by": comms[-1], "pid": pids[-1]} if comms and pids else {}
+
+
 def _marks(section: Section) -> dict[str, str]:
     """What a stack without a header says of its cause: only a page fault prints CR2 alone."""
     texts = [record.text.strip() for record in section.records]
@@ -269,6 +280,7 @@ def _marks(section: Section) -> dict[str, str]:
     return {
         **({"cr2": found, "address": found} if found else {}),
         **({"said": said} if said else {}),
+        **_whose(section.about),
     }
 
 
@@ -586,11 +598,10 @@ def _titles(
 def _titled(form: Form, kind: Kind) -> Form:
     """The form that gives the title: that of the kind, where a stack told what it was for.
 
-    A fault at an address of the first page is one of a NULL pointer, whatever its header says:
-    that of s390 has one line for all addresses.
+    A header gives the title in its own words: that a paging request was one of a NULL pointer
+    is told by the kind.
     """
-    of_null = (form.name, kind) == ("page-fault", Kind.NULL_DEREFERENCE)
-    if not of_null and (form.kind is not Kind.STACK_TRACE or kind is Kind.STACK_TRACE):
+    if form.kind is not Kind.STACK_TRACE or kind is Kind.STACK_TRACE:
         return form
     known = (
         f

@@ -26,7 +26,8 @@ _LINES = 400
 _ANCHOR = re.compile(
     r"-{12} ?\[ cut here \]-{12}|---\[ end trace|Call [Tt]race:|Hardware name: |Modules linked in:"
     r"|CPU: \d+ (?:UID: \d+ )?PID: \d+ Comm: |RIP: 00[13]\d:|RSP: 00[12]\w:|RAX: [0-9a-f]{16} RBX"
-    r"|Oops: [0-9a-f]{4}|BUG: unable to handle|BUG: kernel NULL|BUG: KASAN: |BUG: soft lockup"
+    r"|Oops: [0-9a-f]{4}|BUG: unable to handle|BUG: kernel NULL|BUG: K(?:[ACM]SAN|FENCE): "
+    r"|UBSAN: [a-z]|BUG: soft lockup|BUG: sleeping function|BUG: scheduling while"
     r"|kernel BUG at |general protection fault|INFO: task |Kernel panic - not syncing"
     r"|Mem abort info|Linux version \d|Command line: |Workqueue: |pstate: [0-9a-f]|Internal error: "
     r"|Code: [0-9a-f(]|Unable to handle kernel |WARNING: CPU: |Not tainted \d"

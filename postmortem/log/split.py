@@ -66,6 +66,8 @@ _TAIL = re.compile(
 """What is printed once more after the end."""
 MAX_HEAD = 120
 """Messages before the end of a stack that may belong to it, where its header is lost."""
+_ASKS = 20
+"""Lines before a debugger's stack in which it may have been asked whose that is."""
 _FEW = 2
 """Fewer frames are no stack."""
 _ABOUT = re.compile(
@@ -179,6 +181,8 @@ class Section:
     """How many reports began before it."""
     before: tuple[Record, ...] = ()
     """What was said just before, and belongs to no report."""
+    about: str = ""
+    """What stood before a stack that a debugger printed: of which task it is."""
     torn: Section | None = None
     """The report that this one interrupted: its lines may be among those of this one."""
 
@@ -657,6 +661,7 @@ class Splitter:
             fed=self._fed,
             beheaded=not said and not own if titled else True,
             order=self._begun,
+            about="\n".join(old.text for old in recent[:-1][-_ASKS:]) if framed else "",
         )
         self._begun += 1
         self._recent.clear()

@@ -102,7 +102,7 @@ EXAMPLES: list[tuple[str, Kind, str]] = [
         "Unable to handle kernel execute from non-executable memory at virtual address ffff800010000000",
     ),
     (
-        "page-fault",
+        "s390-fault",
         Kind.BAD_POINTER,
         "Unable to handle kernel pointer dereference in virtual kernel address space",
     ),

@@ -206,3 +206,47 @@ def test_a_session_of_gdb_is_a_stack_behind_whatever_it_said_first() -> None:
 
 def test_a_numbered_list_is_no_stack() -> None:
     assert not scan_bytes(b"todo:\n#0  buy milk\n#1  walk the dog\n").reports
+
+
+def test_a_stack_of_drgn_is_of_the_task_that_was_asked_for() -> None:
+    text = """\
+>>> t = panic_task()
+>>> t.comm, t.pid
+((char [16])"kworker/u128:3", (pid_t)40877)
+>>> prog.stack_trace(t)
+#0  crash_setup_regs (./arch/x86/include/asm/kexec.h:111:15)
+#1  __crash_kexec (kernel/kexec_core.c:1050:4)
+#2  oops_end (arch/x86/kernel/dumpstack.c:371:3)
+#3  page_fault_oops (arch/x86/mm/fault.c:708:2)
+#4  asm_exc_page_fault+0x26/0x2b (./arch/x86/include/asm/idtentry.h:570)
+#5  otter_complete (drivers/otter/main.c:118:32)
+#6  otter_work (drivers/otter/main.c:300:2)
+"""
+    (report,) = scan_bytes(text.encode()).reports
+    assert (report.kind, report.function) == (Kind.BAD_POINTER, "otter_complete")
+    assert report.task is not None
+    assert (report.task.comm, report.task.pid) == ("kworker/u128:3", 40877)
+    (nobody,) = scan_bytes(text.partition("\n>>> prog")[2].encode()).reports
+    assert nobody.task is None
+
+
+def test_an_oops_of_arm_whose_head_scrolled_away_behind_a_dump_of_the_stack() -> None:
+    (report,) = reports(
+        """\
+Process kworker/u4:2 (pid: 143, stack limit = 0x8f3b1c9d)
+Stack: (0xd9b7fe48 to 0xd9b80000)
+fe40:                   d9b7fe74 d9b7fe58 bf12a3d4 bf12a0f0 db1c8e40 d8423a80
+fe60: d9b7e000 00000000 d9b7fea4 d9b7fe78 bf12a3d4 bf12a0f0 d8423b1c db1c8e40
+[<bf12a11c>] (otter_slots [otter]) from [<bf12a3d4>] (otter_work+0x124/0x2e0 [otter])
+[<bf12a3d4>] (otter_work [otter]) from [<c0149a1c>] (process_one_work+0x1d4/0x4f8)
+[<c0149a1c>] (process_one_work) from [<c0149d98>] (worker_thread+0x58/0x570)
+Exception stack(0xd9b7ffb0 to 0xd9b7fff8)
+ffa0:                                     00000000 00000000 00000000 00000000
+Code: e5943008 e3530000 0a000012 e5933010 (e5932004)
+---[ end trace 5d3e0c1f88a2b7e4 ]---
+"""
+        + CALM
+    )
+    assert (report.function, report.module) == ("otter_slots", "otter")
+    assert report.task is not None
+    assert (report.task.comm, report.task.pid, report.line) == ("kworker/u4:2", 143, 1)

@@ -177,3 +177,22 @@ def test_lines_without_a_prefix_are_not_always_wrapped_ones() -> None:
         "a  b",
     ]
     assert not is_wrapped(console * 3)
+
+
+def test_colons_before_the_lines_of_a_report_of_kfence() -> None:
+    lines = [
+        "BUG: KFENCE: use-after-free read in otter_pending+0x3c/0xb0 [otternet]",
+        "",
+        "Use-after-free read at 0x000000002f1b5c1d (in kfence-#112):",
+        " otter_pending+0x3c/0xb0 [otternet]",
+        " __napi_poll+0x4c/0x2a0",
+        "",
+        "freed by task 3512 on cpu 9 at 1423.887094s (0.000212s ago):",
+        " otter_release+0x190/0x230 [otternet]",
+        "",
+        "CPU: 4 UID: 0 PID: 0 Comm: swapper/4 Not tainted 6.12.0-acme #1",
+        "Hardware name: Acme Rack",
+    ]
+    (report,) = reports("".join(f":{line}\n" for line in lines))
+    assert (report.function, report.cpu) == ("otter_pending", 4)
+    assert ["otter_release"] in [[f.function for f in stack.frames] for stack in report.stacks]
