@@ -133,11 +133,14 @@ def _linked(findings: Sequence[Finding], ctx: Context) -> list[Finding]:
     return _with_waiters(result, events)
 
 
+_BOTH = "both stacks"
+
+
 def _with_waiters(findings: list[Finding], events: Sequence[Event]) -> list[Finding]:
     """Tasks that wait behind others that hang (:mod:`postmortem.rules.behind`)."""
     for number, (holder, why) in behind(events, [bool(f.caused_by) for f in findings]).items():
         cause, later = findings[holder], findings[number]
-        said = Evidence(why.format(cause=cause.readable), "both stacks")
+        said = Evidence(why.format(cause=cause.readable), _BOTH)
         findings[number] = replace(later, caused_by=(cause.id,), evidence=(*later.evidence, said))
     return findings
 
@@ -372,6 +375,10 @@ def _gravity(finding: Finding, ctx: Context) -> tuple[int, int, float]:
     row = row_of(report.form) if report is not None and report.form else None
     place, number = _when(finding)
     layer = row.layer if row is not None else _CORE
+    if finding.kind is Kind.HUNG_TASK:
+        # Of tasks that hang the first, and who waits for the device before who waits for him.
+        waits = any(item.where == _BOTH for item in finding.evidence)
+        return _SEVERITIES.index(finding.severity), -layer, number + (place + waits) * 1e12
     return _SEVERITIES.index(finding.severity), -layer, -(number + place * 1e12)
 
 

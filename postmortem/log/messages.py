@@ -143,12 +143,17 @@ def settle(reports: list[Report]) -> list[Report]:
             before = found[index]
             if before.boot != report.boot:
                 break
-            if before.form in names and _ends(report, before):
+            if before.form in names and _ends(report, before) and _all_of(report, before):
                 found[index] = _ended(before, report)
                 _end_below(found, index, report)
         if is_told(report.form):
             found.append(report)
     return [_still_failed(report, found) for report in found]
+
+
+def _all_of(report: Report, before: Report) -> bool:
+    """Whether so much was mended as had failed; md tells of each that it could not."""
+    return report.form != "btrfs-mended" or report.count >= before.count
 
 
 def _ended(before: Report, report: Report) -> Report:

@@ -157,6 +157,10 @@ _BESIDE: tuple[tuple[frozenset[str], frozenset[str], str | tuple[str, ...], floa
      frozenset({"lost-write", "buffer-error", "io-error", "xfs-io", "fs-shutdown", "ext4-io"}),
      "dm-", 120.0),
     (_NETWORK, _OVER_NETWORK, "", 300.0),
+    (frozenset({"scsi-rejecting", "scsi-offline"}),
+     frozenset({"io-error", "lost-write", "buffer-error", "ext4-io", "ext4-detected-abort",
+                "journal-aborted", "jbd2-error", "fs-readonly", "xfs-io", "fs-shutdown"}),
+     "sd", 2.0),
 )  # fmt: skip
 """Failures that no line ties to a device, but that drivers print right before what follows:
 who fails first, what follows, how its device is named, seconds between."""
@@ -185,16 +189,21 @@ def _other_road(earlier: Event, later: Event) -> bool:
     )  # fmt: skip
 
 
-_HOSTS = ("host", "mmc")
+_AT_ONCE = 5.0
+"""Seconds between the failed request of a disk and what is said of the swapped page."""
+_HOSTS = ("host", "mmc", "scsi ")
 
 
 def _others(first: frozenset[str], second: frozenset[str], kind: str) -> bool:
     """Whether both name hosts of a kind, and no common one: ``mmc0`` and ``mmc1``."""
     mine, theirs = (
-        {name for name in names if name.startswith(kind) and name[len(kind) :].isdigit()}
+        {name for name in names if name.startswith(kind) and _NUMBER.fullmatch(name[len(kind) :])}
         for names in (first, second)
     )
     return bool(mine and theirs) and mine.isdisjoint(theirs)
+
+
+_NUMBER = re.compile(r"[\d:]+")
 
 
 def _beside(earlier: Event, later: Event) -> bool:
@@ -205,6 +214,8 @@ def _beside(earlier: Event, later: Event) -> bool:
         if earlier.form in first and later.form in then and seconds <= near:
             disk = any(device.startswith(named) for device in later.devices)
             return disk and not _other_road(earlier, later)
+    if later.form == "swap-error" and not later.devices:
+        return earlier.form in _DISK_SAYS and seconds <= _AT_ONCE
     under = 3 >= earlier.layer < later.layer and earlier.form in _DISK_SAYS
     return under and seconds <= 60 and any(d.startswith(_MADE_OF_DISKS) for d in later.devices)
 

@@ -82,7 +82,7 @@ ROWS: tuple[Message, ...] = (
     Message("btrfs-device", _IO, _FS, _WARNING, _BTRFS + r"(?:bdev (?P<device2>\S+) errs: (?P<what>wr \d+, rd \d+, flush \d+, corrupt \d+, gen \d+)|lost (?:page|super block) write due to .{1,40} on (?P<device3>\S+).{0,40})", ("errs: wr ", "lost page write", "lost super block write"),
             "BTRFS error (device {device}): device errors", "Btrfs counts errors of {device} ({what}; the counters are of the device's whole life).", (_DISK, "btrfs device stats, then a scrub.")),
     Message("btrfs-mended", _IO, _FS, _INFO, r"(?P<fs>BTRFS):? (?:info|warning|error) \(device (?P<device>[^:)\s]{1,60})(?::? state \w+)?\): ?(?P<what>read error corrected.{0,80}|fixed up error.{0,80})", ("read error corrected", "fixed up error"),
-            "BTRFS ({device}): error corrected", "Btrfs read bad data on {device} and mended it from another copy.", ("A scrub shows how much of it there is.",)),
+            "BTRFS ({device}): error corrected", "Btrfs read bad data on {device} and mended it from another copy.", ("A scrub shows how much of it there is.",), recovers=("btrfs-csum", "btrfs-device", "io-error", "scsi-sense")),
     Message("fs-error", _IO, _FS, _WARNING, _BTRFS + r"(?P<what>.{1,200})", ("BTRFS critical (", "BTRFS error (", "BTRFS: critical (", "BTRFS: error (", "BTRFS alert ("),
             "BTRFS error (device {device})", "Btrfs found on {device} what can't be right: {what}.", (_DISK, "btrfs scrub and btrfs device stats.")),
     Message("btrfs-csum", _IO, _FS, _WARNING, r"(?P<fs>BTRFS) warning \(device (?P<device>[^:)\s]{1,60})(?::? state \w+)?\): ?(?P<what>csum (?:failed|hole).{0,160}|.{0,20}checksum verify failed.{0,120}|tree block .{0,60}mirror.{0,60})", ("csum failed", "checksum verify failed"),

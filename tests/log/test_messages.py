@@ -403,3 +403,13 @@ GPU_SAYS = (
 def test_the_process_that_a_gpu_worked_for(lines: tuple[str, ...], by: str, pid: str) -> None:
     (report,) = reports(*lines)
     assert (report.detail["by"], report.detail["pid"]) == (by, pid)
+
+
+BAD_SUM = "BTRFS warning (device sdq): csum failed root 5 ino 257 off {} csum 0x1 expected csum 0x2 mirror 1"
+GOOD_SUM = "BTRFS info (device sdq): read error corrected: ino 257 off 0 (dev /dev/sdq sector 8)"
+
+
+@pytest.mark.parametrize(("bad", "mended"), [(1, True), (2, False)])
+def test_btrfs_mended_only_as_much_as_it_says(bad: int, mended: bool) -> None:
+    first, *_ = reports(*(BAD_SUM.format(4096 * n) for n in range(bad)), GOOD_SUM)
+    assert ("recovered" in first.detail) is mended

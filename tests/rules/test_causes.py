@@ -340,6 +340,16 @@ IN_EXT4, IN_XFS, IN_NFS = (
             devices=frozenset({"server filer9"})), IN_XFS, False),
         (at(20, Kind.IO_ERROR, layer=2, form="ceph", fs=frozenset({"ceph"}),
             devices=frozenset({"ceph osd9"})), IN_XFS, True),  # a disk of RBD
+        # A disk's name and its address, as far as the log ties them.
+        (at(20, Kind.IO_ERROR, layer=3, form="scsi-rejecting", devices=frozenset({"scsi 9:0:0:0"})),
+         at(21, Kind.IO_ERROR, layer=5, form="fs-readonly", devices=frozenset({"sdh"})), True),
+        (at(20, Kind.IO_ERROR, layer=3, form="scsi-rejecting", devices=frozenset({"scsi 9:0:0:0"})),
+         at(21, Kind.IO_ERROR, layer=5, form="fs-readonly", devices=frozenset({"sdh"}),
+            above=frozenset({"scsi 7:0:0:0"})), False),
+        (at(20, Kind.IO_ERROR, layer=3, form="io-error", devices=DISK),
+         at(21, Kind.IO_ERROR, layer=3, form="swap-error"), True),
+        (at(20, Kind.IO_ERROR, layer=3, form="io-error", devices=DISK),
+         at(21, Kind.IO_ERROR, layer=3, form="swap-error", devices=frozenset({"sdb"})), False),
         # Who waits for a file server stands in its file system.
         (at(20, Kind.IO_ERROR, layer=2, form="nfs-silent", fs=frozenset({"nfs"}),
             devices=frozenset({"server filer9"})), replace(IN_EXT4, fs=frozenset()), False),

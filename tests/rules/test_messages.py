@@ -478,6 +478,11 @@ EXAMPLES = [
         "acmegpu 0000:0a:00.0: [drm] *ERROR* CRITICAL: Xe has declared device 0000:0a:00.0 as wedged.",
         "0000:0a:00.0",
     ),
+    (
+        "gpu-hang",
+        "acmegpu 0000:0a:00.0: amdgpu: SMU: I'm not done with your previous command: SMN_C2PMSG_66:0x7",
+        "0000:0a:00.0",
+    ),
     ("gpu-lost", "acmegpu 0000:0a:00.0: GPU reset(3) failed", "0000:0a:00.0"),
     (
         "gpu-hang",
