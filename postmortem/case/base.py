@@ -88,6 +88,7 @@ class Case(Shown):
         self._reports = tuple(reports)
         self._log_end: Record | None = None
         self._boots: tuple[Boot, ...] = ()
+        self._head: Boot | None = None
         self._quoted = False
         self._dump = dump
         self.options = options or Options()
@@ -158,6 +159,12 @@ class Case(Shown):
     def boots(self) -> tuple[Boot, ...]:
         """The boots in a log, the first one first."""
         return self._boots
+
+    def boot(self, number: int) -> Boot | None:
+        """One of them by its number, as reports have it; 0 is what no boot banner precedes."""
+        if number == 0:
+            return self._head
+        return self._boots[number - 1] if number <= len(self._boots) else None
 
     @property
     def quoted(self) -> bool:

@@ -97,7 +97,7 @@ class LogCase(Case):
     def system_of(self, boot: int | None) -> System:
         if boot is None:
             return self._system
-        return _system_of_log(self._reports, (self._head, *self._boots), boot)
+        return _system_of_log(self._reports, (self._head or Boot(1), *self._boots), boot)
 
     @property
     def logged_tasks(self) -> Sequence[LoggedTask]:

@@ -9,12 +9,15 @@ end: a machine with a crash kernel jumps into that before it prints the report's
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
 from postmortem.judge.reports import ended_by, index_of
-from postmortem.log.boots import dump_sentence
+from postmortem.log.boots import dump_sentence, taken_over
+from postmortem.log.since import told_at
+from postmortem.model.findings import Evidence, Finding
 from postmortem.model.report import Report
 from postmortem.rules.kinds import DEADLY
 
@@ -116,17 +119,56 @@ def _went_on(report: Report, later: str) -> str:
 
 def _later(ctx: Context, report: Report) -> str:
     """What proves that the machine went on: a later line of the same boot."""
-    if report.time is None:
+    told = told_at(report)
+    if told is None:
         return ""
-    line, time = 0, 0.0
-    last = ctx.case.log_end
-    if last is not None and last.time is not None and _boot_after(ctx, report) is None:
-        line, time = last.line, last.time
+    seconds, line = max(_later_lines(ctx, report, told), default=(0.0, 0))
+    boot = ctx.case.boot(report.boot)
+    stopped = boot.stopped if boot is not None else None
+    if (
+        stopped is not None
+        and stopped.line > report.end_line
+        and not _followed_by_kdump(ctx, report)
+    ):
+        after = (stopped.time or 0.0) - told
+        when = f"{after:.0f} s later" if report.time is not None and after > 0 else "later"
+        return (
+            f"it was restarted or shut down by reboot(2) only {when} (log line {stopped.line}:"
+            f" {stopped.text.strip()[:60]})"
+        )
+    where = f" (log line {line})" if line else ""
+    return f"it still spoke {seconds:.0f} s later{where}" if seconds >= _LATER else ""
+
+
+def _later_lines(ctx: Context, report: Report, told: float) -> Iterator[tuple[float, int]]:
+    """Seconds after a report, and the line where the same boot still spoke."""
+    last, boot = ctx.case.log_end, ctx.case.boot(report.boot)
+    following = _boot_after(ctx, report)
+    if following is None and last is not None:
+        time = last.time if report.time is not None else last.clock
+        if time is not None:
+            yield time - told, last.line
+    elif boot is not None and boot.end is not None and report.time is not None:
+        yield boot.end - told, 0
     other = index_of(ctx).last_of_boot.get(report.detail.get("boot", ""))
-    if other is not None and other.time is not None and other.time > time:
-        line, time = other.line, other.time
-    seconds = time - report.time
-    return f"it still spoke {seconds:.0f} s later (log line {line})" if seconds >= _LATER else ""
+    time = told_at(other) if other is not None else None
+    if other is not None and time is not None:
+        yield time - told, other.line
+
+
+def _followed_by_kdump(ctx: Context, report: Report) -> bool:
+    following = _boot_after(ctx, report)
+    return following is not None and following.kdump
+
+
+def crash_kernel(ctx: Context, finding: Finding) -> tuple[str, tuple[Evidence, ...]]:
+    """What the log says of the crash kernel that came after a failure: a sentence, its lines."""
+    report = index_of(ctx).by_line.get(finding.log_line or 0)
+    boot = _boot_after(ctx, report) if report is not None else None
+    if boot is None or not boot.kdump:
+        return "", ()
+    said = Evidence(boot.dump_said.strip(), f"log line {boot.dump_line}")
+    return taken_over(boot), (said,) if boot.dump_line is not None else ()
 
 
 def _boot_after(ctx: Context, report: Report) -> Boot | None:

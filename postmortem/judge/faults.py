@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from postmortem.judge.assertions import told
+from postmortem.judge.bit_flips import with_flip
 from postmortem.judge.fate import outcome
 from postmortem.judge.left_locks import with_left_locks
 from postmortem.judge.reports import code_block, finding_of
@@ -37,6 +38,7 @@ def oops_finding(ctx: Context, report: Report) -> Finding:
     # What memory adds may fail on a damaged dump: what the log says must not be lost.
     more = partial(_explained, ctx, report, plain)
     found = more() if ctx.prog is None else ctx.attempt("more on an oops", more) or plain
+    found = with_flip(found, report) if ctx.prog is None else found
     found = replace(found, explanation=f"{found.explanation} {said}".rstrip())
     return with_left_locks(ctx, with_text(ctx, found, report), report)
 

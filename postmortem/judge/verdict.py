@@ -16,6 +16,7 @@ from postmortem.judge.advice import advised
 from postmortem.judge.boots import by_boot, earlier_sentence
 from postmortem.judge.calm import calm
 from postmortem.judge.confidence import earned, lowered
+from postmortem.judge.fate import crash_kernel
 from postmortem.judge.messages import is_message
 from postmortem.judge.reports import index_of
 from postmortem.log.link import event_of
@@ -60,9 +61,22 @@ def diagnose(findings: Sequence[Finding], ctx: Context) -> tuple[tuple[Finding, 
     if all(item.severity is Severity.INFO for item in linked):
         verdict = _harmless(verdict, root, ctx)
     verdict = _as_quoted(_less_sure(verdict, ctx), root, ctx)
+    verdict = _with_dump(verdict, root, ctx)
     alone = _at_once(boots[0], root, origin, ctx) + _not_explained(boots[0], root, origin)
     more = asked.also(ordered, root, ctx) + alone + earlier_sentence(others)
     return tuple(ordered), replace(verdict, summary=verdict.summary + more)
+
+
+def _with_dump(verdict: Verdict, root: Finding, ctx: Context) -> Verdict:
+    """What became of the dump, unless the story of an oops has told it."""
+    said, evidence = crash_kernel(ctx, root)
+    if not said or "its crash kernel" in verdict.summary:
+        return verdict
+    return replace(
+        verdict,
+        summary=f"{verdict.summary} {said}",
+        evidence=(*verdict.evidence, *evidence),
+    )
 
 
 _DOUBT = (Confidence.POSSIBLE, Confidence.LIKELY, Confidence.CERTAIN)

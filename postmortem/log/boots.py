@@ -30,6 +30,9 @@ PHRASES = (
     " kernel messages",
     "suspend entry",
     "suspend exit",
+    "reboot: Restarting system",
+    "reboot: Power down",
+    "reboot: System halted",
 )
 """What to stop at besides banners and headers."""
 
@@ -57,6 +60,9 @@ _DROPPED = re.compile(
 )
 _SLEEPS = re.compile(r"PM: suspend (?P<way>entry|exit)(?: \((?P<state>[\w-]{1,20})\))?")
 """pm_suspend(), kernel/power/suspend.c; before v4.19 with the time instead of the state."""
+_STOPS = re.compile(r"reboot: (?:Restarting system|Power down|System halted)")
+"""kernel_restart(), kernel_power_off(), kernel_halt() (kernel/reboot.c): what reboot(2) ends in.
+emergency_restart(), which a panic and sysrq b come to, says nothing."""
 _EARLY = 300.0
 """Seconds after its start in which a boot is told by its clock."""
 _BACK = 60.0
@@ -94,6 +100,8 @@ class Boot:
     """What it said when it went to sleep, if no return from that is in the log."""
     state: str = ""
     """Which sleep: ``s2idle``, ``deep``."""
+    stopped: Record | None = None
+    """With which words reboot(2) ended it: no panic does."""
 
 
 class Clock:
@@ -153,6 +161,9 @@ def note(boot: Boot, text: str, line: int, time: float | None = None) -> bool:
         boot.asleep = Record(line, text, time) if entry else None
         boot.state = (sleeps["state"] or "") if entry else ""
         return True
+    if "reboot: " in text and _STOPS.match(text) is not None:
+        boot.stopped = Record(line, text, time)
+        return True
     if "dump" in text or "vmcore" in text:
         result = "failed" if _FAILED.search(text) else "saved" if _SAVED.search(text) else None
         if result is not None and boot.dump != "failed":
@@ -201,6 +212,15 @@ def dump_sentence(boot: Boot) -> str:
     if boot.dump == "saved":
         return f"it saved the dump (log line {boot.dump_line})"
     return ""
+
+
+def taken_over(boot: Boot) -> str:
+    """That a crash kernel took over, and what became of the dump, in a sentence."""
+    said = f"Then the crash kernel took over (its boot begins at log line {boot.line})"
+    became = dump_sentence(boot)
+    if became:
+        return f"{said}, and {became}."
+    return f"{said}; what became of the dump, the log does not say."
 
 
 def missing(boots: Iterable[Boot]) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from postmortem.errors import PostmortemError
 from postmortem.inputs.text import is_pstore_directory
+from postmortem.log.boots import Boot
 from postmortem.log.scan import Scan, scan_file
 from postmortem.model.findings import Kind
 from postmortem.model.frame import Frame
@@ -55,10 +56,19 @@ def scan_dict(scan: Scan, full: bool = False) -> dict[str, Any]:
         "path": scan.path,
         "reports": [report_dict(report, full) for report in crashes_first(scan.reports)],
         "boots": [
-            {"line": boot.line, "release": boot.release, "kdump": boot.kdump} for boot in scan.boots
+            {"line": boot.line, "release": boot.release, "kdump": boot.kdump}
+            for boot in (*_first_boot(scan), *scan.boots)
         ],
         "problems": [{"what": problem.what, "why": problem.why} for problem in scan.problems],
     }
+
+
+def _first_boot(scan: Scan) -> Iterator[Boot]:
+    """The boot that is cut, where another one follows: what the log begins with."""
+    own = [report for report in scan.reports if report.boot == 0]
+    if scan.boots and (own or scan.head.end is not None):
+        release = next((report.release for report in own if report.release), None)
+        yield replace(scan.head, release=scan.head.release or release)
 
 
 _FAILURES = {Kind.STACK_TRACE, Kind.IO_ERROR, Kind.ALLOCATION_FAILURE, Kind.OOM}

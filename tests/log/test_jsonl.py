@@ -60,3 +60,13 @@ def test_what_failed_comes_after_what_broke(tmp_path: Path) -> None:
 
 def test_standard_input_is_not_a_directory() -> None:
     assert list(walk(["-"])) == ["-"]
+
+
+def test_a_boot_that_is_cut_is_one_of_the_boots(tmp_path: Path) -> None:
+    path = tmp_path / "console.log"
+    banner = "[    0.000000] Linux version 6.1.0 (x@y) #1 SMP\n"
+    path.write_text(f"[  900.000000] zorb: late\n{banner}[    0.1] zorb: early\n")
+    boots = document(str(path))["boots"]
+    assert [(boot["line"], boot["release"]) for boot in boots] == [(1, None), (2, "6.1.0")]
+    path.write_text(banner)
+    assert [boot["line"] for boot in document(str(path))["boots"]] == [1]
