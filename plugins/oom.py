@@ -15,7 +15,7 @@ from postmortem.plugin import Context, plugin
 def oom(ctx: Context) -> Iterator[Finding]:
     """Explain out-of-memory kills and failed allocations: the top tasks and slab caches."""
     reports = reports_of(ctx, MEMORY_KINDS)
-    findings = [told(finding_of(ctx, report), report) for report in reports]
+    findings = [told(finding_of(ctx, report), report, reports) for report in reports]
     prog = ctx.prog
     if prog is None or not ctx.has_types or not findings:
         yield from findings

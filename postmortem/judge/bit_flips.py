@@ -41,14 +41,8 @@ _NO_POINTERS = re.compile(
 _POINTERS = frozenset(
     {Kind.GENERAL_PROTECTION, Kind.BAD_POINTER, Kind.USE_AFTER_FREE, Kind.MEMORY_CORRUPTION}
 )
-_SHOULD = (
-    # __list_add_valid(), __list_del_entry_valid(): lib/list_debug.c
-    re.compile(
-        r"should be (?:next |prev )?\(?(?P<right>[0-9a-f]{16})\)?, but was (?P<is>[0-9a-f]{16})"
-    ),
-    # check_bytes_and_report(): mm/slub.c
-    re.compile(r"First byte 0x(?P<is>[0-9a-f]{1,2}) instead of 0x(?P<right>[0-9a-f]{1,2})"),
-)
+_BYTE = re.compile(r"First byte 0x(?P<is>[0-9a-f]{1,2}) instead of 0x(?P<right>[0-9a-f]{1,2})")
+"""check_bytes_and_report(), mm/slub.c."""
 _SINGLE = re.compile(r"pagealloc: single bit error")
 """check_poison_mem() (mm/page_poison.c) says it itself."""
 _LINES = 40
@@ -140,19 +134,18 @@ def _differing(report: Report) -> Iterator[str]:
     for text in report.text[:_LINES]:
         if _SINGLE.search(text):
             yield f"{text.strip()}: one bit of a page differs from its poison"
-        for pattern in _SHOULD:
-            match = pattern.search(text)
-            if match is None:
-                continue
+        match = _BYTE.search(text)
+        if match is not None and _is_whole(text):
             value, right = int(match["is"], 16), int(match["right"], 16)
-            if (value ^ right).bit_count() == 1 and _is_whole(text, match):
-                yield f"{value:#x} for {right:#x}: one bit differs, bit {_bit(value ^ right)}"
+            if (value ^ right).bit_count() == 1:
+                bit = _bit(value ^ right)
+                yield f"one byte is {value:#x} for {right:#x}: one bit differs, bit {bit}"
 
 
 _RANGE = re.compile(r"0x(?P<first>[0-9a-f]{8,16})-0x(?P<last>[0-9a-f]{8,16}) @offset=")
 
 
-def _is_whole(text: str, match: re.Match[str]) -> bool:
+def _is_whole(text: str) -> bool:
     """Of a range of bytes that were overwritten only one is no chance."""
     found = _RANGE.search(text)
     return found is None or found["first"] == found["last"]

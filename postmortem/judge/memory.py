@@ -7,9 +7,11 @@ counts pages by use, a table lists the tasks.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 
 from postmortem.log.meminfo import Printed, TaskRow, printed
+from postmortem.log.since import told_at
 from postmortem.model.findings import Confidence, Culprit, Evidence, Finding, Kind, TaskRef
 from postmortem.model.report import Report
 
@@ -49,8 +51,11 @@ def _largest(memory: Printed) -> list[TaskRow]:
     return sorted(memory.tasks, key=lambda row: -row.rss_pages)
 
 
-def told(finding: Finding, report: Report) -> Finding:
-    """An OOM report with what its own tables say."""
+def told(finding: Finding, report: Report, reports: Sequence[Report] = ()) -> Finding:
+    """An OOM report with what its own tables say, or those that were printed last before it.
+
+    :param reports: all of the log; the kernel does not print the tables for each OOM.
+    """
     if finding.kind is not Kind.OOM:
         return finding
     asker = finding.culprit
@@ -60,11 +65,69 @@ def told(finding: Finding, report: Report) -> Finding:
     if limit is not None:
         return finding
     memory = printed(report.text)
-    finding = _with_holder(_with_zone(finding, memory), memory)
+    if not total_pages(memory) and not memory.zones:
+        memory = printed((earlier := _last_tables(report, reports) or report).text)
+        finding = _with_kills(finding, report, reports)
+        finding = _as_of(finding, _with_holder(finding, memory), report, earlier)
+    else:
+        finding = _with_holder(_with_zone(finding, memory), memory)
     if asker.module is None or _held_by_kernel(memory) is None:
         return finding
     # The kernel holds the memory, and code outside of its core asked for more just then.
     return replace(finding, culprit=asker, confidence=Confidence.POSSIBLE)
+
+
+_RECENT = 600.0
+"""Seconds for which tables still tell who holds the memory."""
+_MAX_KILLED = 4
+
+
+def _last_tables(report: Report, reports: Sequence[Report]) -> Report | None:
+    """The report of the same trouble that printed Mem-Info last."""
+    for other in reversed(reports):
+        near = other.kind is Kind.OOM and _just_before(other, report)
+        if near and total_pages(printed(other.text)):
+            return other
+    return None
+
+
+def _just_before(other: Report, report: Report) -> bool:
+    if other.boot != report.boot or other.line >= report.line:
+        return False
+    then, now = told_at(other), told_at(report)
+    return then is None or now is None or now - then <= _RECENT
+
+
+def _with_kills(finding: Finding, report: Report, reports: Sequence[Report]) -> Finding:
+    """Whom the kernel had killed before, and memory was short again."""
+    killed = [
+        (f"{other.detail['victim']} ({other.detail['victim_pid']})", other.line)
+        for other in reports
+        if other.kind is Kind.OOM
+        and {"victim", "victim_pid"} <= other.detail.keys()
+        and _just_before(other, report)
+    ]
+    if not killed:
+        return finding
+    names = list(dict.fromkeys(name for name, _ in killed))
+    more = f" and {len(names) - _MAX_KILLED} more" if len(names) > _MAX_KILLED else ""
+    said = f"It had killed {', '.join(names[:_MAX_KILLED])}{more} before, which did not help"
+    return replace(
+        finding,
+        explanation=f"{finding.explanation} {said}.",
+        evidence=(*finding.evidence, Evidence(said, f"log lines {killed[0][1]} to {report.line}")),
+    )
+
+
+def _as_of(before: Finding, after: Finding, report: Report, earlier: Report) -> Finding:
+    """What other tables say, as of the time at which they were printed."""
+    if after is before:
+        return before
+    then, now = told_at(earlier), told_at(report)
+    ago = f"{now - then:.0f} s before" if then is not None and now is not None else "before"
+    said = after.explanation.removeprefix(before.explanation).strip()
+    where = f"as the kernel printed {ago} (log line {earlier.line})"
+    return replace(after, explanation=f"{before.explanation} {said.rstrip('.')}, {where}.")
 
 
 def _limit(finding: Finding, report: Report) -> Finding | None:

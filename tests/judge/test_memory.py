@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from postmortem.judge.memory import told, total_pages
+from postmortem.judge.reports import finding_of
 from postmortem.log.meminfo import printed
-from postmortem.model.findings import Finding, TaskRef
-from tests.judge.made import first, log
+from postmortem.model.findings import Finding, Kind, TaskRef
+from tests.judge.made import context, first, log
 
 HEAD = [
     "asker invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0",
@@ -172,3 +173,36 @@ def test_page_tables_belong_to_processes() -> None:
     text = told(finding, report).explanation
     assert "processes that map very much have them" in text
     assert "the kernel itself" not in text
+
+
+def last_of(*lines: str) -> Finding:
+    """The last OOM of a log, judged with all of it."""
+    ctx = context(log(*lines))
+    reports = [report for report in ctx.reports if report.kind is Kind.OOM]
+    return told(finding_of(ctx, reports[-1]), reports[-1], reports)
+
+
+def test_an_oom_without_tables_is_told_with_the_last_ones_before_it() -> None:
+    found = last_of(
+        *HEAD, *counts(500, 50, shmem=90_000), *table((44, 300, "victim")), KILLED,
+        f"[  140.000000] {HEAD[0]}",
+    )  # fmt: skip
+    assert "tmpfs or shared memory hold it" in found.explanation
+    assert "as the kernel printed 40 s before (log line 1)" in found.explanation
+    assert "It had killed victim (44) before" in found.explanation
+
+
+def test_tables_of_long_ago_or_of_another_boot_tell_nothing() -> None:
+    tables = [*HEAD, *counts(500, 50, shmem=90_000), KILLED]
+    late = f"[ 9140.000000] {HEAD[0]}"
+    assert "shmem" not in last_of(*tables, late).explanation
+    boot = "[    0.000000] Linux version 6.9.0 (x@y) #1 SMP"
+    assert "shmem" not in last_of(*tables, boot, f"[  140.000000] {HEAD[0]}").explanation
+
+
+def test_a_cgroups_limit_has_nothing_to_do_with_the_machines_tables() -> None:
+    found = last_of(
+        *HEAD, *counts(500, 50, shmem=90_000), KILLED, f"[  140.000000] {HEAD[0]}",
+        "[  140.000001] memory: usage 2048kB, limit 2048kB, failcnt 7",
+    )  # fmt: skip
+    assert "shmem" not in found.explanation and "cgroup" in found.explanation
