@@ -1,11 +1,14 @@
 """Commands of our own. The truth is C's, the machine's or the scenario's."""
 
 import re
+import struct
 
 import pytest
 from drgn.helpers.linux.slab import find_slab_cache, slab_cache_for_each_allocated_object
 
+from postmortem.shell.mended import task_state_to_char
 from tests.conftest import machine_named
+from tests.kernel.locking.test_waiters import fresh
 from tests.shell.conftest import Shell
 
 
@@ -445,3 +448,16 @@ def test_mod_lists_where_there_is_no_debug_information(shell: Shell) -> None:
 )
 def test_mod_says_why_nothing_was_loaded(shell: Shell, line: str, why: str) -> None:
     assert why in shell.complains(line)
+
+
+def test_a_task_that_is_being_woken_has_a_state_of_its_own() -> None:
+    prog = fresh("6.12-null-chain")
+    task = prog["init_task"].address_of_()
+    assert task_state_to_char(task) == "R"
+    waking = struct.pack("<I", 0x200)
+    prog.add_memory_segment(
+        int(task.member_("__state").address_),
+        4,
+        lambda _at, count, offset, _p: waking[offset:][:count],
+    )
+    assert task_state_to_char(task) == "W"
