@@ -382,7 +382,10 @@ EXAMPLES = [
         "xhci_hcd 0000:00:14.0: xHCI host not responding to stop endpoint command",
         "0000:00:14.0",
     ),
-    ("usb-enum", "usb 3-1.4: device descriptor read/64, error -71", "usb 3-1.4"),
+    ("usb-retry", "usb 3-1.4: device descriptor read/64, error -71", "usb 3-1.4"),
+    ("usb-enum", "usb 3-1.4: device not accepting address 9, error -71", "usb 3-1.4"),
+    ("fs-error", "XFS (vdq1): log mount/recovery failed: error -117", "vdq"),
+    ("xfs-io", "XFS (vdq1): log mount/recovery failed: error -5", "vdq"),
     (
         "clock-unstable",
         "clocksource: timekeeping watchdog on CPU2: Marking clocksource 'tsc' as unstable because the skew is too large:",
