@@ -76,6 +76,11 @@ class _Told:
         """The slab cache of the object."""
         return self.report.detail.get("cache", "") if self.report is not None else ""
 
+    @property
+    def is_out_of_bounds(self) -> bool:
+        """Whether a checker says that the access went past an object that lived."""
+        return "out-of-bounds" in self.finding.title
+
     def tracked(self, what: str) -> str:
         """Who allocated or freed the object, by KASAN's or the allocator's own record."""
         if self.report is None:
@@ -111,7 +116,9 @@ def _is_concrete(step: str, told: _Told) -> bool:
 def _with_place(step: str, told: _Told) -> str:
     if told.function:
         return f"{step} Start at {told.function}{told.by_caller}."
-    return f"{step} Start at task {told.task}." if told.task else step
+    # That init ended or a root is missing is nothing that its task could tell more of.
+    ended = told.finding.kind in (Kind.INIT_KILLED, Kind.ROOT_MOUNT)
+    return f"{step} Start at task {told.task}." if told.task and not ended else step
 
 
 def _commands(told: _Told, ctx: Context) -> tuple[str, ...]:
@@ -178,7 +185,13 @@ def _no_address(told: _Told) -> str:
 
 
 def _freed(told: _Told) -> str:
-    freed = told.tracked("Freed")
+    freed, made = told.tracked("Freed"), told.tracked("Allocated")
+    if told.is_out_of_bounds and told.function:
+        what = f" what {made} allocated" if made else " the object"
+        return (
+            f"Check the length or index with which {told.function} went past{what}: where does it"
+            " come from, and who should have bounded it?"
+        )
     if freed and told.function:
         return (
             f"Compare {freed}, which freed the object, with {told.function}, which still used it:"

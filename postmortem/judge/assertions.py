@@ -8,7 +8,7 @@ from dataclasses import replace
 from postmortem.model.findings import Confidence, Culprit, Evidence, Finding, Kind
 from postmortem.model.report import Report
 from postmortem.rules.blame import guilty_frame, plain
-from postmortem.rules.kinds import next_steps
+from postmortem.rules.kinds import explain, next_steps
 
 _ATOMIC = re.compile(r"in_atomic\(\): (?P<atomic>\d+), irqs_disabled\(\): (?P<irqs>\d+)")
 _COUNT = re.compile(r"preempt_count: (?P<count>[0-9a-f]{1,8})\b")
@@ -129,20 +129,32 @@ def _atomic(finding: Finding, report: Report) -> Finding:
         step = "Look for the spin_lock() or preempt_disable() that the callers have not undone."
     return replace(
         finding,
-        explanation=f"{finding.explanation} It may not sleep there: {why}.",
+        explanation=f"{finding.explanation} It may not sleep there, because {why}.",
         evidence=(*finding.evidence, Evidence(f"{flags[0]}: {why}", f"log line {report.line + 1}")),
         next_steps=(step,),
     )
 
 
+_PLACE = re.compile(r"WARNING: .{0,120}? at [^\s:]{1,200}:\d{1,6} (?P<function>[\w.]{1,200})\+0x")
+
+
+def _place_of(report: Report) -> str | None:
+    """The function that the header names, where the registers do not."""
+    found = next(filter(None, map(_PLACE.search, report.text[:8])), None)
+    return found["function"] if found is not None else None
+
+
 def _check(finding: Finding, report: Report) -> Finding:
     """A helper that only asserts is not to blame: its caller failed the check."""
     place = report.pc.function if report.pc is not None else report.detail.get("named")
+    place = place or _place_of(report)
     function = finding.culprit.function
     if not place or not function or plain(place).split("+")[0] == function:
         return finding
     if report.detail.get("file") is None:
-        return finding
+        general = explain(report.kind, function)
+        said = f"{function}() failed a check that {plain(place)}() makes."
+        return replace(finding, explanation=finding.explanation.replace(general, said, 1))
     check = f"{plain(place)}() at {report.detail['file']}:{report.detail.get('lineno', '?')}"
     return replace(
         finding,

@@ -451,7 +451,7 @@ def _cycle_tasks(graph: Graph, trouble: Trouble) -> list[Node]:
 
 def _explanation(facts: Facts, trouble: Trouble) -> str:
     graph = facts.graph
-    text = _how_many(trouble)
+    text = _how_many(trouble, facts)
     if trouble.cycle:
         return text + _circle_words(graph, trouble)
     root = graph.nodes[trouble.root]
@@ -517,20 +517,27 @@ def sureness(confidence: Confidence) -> str:
     return {Confidence.LIKELY: "most likely ", Confidence.POSSIBLE: "perhaps "}.get(confidence, "")
 
 
-def _how_many(trouble: Trouble) -> str:
-    """Who hangs; one task is named, since others may hang behind something else."""
+def _how_many(trouble: Trouble, facts: Facts) -> str:
+    """Who hangs; one task is named, since others may hang behind something else.
+
+    khungtaskd says only that a task waits for more than so many seconds.
+    """
+    least = "" if facts.from_dump else "more than "
     count = trouble.tasks
     seconds = max((node.seconds or 0.0 for node in trouble.blocked), default=0.0)
     longest = seconds_text(seconds)
     if count == 1:
-        return f"Task {trouble.blocked[0].label} hangs{f', for {longest}' if seconds else ''}. "
-    return f"{count} tasks hang{f', the longest for {longest}' if seconds else ''}. "
+        return (
+            f"Task {trouble.blocked[0].label} hangs{f', for {least}{longest}' if seconds else ''}. "
+        )
+    return f"{count} tasks hang{f', the longest for {least}{longest}' if seconds else ''}. "
 
 
 def _article(kind: str) -> str:
     if kind == "unknown":
         return "something"
-    return f"{'an' if kind[0] in 'aeiouAEIORS' else 'a'} {kind}"
+    vowel = kind[0] in "aeiouAEIORS" or kind.startswith(("rwsem", "rt_mutex"))
+    return f"{'an' if vowel else 'a'} {kind}"
 
 
 def _doing(root: Node) -> str:

@@ -106,7 +106,7 @@ def _init(finding: Finding, report: Report, system: System) -> Finding:
     # The exit code is wait(2)'s: signal in the low seven bits, else exit status << 8.
     signal, left = status & 0x7F, status >> 8 & 0xFF
     if signal:
-        how = f"killed by signal {signal} ({_SIGNALS.get(signal, 'see kill -l')})"
+        how = f"was killed by signal {signal} ({_SIGNALS.get(signal, 'see kill -l')})"
         step = _SIGNAL_STEPS.get(signal)
     else:
         meaning = f": {_STATUS[left]}" if left in _STATUS else ""
@@ -114,7 +114,7 @@ def _init(finding: Finding, report: Report, system: System) -> Finding:
         step = _INIT_STEPS.get(left)
     return replace(
         finding,
-        explanation=f"{finding.explanation} It was {how}.",
+        explanation=f"{finding.explanation} It {how}.",
         evidence=(*finding.evidence, Evidence(f"exitcode={code}: {how}", "panic message")),
         next_steps=((step, *finding.next_steps) if step else finding.next_steps),
     )

@@ -160,7 +160,8 @@ def title_of(report: Report) -> str:
 
 def _source(report: Report) -> tuple[str | None, int | None]:
     """Where the culprit is in the source: the report says so, or debug information did."""
-    if "file" in report.detail and report.check is None:
+    asserts = report.kind is Kind.SCHEDULING_WHILE_ATOMIC  # the place is might_sleep()'s
+    if "file" in report.detail and report.check is None and not asserts:
         return report.detail["file"], _number(report.detail.get("lineno"))
     frames = [*([report.pc] if report.pc else []), *report.frames]
     found = next((f for f in frames if f.file and f.function == report.function), None)

@@ -10,6 +10,7 @@ from itertools import pairwise
 from postmortem.model.findings import Confidence, Culprit, Evidence, Finding, Kind, Strength
 from postmortem.model.report import Report
 from postmortem.rules.fault_codes import decoded, psw
+from postmortem.rules.poison import poison
 from postmortem.rules.spoken import heard
 
 _ACCESSES = frozenset(
@@ -41,7 +42,7 @@ def with_spoken(finding: Finding, report: Report) -> Finding:
     if report.kind is Kind.LOCKDEP:
         finding = _with_locks(finding, report, where)
     if report.kind is Kind.LIST_CORRUPTION:
-        finding = _with_flipped_bit(finding, report, where)
+        finding = _with_neighbour(finding, report, where)
     if report.kind in _TRAPS:
         finding = _with_code(finding, report, where)
     if report.kind in _ACCESSES:
@@ -86,11 +87,20 @@ _FAR = 21
 """From this bit on two entries of a list are not each other's neighbours in memory: 2 MiB."""
 
 
-def _with_flipped_bit(finding: Finding, report: Report, where: str) -> Finding:
-    """A pointer that differs from what it should be in one bit: memory, not code, does that."""
+def _with_neighbour(finding: Finding, report: Report, where: str) -> Finding:
+    """A pointer that marks freed memory, or that differs from what it should be in one bit:
+    memory, not code, does that."""
     match = next(filter(None, map(_NEIGHBOURS.search, report.text)), None)
     if match is None:
         return finding
+    marked = poison(int(match["found"], 16))
+    if marked is not None:
+        said = f"{match['found']} is no neighbour: {marked.meaning}"
+        return replace(
+            finding,
+            explanation=f"{finding.explanation} What is there, {said}.",
+            evidence=(*finding.evidence, Evidence(said, where)),
+        )
     difference = int(match["wanted"], 16) ^ int(match["found"], 16)
     bit = difference.bit_length() - 1
     if difference.bit_count() != 1 or bit < _FAR:

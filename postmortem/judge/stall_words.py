@@ -23,12 +23,14 @@ _ROUND = 10.0
 
 
 def sentence(report: Report) -> str | None:
-    """What a lockup or a stall of a grace period is; ``None`` for reports of other kinds."""
+    """What hangs, locks up or stalls; ``None`` for reports of other kinds."""
     if report.kind is Kind.SOFT_LOCKUP:
         return _soft(report)
     if report.kind is Kind.HARD_LOCKUP:
         where = f", in {report.function}()" if report.function else ""
         return f"{_cpu(report)} stopped answering even to interrupts{where}."
+    if report.kind is Kind.HUNG_TASK and report.task is not None and not report.is_panic:
+        return _hung(report)
     if report.kind is Kind.RCU_STALL:
         return _grace_period(report)
     return None
@@ -49,6 +51,14 @@ def _soft(report: Report, last: float | None = None) -> str:
         f"{_cpu(report)} has been in {report.function}(){who}{how_long} without letting anything"
         " else run."
     )
+
+
+def _hung(report: Report) -> str:
+    assert report.task is not None
+    seconds = stuck_seconds(report)
+    how_long = f" for more than {seconds:.0f} s" if seconds is not None else ""
+    where = f" in {report.function}()" if report.function else ""
+    return f"Task {report.task.comm} ({report.task.pid}) has waited{how_long}{where} without end."
 
 
 def _grace_period(report: Report) -> str:

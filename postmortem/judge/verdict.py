@@ -302,7 +302,11 @@ def _followed(finding: Finding, ctx: Context) -> str:
         return f"task {task.comm} ({task.pid}) hangs"
     if finding.kind is Kind.SUSPEND and task is not None:
         return f"{finding.readable}, task {task.comm} ({task.pid})"
-    if finding.kind in LOCKUPS and finding.culprit.cpu is not None:
+    if (
+        finding.kind in LOCKUPS
+        and finding.culprit.cpu is not None
+        and finding.log_line not in panics
+    ):
         return f"{finding.readable} on CPU {finding.culprit.cpu}"
     report = _report_of(finding, ctx)
     devices = report.devices if report is not None and is_message(report) else ()

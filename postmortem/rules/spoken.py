@@ -19,6 +19,7 @@ _FAULTS = frozenset(
 )
 _STALLS = frozenset({Kind.RCU_STALL})
 _WARNS = frozenset({Kind.WARNING})
+_LOCKDEP = frozenset({Kind.LOCKDEP})
 _RANGE = r"in range \[0x(?P<low>[0-9a-f]{1,16})-0x(?P<high>[0-9a-f]{1,16})\]"
 
 
@@ -137,6 +138,84 @@ ROWS: tuple[Spoken, ...] = (
         " (refcount_t: {said}).",
         steps=("See who should still have held a reference when {function} gave back its own.",),
         instead=True,
+    ),
+    # kernel/locking/lockdep.c: reports that tell of no order of locks
+    Spoken(
+        r"trying to register non-static key", "non-static key", _LOCKDEP,
+        "{function} used a lock that was never initialised, or whose memory was overwritten"
+        " (trying to register non-static key).",
+        steps=("Find who should have initialised the lock that {function} takes"
+               " (spin_lock_init(), mutex_init()), or who freed or cleared what it is in.",),
+        instead=True,
+    ),
+    Spoken(
+        r"suspicious RCU usage", "suspicious RCU usage", _LOCKDEP,
+        "lockdep saw that {function} uses what RCU protects without what should protect it there"
+        " (suspicious RCU usage).",
+        steps=("Look at the check that the line below the header names, and whether {function} or"
+               " its caller needs rcu_read_lock() or the lock of the writers.",),
+        instead=True,
+    ),
+    Spoken(
+        r"bad (?P<what>unlock balance|contention) detected", "detected!", _LOCKDEP,
+        "{function} gave back or waited for a lock that its task does not have (bad {what}).",
+        steps=("Find the way on which {function} unlocks twice, or without having locked.",),
+        instead=True,
+    ),
+    Spoken(
+        r"held lock freed!", "held lock freed!", _LOCKDEP,
+        "Memory was freed with a lock in it that was held, taken in {function}.",
+        steps=("Find who frees the object while {function} still works under its lock.",),
+        instead=True,
+    ),
+    Spoken(
+        r"lock held when returning to user space!", "returning to user space", _LOCKDEP,
+        "A task went back to user space with a lock held that was taken in {function}.",
+        steps=("Find the way out of {function} and its callers that does not give the lock back.",),
+        instead=True,
+    ),
+    Spoken(
+        r"still has locks held!", "still has locks held!", _LOCKDEP,
+        "A task that was to exit or to freeze still held a lock, taken in {function}.",
+        steps=("Find the way out of {function} and its callers that does not give the lock back.",),
+        instead=True,
+    ),
+    Spoken(
+        r"Nested lock was not taken", "Nested lock", _LOCKDEP,
+        "{function} took a lock as nested in another one that is not held.",
+        steps=("Look at which outer lock the nest_lock of {function} names, and who should hold"
+               " it.",),
+        instead=True,
+    ),
+    Spoken(
+        r"Invalid wait context", "Invalid wait context", _LOCKDEP,
+        "{function} took a lock that may sleep on a real-time kernel where only spinning is allowed"
+        " (Invalid wait context).",
+        steps=("Use a raw_spinlock_t in {function}, or move it out of what the callers hold.",),
+        instead=True,
+    ),
+    Spoken(
+        r"inconsistent lock state", "inconsistent lock state", _LOCKDEP,
+        "A lock is taken in an interrupt, and elsewhere without keeping that interrupt out"
+        " (inconsistent lock state); it showed in {function}.",
+        instead=True,
+    ),
+    Spoken(
+        r"BUG: (?P<what>MAX_[A-Z_]{1,40}) too low!", "too low!", _LOCKDEP,
+        "lockdep ran out of its own tables ({what} too low) and turned itself off: it accuses no"
+        " lock.",
+        steps=("Nothing is wrong by this alone; lockdep sees nothing from here on.",),
+        instead=True,
+    ),
+    # mm/kasan/report.c
+    Spoken(
+        r"(?P<access>Read|Write) of size (?P<bytes>\d{1,9}) at addr", " of size ",
+        frozenset({Kind.KASAN}), "It was a {access} of {bytes} bytes.",
+    ),
+    Spoken(
+        r"located (?P<bytes>\d{1,9}) bytes (?P<side>to the (?:right|left) of|inside of)"
+        r" (?:allocated |freed )?(?P<size>\d{1,9})-byte region", "-byte region",
+        frozenset({Kind.KASAN}), "The address is {bytes} bytes {side} an object of {size} bytes.",
     ),
     # rt_mutex_handle_deadlock(), kernel/locking/rtmutex.c
     Spoken(

@@ -87,3 +87,19 @@ def test_who_frees_an_object_did_not_overrun_it() -> None:
     assert "zorb_close() only gave the occasion" in found.explanation
     assert found.confidence is Confidence.POSSIBLE
     assert any("allocated in zorb_make()" in item.what for item in found.evidence)
+
+
+def test_a_check_is_its_own_function_s_also_where_only_the_header_names_it() -> None:
+    _, report, finding = first(log(
+        "------------[ cut here ]------------",
+        "proc_dir_entry 'zorb/17' already registered",
+        "WARNING: CPU: 1 PID: 700 at fs/proc/generic.c:330 proc_register+0x2a4/0x370",
+        "CPU: 1 PID: 700 Comm: zorbd Not tainted 6.9.0 #1",
+        "RIP: 0010:proc_register+0x2a4/0x370",
+        "Call Trace:",
+        " proc_create_data+0xf8/0x180",
+        " zorb_add+0xf9c/0x16d0 [zorb]",
+        "---[ end trace 0000000000000000 ]---",
+    ))  # fmt: skip
+    text = told(finding, report).explanation
+    assert text.startswith("zorb_add() failed a check that proc_register() makes.")

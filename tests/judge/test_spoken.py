@@ -236,3 +236,77 @@ def test_a_fault_at_zero_is_one_of_null_whatever_its_title_says() -> None:
     wild = found(*(line.format("00000bad" * 2, "00000bad00000483") for line in lines))
     assert wild.title == null.title
     assert (wild.kind, "NULL pointer" in wild.explanation) == (Kind.BAD_POINTER, False)
+
+    assert wild.title == "BUG: unable to handle kernel paging request in zorb_peek"
+
+
+def lockdep(header: str) -> Finding:
+    return found(
+        header,
+        "6.9.0 #1 Not tainted",
+        "CPU: 5 PID: 700 Comm: zorbd Not tainted 6.9.0 #1",
+        "Call Trace:",
+        " dump_stack_lvl+0x5d/0x80",
+        " register_lock_class+0x2b/0x70",
+        " __lock_acquire+0x5d/0x80",
+        " lock_acquire+0x5d/0x80",
+        " _raw_spin_lock_bh+0x2b/0x70",
+        " zorb_stop+0x2b/0x70 [zorb]",
+        " zorb_close+0x2b/0x70 [zorb]",
+    )
+
+
+def test_lockdep_does_not_speak_of_deadlocks_where_it_saw_none() -> None:
+    key = lockdep("INFO: trying to register non-static key.")
+    assert key.explanation.startswith("zorb_stop() used a lock that was never initialised")
+    assert "spin_lock_init()" in key.next_steps[0]
+    full = lockdep("BUG: MAX_LOCKDEP_ENTRIES too low!")
+    assert "accuses no lock" in full.explanation
+    for finding in (key, full):
+        assert "deadlock" not in finding.explanation
+
+
+def test_kasan_s_size_and_place_are_told() -> None:
+    text = found(
+        "BUG: KASAN: slab-out-of-bounds in zorb_peek+0x17/0x40 [zorb]",
+        "Read of size 8 at addr ffff88800969e798 by task zorbd/700",
+        "CPU: 5 PID: 700 Comm: zorbd Not tainted 6.9.0 #1",
+        "Call Trace:",
+        " dump_stack_lvl+0x5d/0x80",
+        " kasan_report+0x5d/0x80",
+        " zorb_peek+0x17/0x40 [zorb]",
+        "The buggy address is located 24 bytes to the right of",
+        " allocated 128-byte region [ffff88800969e700, ffff88800969e780)",
+    ).explanation
+    assert "It was a Read of 8 bytes." in text
+
+
+def test_freed_memory_in_a_list_is_named() -> None:
+    finding = found(
+        "list_add corruption. prev->next should be next (ffff000004739300), but was"
+        " 6b6b6b6b6b6b6b6b. (prev=ffff0000117c3750).",
+        "------------[ cut here ]------------",
+        "kernel BUG at lib/list_debug.c:29!",
+        "CPU: 5 PID: 700 Comm: zorbd Not tainted 6.9.0 #1",
+        "RIP: 0010:__list_add_valid+0x9a/0xc0",
+        "Call Trace:",
+        " zorb_queue+0x2b/0x70 [zorb]",
+        "---[ end trace 0000000000000000 ]---",
+    )
+    assert "6b6b6b6b6b6b6b6b is no neighbour: POISON_FREE" in finding.explanation
+    assert "one bit" not in finding.explanation
+
+
+def test_the_place_of_might_sleep_is_not_the_culprit_s() -> None:
+    finding = found(
+        "BUG: sleeping function called from invalid context at lib/usercopy.c:25",
+        "in_atomic(): 1, irqs_disabled(): 0, non_block: 0, pid: 700, name: zorbd",
+        "preempt_count: 1, expected: 0",
+        "CPU: 5 PID: 700 Comm: zorbd Not tainted 6.9.0 #1",
+        "Call Trace:",
+        " __might_resched+0x2b/0x70",
+        " zorb_copy+0x2b/0x70 [zorb]",
+        "---[ end trace 0000000000000000 ]---",
+    )
+    assert (finding.culprit.function, finding.culprit.file) == ("zorb_copy", None)
+    assert "because preemption was disabled" in finding.explanation

@@ -203,3 +203,8 @@ def test_cpu_that_was_asked_for_its_stack_is_why_the_other_waits() -> None:
     assert (found.culprit.function, found.culprit.cpu) == ("quoll_ring_wait", 5)
     assert found.confidence is Confidence.LIKELY
     assert "CPU 3 has waited for 26 s" in found.explanation
+
+
+def test_a_hung_task_is_named_and_its_seconds_are_a_bound() -> None:
+    _, _, finding = first(log("INFO: task zorbd:700 blocked for more than 122 seconds."))
+    assert finding.explanation == "Task zorbd (700) has waited for more than 122 s without end."
