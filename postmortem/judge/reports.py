@@ -127,7 +127,8 @@ def finding_of(ctx: Context, report: Report, **changes: object) -> Finding:
         title=title_of(report),
         shown=report.shown,
         explanation=explain_message(report)
-        or (sentence(report) or explain(report.kind, report.function)) + how_often(report, _AGAIN),
+        or (sentence(report) or _bug_words(report) or explain(report.kind, report.function))
+        + how_often(report, _AGAIN),
         evidence=tuple(log_evidence(report)),
         culprit=Culprit(
             function=report.function,
@@ -138,7 +139,7 @@ def finding_of(ctx: Context, report: Report, **changes: object) -> Finding:
             cpu=report.cpu,
         ),
         caused_by=_cause(ctx, report),
-        next_steps=message_steps(report) or next_steps(report.kind),
+        next_steps=message_steps(report) or _bug_steps(report) or next_steps(report.kind),
         signature=report.signature,
         log_line=report.line,
         time=report.time,
@@ -147,6 +148,24 @@ def finding_of(ctx: Context, report: Report, **changes: object) -> Finding:
     if report.kind in LOCKUP_KINDS:
         base = with_open_section(ctx, base, report.cpu)
     return replace(base, **changes) if changes else base  # type: ignore[arg-type]
+
+
+_BY_BUG = frozenset({"bug-at", "kernel-bug-at", "internal-bug", "rust"})
+"""Forms of what BUG(), or Rust's panic!(), prints: a condition in the code did not hold."""
+
+
+def _bug_words(report: Report) -> str | None:
+    """What calls itself a bug without being a BUG() in the code: its own words."""
+    if report.kind is not Kind.BUG or report.form in _BY_BUG:
+        return None
+    where = f" in {report.function}()" if report.function else ""
+    return f'The kernel reported a bug{where}: "{log_evidence(report)[0].what.strip()}".'
+
+
+def _bug_steps(report: Report) -> tuple[str, ...]:
+    if report.kind is not Kind.BUG or report.form in _BY_BUG or "file" in report.detail:
+        return ()
+    return ("Look at what the report names, and at who had to do with it.",)
 
 
 _AGAIN = "The kernel reported it"

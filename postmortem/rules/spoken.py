@@ -106,6 +106,26 @@ ROWS: tuple[Spoken, ...] = (
         r"kfence-#\d{1,9}: \S{1,40}, size=(?P<size>\d{1,9}), cache=(?P<cache>\S{1,60})", "kfence-#",
         frozenset({Kind.KFENCE}), "The object has {size} bytes, of the cache {cache}.",
     ),
+    # check_preemption_disabled(), lib/smp_processor_id.c
+    Spoken(
+        r"BUG: using (?P<what>\w{1,40}\(\)) in preemptible", "in preemptible",
+        frozenset({Kind.BUG}),
+        "{function} used {what} where its task may be moved to another CPU (preemptible code): what"
+        " it reads may be of another CPU.",
+        steps=("Keep the task on its CPU there (get_cpu(), preempt_disable(), migrate_disable()),"
+               " or use this_cpu_*() or raw_* in {function} where it does not matter.",),
+        instead=True,
+    ),
+    # lib/debugobjects.c
+    Spoken(
+        r"ODEBUG: (?P<what>\w{1,20}) active \(active state \d{1,9}\) object(?: type)?:"
+        r" (?:[0-9a-f]{8,16} object type: )?(?P<type>\w{1,60})", "ODEBUG: ", _WARNS,
+        "An object of the type {type} was active yet (queued or armed) when {function} came to"
+        " its {what}.",
+        steps=("Cancel it before (cancel_work_sync(), timer_delete_sync()) on the way of"
+               " {function}.",),
+        instead=True,
+    ),
     # refcount_warn_saturate(), lib/refcount.c; "increment" before v5.5
     Spoken(
         r"refcount_t: (?P<said>underflow; use-after-free)", "refcount_t: ", _WARNS,
@@ -209,6 +229,11 @@ ROWS: tuple[Spoken, ...] = (
     ),
     # mm/kasan/report.c
     Spoken(
+        r"BUG: KASAN: null-ptr-deref", "null-ptr-deref", frozenset({Kind.KASAN}),
+        "The pointer was NULL.",
+        steps=("Find who should have set the pointer that {function} used.",),
+    ),
+    Spoken(
         r"(?P<access>Read|Write) of size (?P<bytes>\d{1,9}) at addr", " of size ",
         frozenset({Kind.KASAN}), "It was a {access} of {bytes} bytes.",
     ),
@@ -277,7 +302,7 @@ def heard(texts: Iterable[str], kind: Kind, function: str | None = None) -> Iter
 
     :param function: that is to blame, for the sentences that name it.
     """
-    name = f"{function}()" if function else "code that is not known"
+    name = f"{function}()" if function else "the code that ran"
     rows = [row for row in ROWS if kind in row.within or kind is row.kind]
     if not rows:
         return

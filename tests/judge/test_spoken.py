@@ -281,6 +281,40 @@ def test_kasan_s_size_and_place_are_told() -> None:
     assert "It was a Read of 8 bytes." in text
 
 
+def test_a_bug_that_is_no_bug_macro_is_told_in_its_own_words() -> None:
+    stack = (
+        "CPU: 5 PID: 700 Comm: zorbd Not tainted 6.9.0 #1",
+        "Call Trace:",
+        " dump_stack_lvl+0x5d/0x80",
+        " check_preemption_disabled+0x5d/0x80",
+        " zorb_count+0x2b/0x70 [zorb]",
+    )
+    moved = found("BUG: using __this_cpu_read() in preemptible [00000000] code: zorbd/700", *stack)
+    assert moved.explanation.startswith("zorb_count() used __this_cpu_read() where its task may")
+    other = found("BUG: the zorb is upside down", *stack).explanation
+    assert other.startswith("The kernel reported a bug")
+    assert '"BUG: the zorb is upside down"' in other
+    for text in (moved.explanation, other):
+        assert "with BUG()" not in text
+
+
+def test_an_object_that_is_active_yet_is_named() -> None:
+    finding = found(
+        "------------[ cut here ]------------",
+        "ODEBUG: free active (active state 0) object: 00000000c2b5a2d1 object type: work_struct"
+        " hint: zorb_work+0x0/0xf0",
+        "WARNING: CPU: 1 PID: 700 at lib/debugobjects.c:514 debug_print_object+0x16a/0x250",
+        "CPU: 1 PID: 700 Comm: zorbd Not tainted 6.9.0 #1",
+        "RIP: 0010:debug_print_object+0x16a/0x250",
+        "Call Trace:",
+        " zorb_free+0x9e/0x780 [zorb]",
+        "---[ end trace 0000000000000000 ]---",
+    )
+    assert finding.explanation.startswith(
+        "An object of the type work_struct was active yet (queued or armed) when zorb_free() came"
+    )
+
+
 def test_freed_memory_in_a_list_is_named() -> None:
     finding = found(
         "list_add corruption. prev->next should be next (ffff000004739300), but was"
