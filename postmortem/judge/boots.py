@@ -56,14 +56,17 @@ def boot_of(finding: Finding, ctx: Context) -> int | None:
 
 def earlier_sentence(roots: Sequence[Finding | None]) -> str:
     """Which other boots in the log failed, by the root of each."""
-    said = [
-        f"{root.title} (log line {root.log_line})"
-        for root in roots
-        if root is not None and root.severity is not Severity.INFO
-    ]
-    if not said:
-        return ""
-    return f" Other boots in this log failed too: {'; '.join(said[:5])}."
+    known = [root for root in roots if root is not None and root.severity is not Severity.INFO]
+    text = ""
+    for failed, words in ((True, "failed too"), (False, "have reports")):
+        said = [
+            f"{root.title} (log line {root.log_line})"
+            for root in known
+            if (root.severity in _FAILED) is failed
+        ]
+        if said:
+            text += f" Other boots in this log {words}: {'; '.join(said[:5])}."
+    return text
 
 
 def no_return(finding: Finding, report: Report) -> Finding:

@@ -536,8 +536,7 @@ def _how_many(trouble: Trouble, facts: Facts) -> str:
 def _article(kind: str) -> str:
     if kind == "unknown":
         return "something"
-    vowel = kind[0] in "aeiouAEIORS" or kind.startswith(("rwsem", "rt_mutex"))
-    return f"{'an' if vowel else 'a'} {kind}"
+    return f"{'an' if kind[0] in 'aeiouAEIORS' else 'a'} {kind}"
 
 
 def _doing(root: Node) -> str:
