@@ -10,7 +10,7 @@ from postmortem.log.blocked import LoggedTask
 from postmortem.model.findings import Confidence, Kind
 from postmortem.model.frame import Frame
 from postmortem.model.report import Report
-from postmortem.rules.blame import guilty_frame
+from postmortem.rules.blame import guilty_frame, plain
 from postmortem.rules.waits import LOCKS, How, WaitKind
 
 # debug_show_blocker() in kernel/hung_task.c, since v6.16: a mutex, a semaphore that was
@@ -31,6 +31,14 @@ _FAULTS = frozenset(
     }
 )
 """They take the mmap_lock of the task that faults, and no other rwsem."""
+_MAPS = re.compile(
+    r"_*do_mprotect_pkey|_*vm_munmap|vm_mmap_pgoff|vm_brk_flags|_*do_sys_(?:munmap|mremap|brk)"
+    r"|_*\w{3,8}_sys_(?:munmap|mremap|brk|mprotect|remap_file_pages)|(?:do_)?madvise\w*|do_mlock"
+    r"|_*mm_populate"
+)
+"""System calls that change the map of the task's own process: each takes its mmap_lock itself."""
+_OTHERS_MM = re.compile(r"_*access_remote_vm|m_start|smaps_\w+|process_vm_rw\w*|task_mmu\w*")
+"""They take the mmap_lock of the process that they look at."""
 _DOING = {
     "R": Doing.RUNS,
     "S": Doing.WAITS,
@@ -104,10 +112,9 @@ def _add_blocker(graph: Graph, report: Report, shown: dict[int, LoggedTask]) -> 
             graph.link(Edge(node.id, lock, EdgeKind.WAITS, Confidence.CERTAIN, where))
         proof = f"the kernel says so in the report at {where}"
         graph.link(Edge(lock, owner, EdgeKind.LIKELY_HELD, Confidence.LIKELY, proof))
-    elif how.primitive in _RWSEM and _FAULTS.intersection(node.stack):
-        # A page fault takes its own mm's lock for reading: another thread has it for writing.
+    elif how.primitive in _RWSEM and (whose := _mmap_lock(how, node)) is not None:
         lock = f"mmap_lock:{report.task.pid}"
-        label = f"the mmap_lock of its own process, which another thread of {node.label} holds"
+        label = f"the mmap_lock of {whose} holds"
         graph.add(Node(lock, NodeKind.LOCK, label))
         graph.link(
             Edge(node.id, lock, EdgeKind.WAITS, Confidence.LIKELY, f"log line {report.line}")
@@ -115,6 +122,18 @@ def _add_blocker(graph: Graph, report: Report, shown: dict[int, LoggedTask]) -> 
     elif how.primitive is not None or how.reason is not None:
         kind = _what(how, node.stack)
         _link_unknown(graph, node.id, kind or WaitKind.UNKNOWN, f"log line {report.line}")
+
+
+def _mmap_lock(how: How, node: Node) -> str | None:
+    """Whose mmap_lock the task waits for, and who holds it; ``None`` if it is another lock."""
+    caller = plain(node.stack[how.caller]) if node.stack else ""
+    if _FAULTS.intersection(node.stack) or _MAPS.fullmatch(caller):
+        return f"its own process, which another thread of {node.label}"
+    return (
+        "the process that it looks at, which one of its threads"
+        if _OTHERS_MM.fullmatch(caller)
+        else None
+    )
 
 
 def _lock_of(graph: Graph, task: str) -> str | None:

@@ -19,7 +19,8 @@ _KERNEL_SHARE = 0.25
 """Of all counted memory: what one use of the kernel holds is named from here on."""
 _TASK_SHARE = 0.4
 _GROUP = re.compile(r"\boom_memcg=(?P<group>[^,\s]{1,400})")
-_STATS = re.compile(r"Memory cgroup stats for (?P<group>\S{1,400}?):?$")
+# Before 4.19 the counters stood in the same line.
+_STATS = re.compile(r"Memory cgroup stats for (?P<group>\S{1,400}?)(?::?$|: )")
 _USAGE = re.compile(
     r"memory: usage (?P<usage>\d+)kB, limit (?P<limit>\d+)kB, failcnt (?P<fails>\d+)"
 )

@@ -103,7 +103,8 @@ _NEAR = 5
 def _page(body: Body) -> list[Frame]:
     """Who freed its page while it was in use; where others found that, who allocated it."""
     own = _trace(body)
-    near = [plain(frame.function) for frame in own[:_NEAR] if frame.function]
+    called = [frame for frame in own if frame.reliable] or own
+    near = [plain(frame.function) for frame in called[:_NEAR] if frame.function]
     if any(map(_FREES.fullmatch, near)) and not any(map(_LATER.fullmatch, near)):
         return own
     for trace in body.traces:

@@ -135,12 +135,13 @@ def test_nobody_stands_out() -> None:
     assert "holds" not in found.explanation
 
 
-def test_limit_of_a_cgroup_is_not_the_machine_s_end() -> None:
+@pytest.mark.parametrize("counters", ["", " cache:17132KB rss:2080020KB mapped_file:0KB"])
+def test_limit_of_a_cgroup_is_not_the_machine_s_end(counters: str) -> None:
     _, report, finding = first(
         log(
             *HEAD,
             "memory: usage 524288kB, limit 524288kB, failcnt 77",
-            "Memory cgroup stats for /zorb.slice:",
+            f"Memory cgroup stats for /zorb.slice:{counters}",
             *table((44, 5_000, "victim")),
             KILLED.replace("Out of memory", "Memory cgroup out of memory"),
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from postmortem.judge.faults import oops_finding
 from postmortem.model.findings import Confidence, Finding, Kind
 from tests.judge.made import first, log
@@ -100,6 +102,31 @@ def test_poison_that_the_code_loads_itself_says_nothing_of_the_entry() -> None:
     texts = " ".join(item.what for item in finding.evidence)
     assert "already removed" not in texts
     assert "loads itself" in texts
+
+
+@pytest.mark.parametrize(
+    ("code", "itself"),
+    [
+        ("f2fbd5a2 d2802443 f2fbd5a3 a9400261 (f9000420)", True),  # movk x2, #0xdead, lsl #48
+        ("d503201f d2802443 f2dbd5a3 a9400261 (f9000420)", False),  # ... lsl #32
+    ],
+)
+def test_arm64_builds_poison_in_pieces(code: str, itself: bool) -> None:
+    finding = found(
+        "Unable to handle kernel NULL pointer dereference at virtual address 0000000000000008",
+        "Internal error: Oops: 0000000096000044 [#1] SMP",
+        "CPU: 1 PID: 733 Comm: zorbd Not tainted 6.13.4 #2",
+        "pc : zorb_drop+0x44/0xa8 [zorb]",
+        "x5 : 0000000000000000 x4 : 0000000000000001 x3 : dead000000000122",
+        "x2 : dead000000000100 x1 : 0000000000000000 x0 : ffff00000b1f4410",
+        "Call trace:",
+        " zorb_drop+0x44/0xa8 [zorb]",
+        f"Code: {code}",
+        "---[ end trace 0000000000000000 ]---",
+    )
+    texts = " ".join(item.what for item in finding.evidence)
+    assert ("loads itself" in texts) is itself
+    assert ("already removed" in texts) is not itself
 
 
 def corrupted_list(wanted: int, there: int) -> Finding:

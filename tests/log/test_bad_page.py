@@ -44,3 +44,22 @@ def test_who_made_a_page_bad(freed: tuple[str, ...], function: str) -> None:
     text = "".join(f"[  522.000872] {line}\n" for line in lines)
     (report,) = scan_bytes(text.encode()).reports
     assert report.function == function
+
+
+def test_a_guess_of_the_unwinder_hides_no_list_that_was_emptied() -> None:
+    rest = (
+        " ? __pfx_print_modules+0x10/0x10",
+        " free_unref_folios+0x11/0x19",
+        " folios_put+0x9/0xa",
+    )
+    lines = (
+        *HEAD,
+        *OWNER,
+        *STACK,
+        " ? __pfx_dump_stack_lvl+0x10/0x10",
+        *rest,
+        " gull_drop+0x5/0x9",
+    )
+    text = "".join(f"[  522.000872] {line}\n" for line in lines)
+    (report,) = scan_bytes(text.encode()).reports
+    assert report.function == "otter_grow"

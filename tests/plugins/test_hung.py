@@ -142,6 +142,30 @@ def test_page_fault_waits_for_the_mmap_lock_of_its_own_process(tmp_path: Path) -
     assert "the mmap_lock of its own process, which another thread of zorbd (77) holds" in summary
 
 
+@pytest.mark.parametrize(
+    ("frames", "lock"),
+    [
+        (("down_write_killable", "do_mprotect_pkey"), "the mmap_lock of its own process"),
+        (("down_write", "__vm_munmap"), "the mmap_lock of its own process"),
+        (("down_read_killable", "__access_remote_vm"), "the mmap_lock of the process that it"),
+        (("down_write", "zorb_map", "vm_mmap_pgoff"), "a rwsem (write); the log does not say"),
+    ],
+)
+def test_mmap_lock_is_known_by_who_takes_it(
+    tmp_path: Path, frames: tuple[str, ...], lock: str
+) -> None:
+    sleeps = f"rwsem_down_{'read' if 'read' in frames[0] else 'write'}_slowpath"
+    lines = [
+        "INFO: task zorbd:77 blocked for more than 120 seconds.",
+        "task:zorbd           state:D stack:0     pid:77    ppid:2      flags:0x00004000",
+        "Call Trace:",
+        *(f" {name}+0x27/0xd0" for name in ("__schedule", "schedule", sleeps, *frames, "el0_svc")),
+    ]
+    path = tmp_path / "dmesg"
+    path.write_text("".join(f"[  {100 + n / 1000:.6f}] {line}\n" for n, line in enumerate(lines)))
+    assert lock in analysis(path).verdict.summary
+
+
 def test_crowd_behind_one_lock_is_trouble_when_somebody_asked_for_the_crash() -> None:
     from postmortem.graph.model import Edge, EdgeKind, Graph, Node, NodeKind
     from postmortem.judge.hangs import Facts, troubles
