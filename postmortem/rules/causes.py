@@ -153,6 +153,7 @@ _BESIDE: tuple[tuple[frozenset[str], frozenset[str], str | tuple[str, ...], floa
     (frozenset({"ufs"}), _DISK_SAYS, "sd", 120.0),
     (frozenset({"dasd-path"}), _DISK_SAYS, "dasd", 600.0),
     (frozenset({"eeh", "eeh-lost"}), _DISK_SAYS, ("sd", "scsi "), 30.0),
+    (frozenset({"aer", "aer-nonfatal", "dpc"}), frozenset({"aer-unrecovered"}), "", 30.0),
     (frozenset({"dm-thin"}),
      frozenset({"lost-write", "buffer-error", "io-error", "xfs-io", "fs-shutdown", "ext4-io"}),
      "dm-", 120.0),

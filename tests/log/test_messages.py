@@ -413,3 +413,30 @@ GOOD_SUM = "BTRFS info (device sdq): read error corrected: ino 257 off 0 (dev /d
 def test_btrfs_mended_only_as_much_as_it_says(bad: int, mended: bool) -> None:
     first, *_ = reports(*(BAD_SUM.format(4096 * n) for n in range(bad)), GOOD_SUM)
     assert ("recovered" in first.detail) is mended
+
+
+def test_a_usb_controller_that_is_set_up_anew_after_a_sleep_is_no_failure() -> None:
+    again = "xhci_hcd 0000:00:14.0: xHC error in resume, USBSTS 0x401, Reinit"
+    assert not reports(again)
+    (report,) = reports("xhci_hcd 0000:00:14.0: HC died; cleaning up", again)
+    assert report.form == "xhci-dead" and "recovered_line" not in report.detail
+
+
+def test_a_loop_in_the_driver_of_a_device_that_was_lost() -> None:
+    lost = [
+        "pcieport 0000:00:1c.4: AER: Uncorrectable (Fatal) error message received from 0000:00:1c.4",
+        "marlin 0000:05:00.0: AER: can't recover (no error_detected callback)",
+    ]
+    loop = [
+        "watchdog: BUG: soft lockup - CPU#6 stuck for 26s! [kworker/6:1:288]",
+        "CPU: 6 PID: 288 Comm: kworker/6:1 Not tainted 6.9.0 #1",
+        "RIP: 0010:marlin_read_reg+0x2c/0x80 [marlin]",
+        "Call Trace:",
+        " marlin_service+0xa2/0xe0 [marlin]",
+    ]
+    text = "".join(f"[  {100 + n}.000000] {line}\n" for n, line in enumerate(lost))
+    for driver, cause in (("marlin", 0), ("halibut", None)):
+        own = [line.replace("marlin", driver) for line in loop]
+        stack = "".join(f"[  130.{n:06}] {line}\n" for n, line in enumerate(own))
+        found = scan_bytes((text + stack).encode()).reports
+        assert [report.consequence_of for report in found] == [None, 0, cause]

@@ -382,6 +382,11 @@ EXAMPLES = [
         "xhci_hcd 0000:00:14.0: xHCI host not responding to stop endpoint command",
         "0000:00:14.0",
     ),
+    (
+        "xhci-back",
+        "xhci_hcd 0000:00:14.0: xHC error in resume, USBSTS 0x401, Reinit",
+        "0000:00:14.0",
+    ),
     ("usb-retry", "usb 3-1.4: device descriptor read/64, error -71", "usb 3-1.4"),
     ("usb-enum", "usb 3-1.4: device not accepting address 9, error -71", "usb 3-1.4"),
     ("fs-error", "XFS (vdq1): log mount/recovery failed: error -117", "vdq"),
