@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from postmortem.log.since import corrected
+from postmortem.log.since import corrected, told_at
 from postmortem.model.findings import Evidence, Finding, Severity
 from postmortem.model.report import Report
 
@@ -27,10 +27,12 @@ def told(finding: Finding, report: Report, reports: Sequence[Report] = ()) -> Fi
     """
     if report.form == "mce" and not corrected(report):
         return _machine_check(finding, report, reports)
-    where = _where(report)
+    own = _where(report)
+    where = own or _named_beside(report, reports)
     place = f" It names {where}." if where else ""
     if where:
-        evidence = (*finding.evidence, Evidence(f"the part: {where}", "the report's own words"))
+        words = "the report's own words" if own else "what EDAC said with it"
+        evidence = (*finding.evidence, Evidence(f"the part: {where}", words))
         finding = replace(finding, evidence=evidence)
     if not corrected(report):
         return replace(finding, explanation=f"{finding.explanation}{place}")
@@ -101,6 +103,24 @@ def _with_dimm(
             next_steps=(f"Replace the DIMM {name}, or test it alone.", *finding.next_steps),
         )
     return finding
+
+
+_ONE_EVENT = 1.0
+"""Seconds: decoder and memory controller (EDAC) tell one event in one go."""
+
+
+def _named_beside(report: Report, reports: Sequence[Report]) -> str:
+    """The part that a memory controller named while a machine check was decoded."""
+    then = told_at(report)
+    for other in reports:
+        if report.form != "mce" or not other.form.startswith("edac") or other.boot != report.boot:
+            continue
+        now, name = told_at(other), other.detail.get("device", "")
+        if then is None or now is None or not 0 <= now - then <= _ONE_EVENT or not name:
+            continue
+        place = re.match(r"csrow:\d{1,4} channel:\d{1,4}", other.detail.get("place", ""))
+        return f"{name} ({place[0].replace(':', ' ')})" if place else name
+    return ""
 
 
 def _where(report: Report) -> str:

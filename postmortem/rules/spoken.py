@@ -62,6 +62,17 @@ ROWS: tuple[Spoken, ...] = (
         "KASAN says that the access went to {low}-{high}, which is no kernel memory; the"
         " address in the header is its shadow.",
     ),
+    # do_sea() and do_bad() of arm64, fault_info of arm: the page tables did allow the access.
+    Spoken(
+        r"synchronous external abort|external abort on (?:non-)?linefetch"
+        r"|imprecise external abort", "external abort", _FAULTS,
+        "The address is mapped, but the bus or the device behind it answered with an error"
+        " (external abort): it has no clock or power, or it is not there, or memory failed.",
+        steps=("See whether the device has its clock, its power domain and a reference of"
+               " runtime PM at this access, and whether its address in the device tree is right;"
+               " if it is RAM, look for memory errors (EDAC, GHES).",),
+        instead=True,
+    ),
     # task_stack_end_corrupted() in the page fault handler
     Spoken(
         r"Thread overran stack, or stack corrupted", "Thread overran", _FAULTS,

@@ -62,3 +62,24 @@ def test_a_corrected_machine_check_harmed_nothing() -> None:
 
 def test_a_hostile_address_is_no_address() -> None:
     assert "at the address" not in check(address="f" * 400).explanation
+
+
+AMD = (
+    "[  100.000000] mce: [Hardware Error]: Machine check events logged",
+    "[  100.000000] [Hardware Error]: Corrected error, no action required.",
+    "[  100.000000] [Hardware Error]: CPU:0 (19:11:1)"
+    " MC21_STATUS[-|CE|MiscV|AddrV|-|-|SyndV|CECC|-|-|-]: 0x9c2040000000011b",
+    "[  100.000000] [Hardware Error]: Unified Memory Controller Ext. Error Code: 0",
+)
+ROW = "EDAC MC2: 1 CE on mc#2csrow#1channel#5 (csrow:1 channel:5 page:0x745883 offset:0x700)"
+
+
+@pytest.mark.parametrize(("later", "named"), [(0.001, True), (90.0, False)])
+def test_edac_names_the_part_of_the_machine_check_that_it_decodes(
+    later: float, named: bool
+) -> None:
+    ctx = context(log(*AMD) + log(ROW, start=100.0 + later))
+    report = next(report for report in ctx.reports if report.form == "mce")
+    _, _, finding = first(log(*AMD))
+    said = told(finding, report, ctx.reports)
+    assert ("It names mc#2csrow#1channel#5 (csrow 1 channel 5)." in said.explanation) is named

@@ -105,6 +105,28 @@ def test_poison_that_the_code_loads_itself_says_nothing_of_the_entry() -> None:
 
 
 @pytest.mark.parametrize(
+    "header",
+    [
+        "Internal error: synchronous external abort: 0000000096000210 [#1] SMP",
+        "Unhandled fault: external abort on non-linefetch (0x1008) at 0xf0a04004",
+    ],
+)
+def test_a_bus_that_answers_with_an_error_is_no_bad_pointer(header: str) -> None:
+    finding = found(
+        header,
+        "CPU: 4 PID: 61 Comm: zorbd Not tainted 6.6.21 #1",
+        "pc : zorb_read_id+0x18/0x48 [zorb]",
+        "Call trace:",
+        " zorb_read_id+0x18/0x48 [zorb]",
+        " zorb_probe+0x1d4/0x520 [zorb]",
+        "---[ end trace 0000000000000000 ]---",
+    )
+    assert "not mapped" not in finding.explanation
+    assert "the device behind it answered with an error" in finding.explanation
+    assert "clock" in finding.next_steps[0]
+
+
+@pytest.mark.parametrize(
     ("code", "itself"),
     [
         ("f2fbd5a2 d2802443 f2fbd5a3 a9400261 (f9000420)", True),  # movk x2, #0xdead, lsl #48
