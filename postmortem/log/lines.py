@@ -73,7 +73,9 @@ _NOISE = tuple(
         # RFC 3164 and journalctl -o short: May  1 10:00:00 host kernel: message
         rf"(?:<(?P<level>\d{{1,3}})>)?{_STAMP}{_KERNEL}",
         # logcat -b kernel -v threadtime: 10-26 04:42:00.500     0     0 E kernel  : message
-        r"\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} +\d{1,7} +\d{1,7} [VDIWEF] [\w.-]{0,32} *: ?",
+        # logd takes what stands before a message's first colon for its tag: that stays.
+        r"\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} +\d{1,7} +\d{1,7} [VDIWEF] "
+        r"(?:(?:kernel)? *: ?|(?P<tagged>))",
         rf"{_ISO} {_KERNEL}",  # journalctl -o short-iso, rsyslog
         # journalctl -o short-monotonic: [   12.345678] host kernel: message
         r"\[ *(?P<time>\d{1,9}\.\d{6})\] \S{1,64} kernel: ",
@@ -226,7 +228,7 @@ def _odd_record(line: str, number: int, match: re.Match[str] | None) -> Record:
     level: int | None = None
     time: float | None = None
     caller: str | None = None
-    user = False
+    user = tagged = False
     at = 0
     if match is None:
         at = _indentation(line)
@@ -245,6 +247,7 @@ def _odd_record(line: str, number: int, match: re.Match[str] | None) -> Record:
             if groups.get("caller"):
                 caller = groups["caller"]
             user = user or groups.get("facility", "kern") != "kern"
+            tagged = tagged or groups.get("tagged") is not None
             at = found.end()
             match = _PRINTK.match(line, at)
             if match is not None:
@@ -265,7 +268,12 @@ def _odd_record(line: str, number: int, match: re.Match[str] | None) -> Record:
             if vendor:
                 caller, at = "T" + vendor["pid"], vendor.end()
     clock = clock_of(line, at) if time is None and at > len("00:00:00") else None
-    return Record(number, line[at:], time, level, caller, user, clock)
+    text = _PADDED_TAG.sub(r"\1:", line[at:], count=1) if tagged else line[at:]
+    return Record(number, text, time, level, caller, user, clock)
+
+
+_PADDED_TAG = re.compile(r"^(?=.{8}: )([^:]{1,7}?) +:(?: (?=\d{1,4}:))?")
+"""logcat fills a tag up to eight characters: ``sd 0    : 0:0:0: [sda]`` was ``sd 0:0:0:0:``."""
 
 
 _OF_DAY = re.compile(r"(?P<hour>\d{1,2}):(?P<minute>\d\d):(?P<second>\d\d(?:[.,]\d{1,9})?)")

@@ -154,7 +154,7 @@ def event_of(report: Report, known: Known | None = None) -> Event:
         lasting=row is None or row.lasts,
         idle=idles(report) or halted(report) or "stood" in report.detail,
         awaits_cpu=report.role is Role.AWAITS_CPU,
-        devices=frozenset(report.devices),
+        devices=frozenset(report.devices) | _of_thread(report),
         above=frozenset(report.above),
         form=report.form,
         layer=row.layer if row is not None else None,
@@ -163,6 +163,20 @@ def event_of(report: Report, known: Known | None = None) -> Event:
         ended=_ended(report),
         boot=report.detail.get("boot", ""),
     )
+
+
+_THREAD = re.compile(
+    r"(?:xfsaild|xfs-\w{1,12}|jbd2|kjournald|dmcrypt_write|f2fs_\w{1,16})/"
+    r"(?P<disk>(?:[sh]d[a-z]|x?vd[a-z]|nvme\d|dm-\d|md\d|rbd\d|nbd\d|drbd\d|mmcblk\d)\w{0,8})(?:-\d{1,8})?"
+)
+
+
+def _of_thread(report: Report) -> frozenset[str]:
+    """The disk that a hung thread of a file system is named after."""
+    if report.kind is not Kind.HUNG_TASK or report.task is None:
+        return frozenset()
+    found = _THREAD.fullmatch(report.task.comm or "")
+    return frozenset({found["disk"]}) if found is not None else frozenset()
 
 
 def _speaks_for(report: Report) -> str:

@@ -150,7 +150,7 @@ _BESIDE: tuple[tuple[frozenset[str], frozenset[str], str | tuple[str, ...], floa
     (frozenset({"hba-fault"}), _DISK_SAYS, ("sd", "scsi "), 300.0),  # it waits for its firmware
     (frozenset({"iscsi-lost", "iscsi", "fc-lost", "fc-link", "xhci-dead"}),
      _DISK_SAYS, ("sd", "scsi "), 60.0),
-    (frozenset({"ufs"}), _DISK_SAYS, "sd", 120.0),
+    (frozenset({"ufs"}), _DISK_SAYS, ("sd", "scsi "), 120.0),
     (frozenset({"dasd-path"}), _DISK_SAYS, "dasd", 600.0),
     (frozenset({"eeh", "eeh-lost"}), _DISK_SAYS, ("sd", "scsi "), 30.0),
     (frozenset({"aer", "aer-nonfatal", "dpc"}), frozenset({"aer-unrecovered"}), "", 30.0),
@@ -161,7 +161,7 @@ _BESIDE: tuple[tuple[frozenset[str], frozenset[str], str | tuple[str, ...], floa
     (frozenset({"scsi-rejecting", "scsi-offline"}),
      frozenset({"io-error", "lost-write", "buffer-error", "ext4-io", "ext4-detected-abort",
                 "journal-aborted", "jbd2-error", "fs-readonly", "xfs-io", "fs-shutdown"}),
-     "sd", 2.0),
+     ("sd", "dm-"), 2.0),
 )  # fmt: skip
 """Failures that no line ties to a device, but that drivers print right before what follows:
 who fails first, what follows, how its device is named, seconds between."""
@@ -361,6 +361,8 @@ def _server(earlier: Event, later: Event) -> bool:
     """Whether the task waits for a server, and one that is silent is of that kind."""
     if not any(device.startswith(_SILENT) for device in earlier.devices):
         return False
+    if earlier.form == "ceph" and any(device.startswith("rbd") for device in later.devices):
+        return True  # a disk that Ceph serves
     if earlier.fs and later.fs:
         return not earlier.fs.isdisjoint(later.fs)
     return later.waits_remote

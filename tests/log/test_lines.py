@@ -155,6 +155,20 @@ def test_logcat_s_prefix_is_not_part_of_the_message() -> None:
         assert records_of_line(line, 1)[0].text == "BUG: KFENCE: acme"
 
 
+@pytest.mark.parametrize(
+    ("shown", "text"),
+    [
+        ("acme-hc 1a2b000.hc: no answer", "acme-hc 1a2b000.hc: no answer"),
+        ("sd 0    : 0:0:0: [sda] offlined", "sd 0:0:0:0: [sda] offlined"),
+        ("init    : received signal 7", "init: received signal 7"),
+        ("F2FS-fs (dm-44): stopped", "F2FS-fs (dm-44): stopped"),
+    ],
+)
+def test_logcat_s_tag_is_the_message_s_beginning(shown: str, text: str) -> None:
+    line = f"10-26 04:42:00.500     0     0 E {shown}".encode()
+    assert records_of_line(line, 1)[0].text == text
+
+
 def test_dmesg_d_s_difference_is_not_part_of_the_message() -> None:
     (record,) = records_of_line(b"[  600.200000 <  599.900000>] BUG: acme", 1)
     assert (record.time, record.text) == (600.2, "BUG: acme")

@@ -242,3 +242,33 @@ def test_the_thread_that_commits_a_journal_waits_for_its_disk_others_for_it() ->
     )
     reports = _causes(*_hung(850, "stoatd:71", waits), *_hung(851, "jbd2/vdq1-8:70", commit))
     assert [cause for _form, cause in reports] == [1, None]
+
+
+_FORCES_ITS_LOG = (
+    " __schedule+0x24e/0x590",
+    " schedule_timeout+0x157/0x170",
+    " wait_for_completion+0x88/0x150",
+    " __flush_work+0x1ea/0x2e0",
+    " xlog_cil_push_now.isra.0+0x5e/0xa0 [xfs]",
+    " xfsaild+0x1ca/0x8e0 [xfs]",
+)
+
+
+@pytest.mark.parametrize(("disk", "cause"), [("rbd3", 0), ("sdq", None)])
+def test_a_thread_named_after_a_disk_of_ceph_waits_for_that(disk: str, cause: int | None) -> None:
+    reports = _causes(
+        "[  700.000001] libceph: mon2 (1)10.9.8.7:6789 session lost, hunting for new mon",
+        *_hung(850, f"xfsaild/{disk}:70", _FORCES_ITS_LOG),
+    )
+    assert [found for _form, found in reports] == [None, cause]
+
+
+def test_volumes_of_a_ufs_disk_that_went_off_line_fail_with_it() -> None:
+    reports = _causes(
+        "[  700.000001] ufshcd-acme 1d00000.ufshc: ufshcd_try_to_abort_task: no response from"
+        " device. tag = 21, err -110",
+        "[  709.000001] sd 0:0:0:0: Device offlined - not ready after error recovery",
+        "[  709.000002] sd 0:0:0:0: rejecting I/O to offline device",
+        "[  709.000003] Buffer I/O error on dev dm-9, logical block 211804, async page read",
+    )
+    assert [found is not None for _form, found in reports] == [False, True, True, True]
