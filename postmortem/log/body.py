@@ -141,6 +141,10 @@ _PID = re.compile(
     r"(?:(?P<clean>Not tainted)|Tainted: (?P<taint>[A-Z -]{1,40}?)) +(?P<release>\d\S*)"
 )
 _PROCESS = re.compile(r"Process (?P<comm>.{1,32}) \(pid: (?P<pid>\d{1,10})\b")
+_EXITED = re.compile(
+    r"note: (?P<comm>.{1,64})\[(?P<pid>\d{1,10})\] exited with (?:irqs disabled|preempt_count)"
+)
+"""make_task_dead() in kernel/exit.c."""
 _TASK = re.compile(
     r"task:(?P<comm>.{1,64}?) +state:(?P<state>\S) +(?:running task +)?"
     r"(?:stack: *\d{1,10} +pid: *(?P<pid>\d{1,10})\b)?"
@@ -478,6 +482,8 @@ class _BodyReader:
                     body.taint = groups["taint"].replace(" ", "").replace("-", "")
             return True
         match = _PROCESS.match(text) if text.startswith("Process ") else None
+        if match is None and text.startswith("note: "):
+            match = _EXITED.match(text)  # the only name of a task whose report lost its head
         if match is not None and body.task is None:
             body.task = TaskRef(int(match["pid"]), match["comm"].strip())
             return True

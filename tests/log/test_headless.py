@@ -250,3 +250,10 @@ Code: e5943008 e3530000 0a000012 e5933010 (e5932004)
     assert (report.function, report.module) == ("otter_slots", "otter")
     assert report.task is not None
     assert (report.task.comm, report.task.pid, report.line) == ("kworker/u4:2", 143, 1)
+
+
+def test_its_task_is_named_where_it_ended() -> None:
+    end = "note: kworker/7:2[2218] exited with irqs disabled\n"
+    (report,) = reports(TAIL.format(cr2="0000000000000038") + end)
+    assert report.task is not None
+    assert (report.task.comm, report.task.pid) == ("kworker/7:2", 2218)
