@@ -68,12 +68,20 @@ def ours(path: Path) -> dict[str, float]:
     return result
 
 
-def grep(path: Path, pattern: str) -> float:
+PIECE = 300_000
+"""Bytes that grep gets with whole headers: its automaton for hundreds of them reads 30 kB/s."""
+
+
+def grep(path: Path, pattern: str, size: int) -> float:
+    """Bytes a second of CPU that grep takes for the first ``size`` bytes."""
+    piece = path.with_name("piece")
+    with path.open("rb") as file:
+        size = piece.write_bytes(file.read(size))
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     # Into a pipe: with /dev/null for output GNU grep stops at the first match.
-    subprocess.run(["grep", "-aEc", pattern, str(path)], stdout=subprocess.PIPE, check=False)
+    subprocess.run(["grep", "-aEc", pattern, str(piece)], stdout=subprocess.PIPE, check=False)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return size / (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
 
 def extended(header: str) -> str:
@@ -117,8 +125,8 @@ def main() -> None:
                 f" {result['reports']:.0f} reports, peak {result['peak_mb']:.0f} MB"
             )
             for what, pattern in searches.items():
-                speed = size_now / grep(path, pattern) / 1e6
-                print(f"{name}: grep -aE with the {what} {speed:.0f} MB/s")
+                speed = grep(path, pattern, PIECE if what == "headers" else size_now) / 1e6
+                print(f"{name}: grep -aE with the {what} {speed:.3g} MB/s")
 
 
 if __name__ == "__main__":
