@@ -107,6 +107,14 @@ def _is_warning(header: Header) -> bool:
     return "WARNING:" in header.form.literals
 
 
+_REGISTER = re.compile(r"(?:[Rr]?[A-Za-z]{1,3}\d{0,2}|epc|pc|lr) ?: ?[0-9a-f]{8,16}\b")
+
+
+def _shows_registers(records: Sequence[Record]) -> bool:
+    """Whether a stack has registers above it, as a trap's has and a dump_stack()'s not."""
+    return any(_REGISTER.match(record.text.lstrip()) for record in records)
+
+
 def _goes_on_listing(records: Sequence[Record]) -> bool:
     """Whether the last of these is in a stack that was asked for: one whose own line was lost."""
     for record in reversed(records):
@@ -637,7 +645,8 @@ class Splitter:
         own: list[Record] = []
         before: Record | None = None
         for old in reversed(recent):
-            if not (_ABOUT.match(old.text.lstrip()) if titled else fits(old.text)):
+            about = old.text.lstrip()
+            if not (_ABOUT.match(about) or _REGISTER.match(about) if titled else fits(old.text)):
                 before = old
                 break
             own.insert(0, old)
@@ -659,7 +668,7 @@ class Splitter:
             ended=ended,
             last_time=record.time,
             fed=self._fed,
-            beheaded=not said and not own if titled else True,
+            beheaded=not said and (not own or _shows_registers(own)) if titled else True,
             order=self._begun,
             about="\n".join(old.text for old in recent[:-1][-_ASKS:]) if framed else "",
         )

@@ -440,6 +440,13 @@ RULES: tuple[Rule, ...] = (
     _panics("hard LOCKUP", frozenset({Kind.HARD_LOCKUP})),
     _panics("RCU Stall", frozenset({Kind.RCU_STALL})),
     _panics("Fatal exception", DEADLY | {Kind.USER_REQUESTED, Kind.NMI, Kind.MACHINE_CHECK}),
+    # An oops whose head is not in the log is a stack only.
+    Rule(
+        "panic: Fatal exception after a stack without a head",
+        frozenset({Kind.STACK_TRACE}), _ALL,
+        'panic() was called over what it shows: "{cause}"',
+        panic="Fatal exception", near=1.0,
+    ),
     _panics("Aiee, killing interrupt handler", DEADLY),
     _panics("Attempted to kill the idle task", DEADLY),
     _panics("Oopsed too often", DEADLY),

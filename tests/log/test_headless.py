@@ -257,3 +257,23 @@ def test_its_task_is_named_where_it_ended() -> None:
     (report,) = reports(TAIL.format(cr2="0000000000000038") + end)
     assert report.task is not None
     assert (report.task.comm, report.task.pid) == ("kworker/7:2", 2218)
+
+
+def test_a_cut_oops_of_arm64_is_what_the_kernel_panicked_for() -> None:
+    stack, panic = reports(
+        """\
+x11: 0000000000000040 x10: ffff0000c3d5ac60 x9 : ffffb21a0c1d0a3c
+x2 : 0000000000000003 x1 : 0000000000000000 x0 : ffff0000c6c81000
+Call trace:
+ otter_drop+0x2c/0x74 [otter]
+ otter_reaper+0x7c/0xd8 [otter]
+ kthread+0x114/0x128
+ ret_from_fork+0x10/0x20
+Code: d503245f a9be7bfd 910003fd f9400c01 (f9401421)
+---[ end trace 0000000000000000 ]---
+Kernel panic - not syncing: Oops: Fatal exception
+"""
+    )
+    assert (stack.function, stack.line, panic.consequence_of) == ("otter_drop", 1, 0)
+    assert stack.corrupted is not None
+    assert "beginning is missing" in stack.corrupted

@@ -35,6 +35,10 @@ CASES: dict[str, tuple[Event, Event]] = {
     ),
     "panic: RCU Stall": (at(20, Kind.RCU_STALL), panic("RCU Stall", Kind.RCU_STALL)),
     "panic: Fatal exception": (at(20, Kind.DIVIDE_ERROR, pid=4), panic("Fatal exception")),
+    "panic: Fatal exception after a stack without a head": (
+        at(20, Kind.STACK_TRACE, pid=4),
+        replace(panic("Oops: Fatal exception"), time=20.5),
+    ),
     "panic: Aiee, killing interrupt handler": (
         at(20, Kind.BAD_POINTER, pid=0),
         panic("Aiee, killing interrupt handler!", pid=4),
