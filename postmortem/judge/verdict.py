@@ -89,6 +89,7 @@ def _harmless(verdict: Verdict, root: Finding, ctx: Context) -> Verdict:
     part = "" if ctx.input.complete else " in the part of the log that is here"
     return replace(
         verdict,
+        kind=Kind.NONE,
         shown=f"no failure reported{part}; {root.readable}",
         summary=f"The log reports no failure{part}. {verdict.summary}",
         confidence=min(verdict.confidence, Confidence.LIKELY, key=_DOUBT.index),

@@ -198,6 +198,7 @@ def test_what_harmed_nothing_is_called_no_failure() -> None:
     found = finding("heat", Kind.THERMAL, Severity.INFO, 10)
     verdict = diagnose([found], CONTEXT)[1]
     assert verdict.readable == "no failure reported; thermal in heat"
+    assert verdict.kind is Kind.NONE
     assert verdict.summary == "The log reports no failure. heat happened."
     assert verdict.confidence is Confidence.LIKELY
 

@@ -519,6 +519,16 @@ class _Builder:
         named = 0 < old.pid < 1 << 22 and bool(old.comm) and old.comm.isprintable()
         if named and not self._younger(old, longest):
             label, pid, comm = f"{old.comm} ({old.pid})", old.pid, old.comm
+        if not self._tasks.complete:
+            return Node(
+                task_node(address),
+                NodeKind.UNKNOWN,
+                label if pid is not None else f"owner {address:#x}",
+                "not among the tasks that could be read: whether it has exited is not known",
+                pid=pid,
+                comm=comm,
+                address=address,
+            )
         return Node(
             task_node(address),
             NodeKind.TASK,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import drgn
 import pytest
 
-from postmortem.graph.model import EdgeKind
+from postmortem.graph.model import Doing, EdgeKind
 from postmortem.kernel.locking.blocking import Blocking, blocking
 from postmortem.kernel.locking.waits import waits
 from postmortem.kernel.tasks.tasks import all_tasks
@@ -82,3 +83,21 @@ def test_a_task_that_went_on_contradicts_nothing(prog: Any) -> None:
     bend(lock.wait_list.next, lock.wait_list.address_of_().value_())
     bend(lock.wait_list.prev, lock.wait_list.address_of_().value_())
     assert blocking(prog).problems == []
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_an_owner_that_no_list_names_has_exited_only_if_all_tasks_were_read(
+    prog: Any, monkeypatch: pytest.MonkeyPatch, complete: bool
+) -> None:
+    everybody = all_tasks(prog)
+    owner = next(task for task in everybody.tasks if task.comm == "kthreadd")
+    bend(mutex(prog).owner.counter, owner.address | 1)  # MUTEX_FLAG_WAITERS
+    others = [task for task in everybody.tasks if task is not owner]
+    known = {task.address: task for task in others}
+    read = replace(everybody, tasks=others, by_address=known, complete=complete)
+    monkeypatch.setattr("postmortem.kernel.locking.blocking.all_tasks", lambda _prog: read)
+    found = blocking(prog)
+    (holder,) = holders(found)
+    assert (found.graph.nodes[holder].doing is Doing.GONE) is complete
+    unknown = [problem for problem in found.problems if "is not known" in problem.why]
+    assert bool(unknown) is not complete
