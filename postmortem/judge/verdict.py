@@ -33,7 +33,7 @@ from postmortem.model.findings import (
 from postmortem.plugin.discovery import OURS
 from postmortem.rules.behind import behind
 from postmortem.rules.causes import Event, History
-from postmortem.rules.kinds import DEADLY, LOCKUPS
+from postmortem.rules.kinds import DEADLY, LOCKUPS, STUCK
 from postmortem.rules.messages import Layer, row_of
 
 if TYPE_CHECKING:
@@ -377,10 +377,18 @@ def _verdict(root: Finding, followed: Sequence[Finding], ctx: Context) -> Verdic
 
 
 def _less_sure(verdict: Verdict, ctx: Context) -> Verdict:
-    """A judge that failed may have known better."""
+    """A judge that failed may have known better; so may tasks and names that are lost."""
     judges = frozenset(item.name for item in ctx.case.plugins if item.origin == OURS)
     confidence = lowered(verdict.confidence, ctx.problems, judges)
+    problems = (*ctx.problems, *ctx.case.problems)
+    lost = any(problem.what.startswith(_WHO_WAITS) for problem in problems)
+    if lost and verdict.kind in STUCK and confidence is Confidence.CERTAIN:
+        confidence = Confidence.LIKELY
     return replace(verdict, confidence=confidence)
+
+
+_WHO_WAITS = ("task list", "tasks", "module list")
+"""What can't be missing where it is certain who waits for whom."""
 
 
 _CORE = max(Layer) + 1

@@ -5,9 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 import postmortem
 from postmortem.judge.verdict import diagnose
-from postmortem.model.findings import Confidence, Culprit, Finding, Kind, Severity
+from postmortem.model.findings import (
+    Confidence,
+    Culprit,
+    Evidence,
+    Finding,
+    Kind,
+    Problem,
+    Severity,
+    Strength,
+)
 from postmortem.model.result import Input, System
 from postmortem.plugin import Context
 
@@ -228,3 +239,25 @@ def test_both_ports_of_an_adapter_are_named(tmp_path: Path) -> None:
 
     assert "at once of 0000:86:00.1 (log line 2)" in summary(701)
     assert "at once" not in summary(900)
+
+
+@pytest.mark.parametrize(
+    ("kind", "lost", "sure"),
+    [
+        (Kind.HUNG_TASK, "task list (init_task.tasks)", Confidence.LIKELY),
+        (Kind.HUNG_TASK, "clock", Confidence.CERTAIN),
+        (Kind.NULL_DEREFERENCE, "tasks", Confidence.CERTAIN),
+    ],
+)
+def test_who_waits_for_whom_is_not_certain_where_tasks_are_lost(
+    kind: Kind, lost: str, sure: Confidence
+) -> None:
+    ctx = Context.given(Input("x", "log", "text", 1, True), System())
+    ctx.problems.append(Problem(lost, "some could not be read"))
+    seen = Evidence("otter_get() has taken it", "memory", Strength.PROOF)
+    found = replace(
+        finding("x", kind, Severity.ERROR, 10),
+        culprit=Culprit(function="otter_get"),
+        evidence=(seen,),
+    )
+    assert diagnose([found], ctx)[1].confidence is sure
