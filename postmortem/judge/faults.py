@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from postmortem.arch.constants import loads
 from postmortem.judge.assertions import told
 from postmortem.judge.bit_flips import with_flip
 from postmortem.judge.fate import outcome
@@ -271,24 +271,10 @@ def _with_poison(finding: Finding, report: Report) -> Finding:
     return replace(finding, evidence=(*finding.evidence, *evidence))
 
 
-_MOVZ_48, _MOVK_48, _ANY_X = 0xD2E00000, 0xF2E00000, 0x1F
-"""arm64: movz and movk Xd with a shift of 48 bits; the immediate stands at bit 5, Xd at bit 0."""
-
-
 def _loaded(report: Report, value: int) -> bool:
-    """Whether an instruction before the fault holds the value as a constant (x86: movabs; arm64:
-    movz or movk of its upper 16 bits)."""
+    """Whether an instruction before the fault holds the value as a constant."""
     code = report.code
-    if code is None:
-        return False
-    before = code.data[: code.trap]
-    if code.arch == "aarch64":
-        upper = (value >> 48) << 5
-        return any(
-            word & ~_ANY_X in (_MOVZ_48 | upper, _MOVK_48 | upper)
-            for (word,) in struct.iter_unpack("<I", before[: len(before) & ~3])
-        )
-    return value.to_bytes(8, "little") in before
+    return code is not None and loads(code.arch, code.data[: code.trap], value)
 
 
 def _jumped(report: Report, target: int) -> bool:
